@@ -1,0 +1,5 @@
+"""`python -m echojepa` is `echojepa`."""
+
+from echojepa.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Frozen encoders under comparison, all behind one contract."""

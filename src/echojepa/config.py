@@ -1,0 +1,231 @@
+"""Every setting of every command, as frozen dataclasses; tyro makes the command line from them.
+
+A sentence stands under each field and is its help text. The resolved config is saved as
+`config.json` with each run, and a saved one is accepted in place of a recipe's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from echojepa.models.contract import InputSpec
+from echojepa.models.masking import PAPER_MASKS, MaskConfig
+from echojepa.models.vit import Architecture
+
+ConfigType = TypeVar("ConfigType")
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, impossible, or contradicts another."""
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Write a cohort of synthetic patients as multi-frame ultrasound DICOM files."""
+
+    out: Path
+    """Folder to write: one folder a patient, one folder a study in it, and `labels.csv`."""
+    patients: int = 240
+    """Number of synthetic patients."""
+    loops_per_view: int = 1
+    """Cine loops of each view (A4C, A2C, PLAX) in a study."""
+    seconds: float = 1.2
+    """Length of each loop."""
+    seed: int = 0
+    """A patient is a function of this seed and its number alone."""
+    workers: int = 0
+    """Processes; 0 uses every core."""
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Turn folders of DICOM files into one de-identified data set."""
+
+    sources: tuple[Path, ...]
+    """Folders or files to read, searched recursively."""
+    out: Path
+    """The data set's folder: `loops.lance`, `labels.parquet`, `rejected.parquet`, `dataset.json`."""
+    key: Path
+    """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
+    labels: Path | None = None
+    """Table of labels (CSV): `study_uid`, `label`, `value`, `unit`, and `loop_uid` where it is a loop's."""
+    site: str = "site"
+    """Name of where the files came from, stored with every loop."""
+    max_side: int = 256
+    """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    seed: int = 0
+    """Seed of the patient-level split."""
+    strict: bool = False
+    """Exit with an error if any file was rejected."""
+    workers: int = 0
+    """Processes; 0 uses every core."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up, constant and cooldown phases, and the EMA of the target encoder."""
+
+    lr: float = 5e-4
+    """Learning rate of the constant phase."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises from zero."""
+    cooldown: float = 0.2
+    """Share of the steps, at the end, over which it falls to zero."""
+    weight_decay: float = 0.04
+    """Decay of matrices; biases and norms have none."""
+    ema_start: float = 0.99
+    """Momentum of the target encoder at the first step."""
+    ema_end: float = 0.999
+    """Momentum at the last step, reached linearly."""
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or not 0 <= self.warmup + self.cooldown <= 1 or min(self.warmup, self.cooldown) < 0:
+            raise ConfigError(f"lr must be positive and warmup + cooldown at most 1; got {self}")
+        if not 0 <= self.ema_start <= self.ema_end <= 1:
+            raise ConfigError(f"EMA momenta must satisfy 0 <= start <= end <= 1; got {self}")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pretrain an encoder by predicting the latent embeddings of hidden tubelets."""
+
+    data: Path
+    """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
+    out: Path
+    """The run's folder: config, metrics, checkpoints, `encoder.safetensors`."""
+    architecture: Architecture = field(default_factory=Architecture)
+    """Size and tubelets of the encoder."""
+    spec: InputSpec = field(default_factory=InputSpec)
+    """Resolution, frames and time span of a clip."""
+    masks: tuple[MaskConfig, ...] = PAPER_MASKS
+    """Mask types; each is one pass of the context encoder."""
+    predictor_width: int = 384
+    """Width of the predictor."""
+    predictor_depth: int = 12
+    """Blocks of the predictor."""
+    predictor_heads: int = 12
+    """Attention heads of the predictor."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimiser, its schedule, and the EMA."""
+    batch_size: int = 32
+    """Clips a step."""
+    steps: int = 300
+    """Steps of the whole run."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """Arithmetic of the forward pass; auto takes bf16 where the processor has instructions for it."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints."""
+    monitor_every: int = 25
+    """Steps between looks at the features for signs of collapse."""
+    seed: int = 0
+    """Start of weights, order of clips, crops and masks."""
+
+    def __post_init__(self) -> None:
+        self.architecture.grid(self.spec)
+        if not self.masks or min(self.batch_size, self.steps, self.checkpoint_every, self.monitor_every) < 1:
+            raise ConfigError("masks, batch_size, steps, checkpoint_every and monitor_every must not be empty")
+        if self.predictor_width % self.predictor_heads:
+            raise ConfigError(
+                f"predictor_width {self.predictor_width} is not a multiple of its {self.predictor_heads} heads"
+            )
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Train probes on a frozen backbone, choose on validation patients, predict test patients."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    out: Path
+    """Folder for `probe.safetensors`, `probe.json` and `predictions.parquet`, one folder a task and backbone."""
+    backbones: tuple[str, ...]
+    """Run folders, or `random:RUN` for the same architecture with random weights."""
+    tasks: tuple[str, ...] = ("lvef", "view")
+    """Names of tasks."""
+    clips_per_loop: int = 1
+    """Clips of each loop, evenly spaced; their predictions are averaged."""
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Learning rates of the grid of heads."""
+    weight_decays: tuple[float, ...] = (0.01, 0.1)
+    """Weight decays of the grid of heads."""
+    epochs: int = 30
+    """Passes over the training clips."""
+    batch_size: int = 32
+    """Clips a step of the probes, and of the frozen backbone."""
+    seed: int = 0
+    """Start of the heads and order of clips."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Score predictions with patient-bootstrap intervals into one long table."""
+
+    probes: Path
+    """Folder written by `echojepa probe`."""
+    out: Path
+    """Folder for `results.parquet`."""
+    resamples: int = 2000
+    """Bootstrap resamples of patients."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Put a run, its probes and its results into one self-contained HTML file."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    run: Path
+    """Run folder made by `echojepa pretrain`."""
+    probes: Path
+    """Folder written by `echojepa probe`."""
+    results: Path
+    """Folder written by `echojepa evaluate`."""
+    out: Path
+    """The HTML file to write."""
+    attention_loop: str | None = None
+    """Loop id to overlay attention on; by default the first loop without a simulated origin."""
+
+
+def config_to_json(config: Any) -> str:
+    """The resolved config as JSON text, keys in field order."""
+    return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
+
+
+def config_from_json(cls: type[ConfigType], text: str) -> ConfigType:
+    """Rebuild a config of type `cls`; unknown, missing or ill-typed entries raise ConfigError."""
+    try:
+        return _build(cls, json.loads(text), cls.__name__)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"not a JSON config: {error}") from error
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` as an instance of the annotation `kind`; `where` names the place for errors."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _build(inner, value, where)
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is Literal and value in arguments:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        if set(value) != set(hints):
+            unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value))
+            raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
+        return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int | float) or isinstance(kind, type) and type(value) is kind:
+        return kind(value)
+    raise ConfigError(f"{where}: {value!r} is not a {kind}")

@@ -1,0 +1,59 @@
+"""The paper on one screen: predict the latent embeddings of what is hidden.
+
+EchoJEPA (arXiv 2602.02603) after V-JEPA (arXiv 2404.08471): the context encoder sees the visible
+tubelets, the predictor infers the embeddings of the hidden ones, and an exponential moving average of
+the encoder, which sees everything, provides the targets. Speckle cannot be predicted, so it is not modelled.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from echojepa.models.masking import Mask
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import VisionTransformer, gather_tokens
+
+
+@dataclass(frozen=True)
+class JEPAOutput:
+    """What one step computes."""
+
+    loss: Tensor
+    """Scalar: mean L1 distance, averaged over mask types."""
+    targets: Tensor
+    """(B, N, D) layer-normalised target features, without gradient."""
+
+
+class JEPA(nn.Module):
+    """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
+
+    def __init__(self, encoder: VisionTransformer, predictor: Predictor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.predictor = predictor
+        self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
+
+    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> JEPAOutput:
+        """Loss of prepared clips (B, 3, T, H, W) under each mask type."""
+        with torch.no_grad():
+            features = self.target_encoder(clips)
+            targets = F.layer_norm(features, features.shape[-1:])
+        losses = []
+        for mask in masks:
+            context = self.encoder(clips, mask.context_ids)
+            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
+            losses.append(F.l1_loss(predicted, gather_tokens(targets, mask.target_ids)))
+        return JEPAOutput(torch.stack(losses).mean(), targets)
+
+    @torch.no_grad()
+    def update_target(self, momentum: float) -> None:
+        """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
+        torch._foreach_lerp_(
+            list(self.target_encoder.parameters()), list(self.encoder.parameters()), 1 - momentum
+        )

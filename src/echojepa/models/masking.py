@@ -1,0 +1,98 @@
+"""Which tokens are hidden: blocks of the picture, hidden through the whole clip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MAX_REDRAWS = 1000
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """One mask type: the union of equally sized blocks is hidden."""
+
+    blocks: int
+    """Blocks in a clip."""
+    scale: float
+    """Share of the picture that one block covers."""
+    aspect: tuple[float, float] = (0.75, 1.5)
+    """Range of height over width."""
+    min_visible: float = 0.1
+    """A draw that leaves a smaller share of tokens visible is redrawn."""
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(f"a mask needs blocks >= 1, 0 < scale < 1 and 0 < aspect low <= high; got {self}")
+
+
+PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Token ids of a batch: each row's context and targets are disjoint."""
+
+    context_ids: Tensor
+    """(B, N) long, ascending: what the encoder sees."""
+    target_ids: Tensor
+    """(B, M) long, ascending: what the predictor infers."""
+    redraws: int
+    """Draws thrown away because too little was visible."""
+
+
+def block_shape(config: MaskConfig, rows: int, columns: int, generator: torch.Generator) -> tuple[int, int]:
+    """Height and width in tokens of a block with a random aspect ratio, clipped to the picture."""
+    low, high = config.aspect
+    aspect = low + (high - low) * torch.rand((), generator=generator).item()
+    area = int(rows * columns * config.scale)
+    height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+    return min(max(height, 1), rows), min(max(width, 1), columns)
+
+
+def draw_hidden(
+    config: MaskConfig, shape: tuple[int, int], rows: int, columns: int, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """One clip's hidden picture positions (rows, columns) bool, and the draws that were thrown away."""
+    height, width = shape
+    for redraws in range(MAX_REDRAWS):
+        tops = torch.randint(rows - height + 1, (config.blocks,), generator=generator)
+        lefts = torch.randint(columns - width + 1, (config.blocks,), generator=generator)
+        hidden = torch.zeros(rows, columns, dtype=torch.bool)
+        for top, left in zip(tops.tolist(), lefts.tolist(), strict=True):
+            hidden[top : top + height, left : left + width] = True
+        if 1 - hidden.float().mean().item() >= config.min_visible:
+            return hidden, redraws
+    raise ValueError(
+        f"{MAX_REDRAWS} draws of {config} on a grid of {rows} x {columns} left under "
+        f"{config.min_visible:.0%} visible; use smaller or fewer blocks, or a finer grid"
+    )
+
+
+def equalise(rows: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Cut lists of ids to the shortest one's length by a random choice, order kept.
+
+    Cutting off the end instead, as the released code does, starves the last frames of the clip.
+    """
+    length = min(len(row) for row in rows)
+    kept = [row[torch.randperm(len(row), generator=generator)[:length].sort().values] for row in rows]
+    return torch.stack(kept)
+
+
+def sample_mask(
+    config: MaskConfig, grid: tuple[int, int, int], batch: int, generator: torch.Generator
+) -> Mask:
+    """Draw one mask type for a batch: one block shape a batch, positions of their own for each clip."""
+    times, rows, columns = grid
+    shape = block_shape(config, rows, columns, generator)
+    ids = torch.arange(times * rows * columns).view(times, -1)
+    context, targets, redraws = [], [], 0
+    for _ in range(batch):
+        hidden, thrown = draw_hidden(config, shape, rows, columns, generator)
+        redraws += thrown
+        context.append(ids[:, ~hidden.flatten()].flatten())
+        targets.append(ids[:, hidden.flatten()].flatten())
+    return Mask(equalise(context, generator), equalise(targets, generator), redraws)

@@ -1,0 +1,223 @@
+"""The video vision transformer: tubelets, 3-D rotary positions, pre-norm blocks.
+
+Parameter names are Meta's (`blocks.0.attn.qkv.weight`, ...), so V-JEPA 2 files need no map. Layer facts:
+V-JEPA 2 (arXiv 2506.09985) and its released code: LayerNorm eps 1e-6, fused qkv with bias, exact GELU.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from echojepa.models.contract import InputSpec
+
+SizeName = Literal["micro", "tiny", "small", "base", "large"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width, depth and heads of a transformer; the MLP is four times as wide."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+SIZES: dict[SizeName, Size] = {
+    "micro": Size(128, 6, 4),  # ours: minutes on a laptop CPU
+    "tiny": Size(192, 12, 3),
+    "small": Size(384, 12, 6),
+    "base": Size(768, 12, 12),
+    "large": Size(1024, 24, 16),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What must be known beside the tensors to rebuild an encoder."""
+
+    size: SizeName = "large"
+    """Row of the size table."""
+    patch: int = 16
+    """Patch height and width in pixels."""
+    tubelet: int = 2
+    """Frames in a tubelet."""
+
+    def grid(self, spec: InputSpec) -> tuple[int, int, int]:
+        """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide."""
+        if spec.size % self.patch or spec.frames % self.tubelet:
+            raise ValueError(
+                f"a clip of {spec.frames} frames of {spec.size} px cannot be cut into tubelets of "
+                f"{self.tubelet} x {self.patch} x {self.patch}; choose multiples"
+            )
+        side = spec.size // self.patch
+        return spec.frames // self.tubelet, side, side
+
+
+def rotary_tables(grid: tuple[int, int, int], head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of V-JEPA 2's 3-D rotary position, each (N, head_width).
+
+    A head's channels are [time | row | column | rest]; each axis has 2 * ((head_width // 3) // 2)
+    of them and the rest is not rotated. The frequencies 10000^(-2k/d) are *tiled* over an axis'
+    channels while rotation pairs are adjacent channels, so the two of a pair turn by different
+    angles: a quirk of the released code that its weights were trained with.
+    """
+    width = 2 * ((head_width // 3) // 2)
+    frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
+    angles = [torch.outer(axis.flatten(), frequency).repeat(1, 2) for axis in axes]
+    rest = torch.zeros(math.prod(grid), head_width - 3 * width, dtype=torch.float64)
+    angle = torch.cat([*angles, rest], dim=1)
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate adjacent channel pairs of x (B, heads, N, head_width) by the given tables."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    turned = torch.stack((-odd, even), dim=-1).flatten(-2)
+    return x * cos + turned * sin
+
+
+def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
+    """Tokens (B, N, D) at ids (B, M) -> (B, M, D)."""
+    return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+class Rotary(nn.Module):
+    """Tables for one grid, built once and gathered by token ids."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, grid: tuple[int, int, int], head_width: int) -> None:
+        super().__init__()
+        cos, sin = rotary_tables(grid, head_width)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Tables broadcastable over heads: for all tokens, or for ids (B, N)."""
+        if ids is None:
+            return self.cos, self.sin
+        return self.cos[ids].unsqueeze(1), self.sin[ids].unsqueeze(1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def queries_keys_values(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: each (B, heads, N, head_width)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        cos, sin = (table.to(v.dtype) for table in rotary)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        q, k, v = self.queries_keys_values(x, rotary)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.attn(self.norm1(x), rotary)
+        return x + self.mlp(self.norm2(x))
+
+
+def initialise(module: nn.Module, blocks: nn.ModuleList, generator: torch.Generator) -> None:
+    """V-JEPA's start: normal weights of std 0.02 cut at two units, zero biases, and block outputs
+    divided by sqrt(2 * layer) so that the residual stream does not grow with depth."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv3d):
+            nn.init.trunc_normal_(layer.weight, std=0.02, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        for number, block in enumerate(blocks, start=1):
+            assert isinstance(block, Block)
+            block.attn.proj.weight.div_(math.sqrt(2 * number))
+            block.mlp.fc2.weight.div_(math.sqrt(2 * number))
+
+
+class PatchEmbed(nn.Module):
+    """Cut a clip into tubelets and embed them; a Conv3d by name and shape, a matrix product by act."""
+
+    def __init__(self, architecture: Architecture, width: int) -> None:
+        super().__init__()
+        self.kernel = (architecture.tubelet, architecture.patch, architecture.patch)
+        self.proj = nn.Conv3d(3, width, self.kernel, stride=self.kernel)
+
+    def forward(self, clips: Tensor, ids: Tensor | None) -> Tensor:
+        """Clips (B, 3, T, H, W) -> tokens (B, N, D) in raster order, or only those at ids (B, M)."""
+        t, h, w = self.kernel
+        cut = clips.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(2, (-1, t))
+        tubelets = cut.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+        if ids is not None:
+            tubelets = gather_tokens(tubelets, ids)
+        return F.linear(tubelets, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class VisionTransformer(nn.Module):
+    """The encoder. Clips are float (B, 3, T, H, W), already prepared by the InputSpec."""
+
+    def __init__(self, architecture: Architecture, spec: InputSpec, generator: torch.Generator) -> None:
+        super().__init__()
+        size = SIZES[architecture.size]
+        self.grid = architecture.grid(spec)
+        self.width = size.width
+        self.patch_embed = PatchEmbed(architecture, size.width)
+        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
+        self.norm = nn.LayerNorm(size.width, eps=1e-6)
+        self.rotary = Rotary(self.grid, size.width // size.heads)
+        initialise(self, self.blocks, generator)
+
+    def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
+        x = self.patch_embed(clips, ids)
+        rotary = self.rotary(ids)
+        for block in self.blocks:
+            x = block(x, rotary)
+        return self.norm(x)
+
+    @torch.no_grad()
+    def attention(self, clips: Tensor, block: int) -> Tensor:
+        """Softmax attention (B, heads, N queries, N keys) of one block, counted from 0 or from the
+        end by negative numbers; IndexError outside. Fused attention keeps no weights: they are recomputed."""
+        chosen = range(len(self.blocks))[block]
+        x, rotary = self.patch_embed(clips, None), self.rotary(None)
+        for earlier in self.blocks[:chosen]:
+            x = earlier(x, rotary)
+        layer = self.blocks[chosen]
+        assert isinstance(layer, Block)
+        q, k, _ = layer.attn.queries_keys_values(layer.norm1(x), rotary)
+        return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(-1)

@@ -1,0 +1,51 @@
+"""Named complete pretraining configs. A variant is `dataclasses.replace` of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from echojepa.config import OptimConfig, PretrainConfig
+from echojepa.models.contract import InputSpec
+from echojepa.models.vit import Architecture
+
+
+def micro(data: Path, out: Path) -> PretrainConfig:
+    """Minutes on a laptop CPU: the recipe of `make demo`.
+
+    Objective and masks are the paper's (arXiv 2602.02603, section 3); everything that depends on the
+    size of the run is not. The paper's values scaled to this batch would give a learning rate of
+    5e-6 and a warm-up longer than the run.
+    """
+    return PretrainConfig(
+        data=data,
+        out=out,
+        architecture=Architecture("micro", patch=8),
+        spec=InputSpec(size=96, frames=8, seconds=1.0),
+        predictor_width=64,
+        predictor_depth=4,
+        predictor_heads=4,
+        optim=OptimConfig(lr=1e-3, warmup=0.1, cooldown=0.2, ema_start=0.99, ema_end=0.999),
+        batch_size=16,
+        steps=400,
+    )
+
+
+def smoke(data: Path, out: Path) -> PretrainConfig:
+    """Seconds on a CPU: shows that everything runs, learns nothing. Used by the tests."""
+    return PretrainConfig(
+        data=data,
+        out=out,
+        architecture=Architecture("micro", patch=8),
+        spec=InputSpec(size=96, frames=4, seconds=0.8),
+        predictor_width=32,
+        predictor_depth=1,
+        predictor_heads=2,
+        batch_size=4,
+        steps=6,
+        checkpoint_every=2,
+        monitor_every=3,
+    )
+
+
+RECIPES: dict[str, Callable[[Path, Path], PretrainConfig]] = {"micro": micro, "smoke": smoke}

@@ -1,0 +1,147 @@
+"""The only place that reads or writes tensors on disk: atomic, strict, without pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import echojepa
+from echojepa.config import config_from_json
+from echojepa.models.contract import InputSpec
+from echojepa.models.vit import Architecture, VisionTransformer
+
+
+class CheckpointError(ValueError):
+    """A weights file is missing, damaged, or belongs to another model."""
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What travels beside an encoder's tensors."""
+
+    architecture: Architecture
+    """Size and tubelets."""
+    spec: InputSpec
+    """How to feed it."""
+    steps: int
+    """Training steps behind the weights."""
+    clips: int
+    """Training clips behind the weights."""
+    data_fingerprint: str
+    """Fingerprint of the data set it was trained on."""
+    version: str
+    """Version of this package that wrote it."""
+    sha256: str
+    """Checksum of the tensors' file."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary sibling, then rename it over `path`: never a half file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state (tensors, numbers, strings) atomically."""
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training state; CheckpointError if the file is not a whole one."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} cannot be read ({error}); delete it to start this run from the beginning"
+        ) from error
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Load tensors into a module; CheckpointError tells what was found and what was expected."""
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    if expected != found:
+        missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        shapes = [
+            f"{key}: {found[key]} where {expected[key]} is expected"
+            for key in sorted(expected.keys() & found.keys())
+            if expected[key] != found[key]
+        ]
+        raise CheckpointError(
+            f"{name} does not fit this architecture. Missing: {missing[:5]} ({len(missing)} in all); "
+            f"unknown: {unknown[:5]} ({len(unknown)}); other shapes: {shapes[:5]} ({len(shapes)})"
+        )
+    module.load_state_dict(tensors)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_encoder(
+    folder: Path,
+    encoder: VisionTransformer,
+    architecture: Architecture,
+    spec: InputSpec,
+    *,
+    steps: int,
+    clips: int,
+    data_fingerprint: str,
+) -> EncoderCard:
+    """Write `encoder.safetensors` and, last, `encoder.json` that vouches for it."""
+    tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    weights = folder / "encoder.safetensors"
+    write_atomically(weights, lambda file: save_file(tensors, file))
+    card = EncoderCard(
+        architecture, spec, steps, clips, data_fingerprint, echojepa.__version__, file_sha256(weights)
+    )
+    text = json.dumps(asdict(card), indent=2) + "\n"
+    write_atomically(folder / "encoder.json", lambda file: _write_text(file, text))
+    return card
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def load_card(folder: Path) -> EncoderCard:
+    """Read `encoder.json`; CheckpointError where the run has not finished."""
+    path = folder / "encoder.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no encoder.json; give the folder of a finished `echojepa pretrain` run"
+        )
+    return config_from_json(EncoderCard, path.read_text(encoding="utf-8"))
+
+
+def load_encoder(folder: Path) -> tuple[VisionTransformer, EncoderCard]:
+    """The trained encoder of a run folder; CheckpointError if the tensors are not those of the card."""
+    card, weights = load_card(folder), folder / "encoder.safetensors"
+    if not weights.is_file() or file_sha256(weights) != card.sha256:
+        raise CheckpointError(
+            f"{weights} is missing or is not the file that encoder.json describes; copy both files together again"
+        )
+    encoder = VisionTransformer(card.architecture, card.spec, torch.Generator().manual_seed(0))
+    try:
+        load_strictly(encoder, load_file(weights), weights.name)
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights.name} is damaged: {error}") from error
+    return encoder, card

@@ -1,0 +1,227 @@
+"""Pretraining as one function: build, resume, loop, save."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from echojepa.config import ConfigError, PretrainConfig, config_to_json
+from echojepa.data.clips import Augment, ClipDataset
+from echojepa.data.store import LoopStore
+from echojepa.models.jepa import JEPA
+from echojepa.models.masking import sample_mask
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import VisionTransformer
+from echojepa.randomness import derive_seed
+from echojepa.training.checkpoint import load_state, load_strictly, save_encoder, save_state
+from echojepa.training.monitors import cheap_probe, feature_health, FeatureHealth, warnings_of
+from echojepa.training.schedules import ema_momentum, learning_rate
+from echojepa.vocabulary import Kind, Split
+
+MONITOR_CLIPS = 96
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """What a finished run was."""
+
+    steps: int
+    clips: int
+    loops: int
+    loss: float
+    warnings: tuple[str, ...]
+
+
+def generator_for(seed: int, purpose: str, *numbers: int) -> torch.Generator:
+    """A generator that belongs to (seed, purpose, numbers)."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, *numbers))
+
+
+def build_encoder(config: PretrainConfig) -> VisionTransformer:
+    """The encoder before any training, a function of the config's seed alone."""
+    return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
+
+
+def build_jepa(config: PretrainConfig) -> JEPA:
+    """Encoder, predictor and target encoder before any training."""
+    encoder = build_encoder(config)
+    predictor = Predictor(
+        encoder.width,
+        encoder.grid,
+        config.predictor_width,
+        config.predictor_depth,
+        config.predictor_heads,
+        generator_for(config.seed, "predictor"),
+    )
+    return JEPA(encoder, predictor)
+
+
+def build_optimizer(model: JEPA, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW over encoder and predictor; biases and norms are not decayed."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.optim.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, 0.999), fused=True)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """bf16 autocast where asked for, or where the processor has the instructions and precision is auto."""
+    if precision == "auto":
+        capable = (
+            torch.cuda.is_bf16_supported()
+            if device.type == "cuda"
+            else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        )
+        precision = "bf16" if capable else "float32"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def batch_order(loops: int, config: PretrainConfig, start: int) -> Iterator[list[tuple[int, int]]]:
+    """Keys (epoch, loop) of each step's clips from step `start` on: a function of (seed, epoch) alone."""
+    for step in range(start, config.steps):
+        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
+        epochs = sorted({position // loops for position in positions})
+        order = {e: torch.randperm(loops, generator=generator_for(config.seed, "order", e)) for e in epochs}
+        yield [(p // loops, int(order[p // loops][p % loops])) for p in positions]
+
+
+def train_step(
+    model: JEPA, optimizer: torch.optim.Optimizer, clips: Tensor, config: PretrainConfig, step: int
+) -> dict[str, float]:
+    """One step on uint8 clips (B, 3, T, H, W): forward, backward, optimiser, EMA."""
+    draws = generator_for(config.seed, "mask", step)
+    masks = [sample_mask(mask, model.encoder.grid, len(clips), draws) for mask in config.masks]
+    rate = learning_rate(config.optim, step, config.steps)
+    momentum = ema_momentum(config.optim, step, config.steps)
+    with autocast(config.precision, clips.device):
+        output = model(config.spec.prepare(clips), masks)
+    output.loss.backward()
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    model.update_target(momentum)
+    loss = output.loss.item()
+    if loss != loss:
+        raise ConfigError(f"the loss is not a number at step {step}; lower optim.lr (now {config.optim.lr})")
+    return {"loss": loss, "lr": rate, "momentum": momentum, "redraws": sum(mask.redraws for mask in masks)}
+
+
+class Monitor:
+    """Looks at the target encoder's features of fixed training clips every now and then."""
+
+    def __init__(self, dataset: ClipDataset, views: list[str | None], patients: list[str]) -> None:
+        chosen = torch.linspace(0, len(dataset) - 1, min(MONITOR_CLIPS, len(dataset))).round().long().tolist()
+        self.clips = torch.stack([dataset[i][0] for i in chosen])
+        self.views = [views[i] or "" for i in chosen]
+        self.patients = [patients[i] for i in chosen]
+        self.first: FeatureHealth | None = None
+
+    @torch.no_grad()
+    def __call__(self, encoder: nn.Module, config: PretrainConfig) -> tuple[dict[str, float], list[str]]:
+        """Measurements to log, and warnings in words."""
+        features = torch.cat([encoder(config.spec.prepare(part)) for part in self.clips.split(16)])
+        health = feature_health(features)
+        self.first = self.first or health
+        measured = asdict(health)
+        if len(set(self.views)) > 1 and len(set(self.patients)) >= 5:
+            measured["view_probe"] = cheap_probe(features, self.views, self.patients)
+        return measured, warnings_of(health, self.first)
+
+
+def open_run(config: PretrainConfig) -> None:
+    """Make the run folder, or make sure that the one there is of this very config."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    record, text = config.out / "config.json", config_to_json(config)
+    if not record.exists():
+        record.write_text(text, encoding="utf-8")
+    elif record.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{config.out} holds a run with other settings (see its config.json); give another --out, "
+            "or delete the folder to start over"
+        )
+
+
+def resume(model: JEPA, optimizer: torch.optim.Optimizer, folder: Path) -> int:
+    """Load the last checkpoint, drop metrics written after it, and return the next step."""
+    checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
+    step = 0
+    if checkpoint.exists():
+        state = load_state(checkpoint)
+        load_strictly(model, state["model"], checkpoint.name)
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
+    metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return step
+
+
+def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
+    """Run or resume pretraining; calls progress(steps done, steps, state in words).
+
+    Raises ConfigError for a folder of another run or a data set without training loops.
+    """
+    open_run(config)
+    store = LoopStore.open(config.data)
+    table = store.metadata(["split", "kind", "view", "patient_id"]).to_pydict()
+    rows = [
+        row
+        for row, (split, kind) in enumerate(zip(table["split"], table["kind"], strict=True))
+        if split == Split.TRAIN and kind == Kind.CINE
+    ]
+    if len(rows) < 3:
+        raise ConfigError(f"{config.data} has {len(rows)} training cine loops; at least 3 are needed")
+    dataset = ClipDataset(store, rows, config.spec, config.seed, Augment())
+    monitor = Monitor(
+        ClipDataset(store, rows, config.spec, config.seed, None),
+        [table["view"][row] for row in rows],
+        [table["patient_id"][row] for row in rows],
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_jepa(config).to(device)
+    optimizer = build_optimizer(model, config)
+    start = resume(model, optimizer, config.out)
+    loader = DataLoader(dataset, batch_sampler=list(batch_order(len(rows), config, start)))
+    told: dict[str, None] = {}
+    loss = float("nan")
+    with (config.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        for step, (clips, _) in enumerate(loader, start=start):
+            began = time.perf_counter()
+            record: dict[str, float] = {"step": step}
+            if step % config.monitor_every == 0:
+                measured, warnings = monitor(model.target_encoder, config)
+                record |= measured
+                told |= dict.fromkeys(warnings)
+            record |= train_step(model, optimizer, clips.to(device), config, step)
+            loss = record["loss"]
+            record["seconds"] = round(time.perf_counter() - began, 4)
+            metrics.write(json.dumps(record) + "\n")
+            metrics.flush()
+            progress(step + 1, config.steps, f"loss {loss:.3f}")
+            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+                save_state(
+                    config.out / "checkpoint.pt",
+                    {"step": step + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict()},
+                )
+    clips_seen = config.steps * config.batch_size
+    save_encoder(
+        config.out,
+        model.target_encoder,
+        config.architecture,
+        config.spec,
+        steps=config.steps,
+        clips=clips_seen,
+        data_fingerprint=store.fingerprint(),
+    )
+    return PretrainSummary(config.steps, clips_seen, len(rows), loss, tuple(told))

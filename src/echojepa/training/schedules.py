@@ -1,0 +1,18 @@
+"""Learning rate and EMA momentum as pure functions of the step, so that a resumed run needs no state."""
+
+from __future__ import annotations
+
+from echojepa.config import OptimConfig
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """Linear warm-up, constant, linear cooldown to zero; `step` counts from 0 to steps - 1."""
+    rise = (step + 1) / max(1.0, config.warmup * steps)
+    fall = (steps - step) / max(1.0, config.cooldown * steps)
+    return config.lr * min(1.0, rise, fall)
+
+
+def ema_momentum(config: OptimConfig, step: int, steps: int) -> float:
+    """Linear from ema_start at the first step to ema_end at the last."""
+    share = step / max(1, steps - 1)
+    return config.ema_start + share * (config.ema_end - config.ema_start)

@@ -1,0 +1,82 @@
+"""Claims about the objective, each proved against plain code."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from echojepa.models.contract import InputSpec
+from echojepa.models.jepa import JEPA
+from echojepa.models.masking import PAPER_MASKS, Mask, sample_mask
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import Architecture, VisionTransformer
+
+SPEC = InputSpec(size=96, frames=4, seconds=1.0)
+
+
+def make_jepa() -> JEPA:
+    generator = torch.Generator().manual_seed(0)
+    encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
+    return JEPA(encoder, Predictor(encoder.width, encoder.grid, 64, 2, 4, generator))
+
+
+def make_batch(model: JEPA, seed: int = 1) -> tuple[Tensor, list[Mask]]:
+    generator = torch.Generator().manual_seed(seed)
+    clips = torch.randn(2, 3, SPEC.frames, SPEC.size, SPEC.size, generator=generator)
+    return clips, [sample_mask(mask, model.encoder.grid, 2, generator) for mask in PAPER_MASKS]
+
+
+def test_loss_equals_a_plain_reference() -> None:
+    model = make_jepa()
+    clips, masks = make_batch(model)
+    total = 0.0
+    for mask in masks:
+        for b in range(2):
+            visible, hidden = mask.context_ids[b], mask.target_ids[b]
+            everything = model.target_encoder(clips[b : b + 1])[0]
+            mean, variance = everything.mean(1, keepdim=True), everything.var(1, keepdim=True, unbiased=False)
+            target = ((everything - mean) / (variance + 1e-5).sqrt())[hidden]
+            context = model.encoder(clips[b : b + 1], visible[None])
+            predicted = model.predictor(context, visible[None], hidden[None])[0]
+            total += (predicted - target).abs().mean().item() / (2 * len(masks))
+    torch.testing.assert_close(model(clips, masks).loss.item(), total, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_reaches_encoder_and_predictor_but_never_the_target_encoder() -> None:
+    model = make_jepa()
+    clips, masks = make_batch(model)
+    model(clips, masks).loss.backward()
+    assert all(p.grad is None for p in model.target_encoder.parameters())
+    for part in (model.encoder, model.predictor):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+
+
+def test_ema_at_one_keeps_and_at_zero_copies_and_between_mixes() -> None:
+    model = make_jepa()
+    before = [p.clone() for p in model.target_encoder.parameters()]
+    with torch.no_grad():
+        for p in model.encoder.parameters():
+            p.add_(1.0)
+    model.update_target(1.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.target_encoder.parameters(), strict=True))
+    model.update_target(0.75)
+    for old, new in zip(before, model.target_encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.25)
+    model.update_target(0.0)
+    for source, target in zip(model.encoder.parameters(), model.target_encoder.parameters(), strict=True):
+        assert torch.equal(source, target)
+
+
+def test_hidden_pixels_do_not_reach_the_prediction() -> None:
+    model = make_jepa()
+    clips, masks = make_batch(model)
+    mask = masks[0]
+    context = model.encoder(clips, mask.context_ids)
+    hidden = torch.ones(2, context.shape[1] * 0 + 2 * 12 * 12, dtype=torch.bool)
+    hidden.scatter_(1, mask.context_ids, False)
+    picture = hidden.view(2, 1, 2, 12, 12).repeat_interleave(2, 2)
+    picture = F.interpolate(picture.float().flatten(1, 2), scale_factor=8).bool().unsqueeze(1)
+    noisy = torch.where(picture, torch.randn_like(clips) * 9, clips)
+    assert not torch.equal(noisy, clips)
+    torch.testing.assert_close(model.encoder(noisy, mask.context_ids), context)

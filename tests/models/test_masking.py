@@ -1,0 +1,56 @@
+"""Claims about masks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echojepa.models.masking import PAPER_MASKS, MaskConfig, equalise, sample_mask
+
+GRID = (4, 12, 12)
+
+
+@pytest.mark.parametrize("config", PAPER_MASKS)
+@pytest.mark.parametrize("seed", range(20))
+def test_masks_are_disjoint_in_range_and_never_empty(config: MaskConfig, seed: int) -> None:
+    mask = sample_mask(config, GRID, 6, torch.Generator().manual_seed(seed))
+    for context, targets in zip(mask.context_ids.tolist(), mask.target_ids.tolist(), strict=True):
+        assert context and targets
+        assert not set(context) & set(targets)
+        assert len(set(context)) == len(context) and len(set(targets)) == len(targets)
+        assert 0 <= min(context + targets) and max(context + targets) < 4 * 12 * 12
+
+
+def test_masks_are_reproducible() -> None:
+    one, same, other = (
+        sample_mask(PAPER_MASKS[0], GRID, 4, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
+    assert torch.equal(one.context_ids, same.context_ids) and torch.equal(one.target_ids, same.target_ids)
+    assert one.target_ids.shape != other.target_ids.shape or not torch.equal(one.target_ids, other.target_ids)
+
+
+def test_a_single_clip_is_hidden_through_its_whole_length() -> None:
+    mask = sample_mask(PAPER_MASKS[1], GRID, 1, torch.Generator().manual_seed(0))
+    per_time = mask.target_ids.view(4, -1) % 144
+    assert all(torch.equal(per_time[0], positions) for positions in per_time)
+
+
+def test_at_least_a_tenth_is_visible_and_redraws_are_counted() -> None:
+    config, generator = MaskConfig(2, 0.70), torch.Generator().manual_seed(0)
+    masks = [sample_mask(config, GRID, 1, generator) for _ in range(200)]
+    assert min(mask.context_ids.shape[1] for mask in masks) >= 0.1 * 576
+    assert sum(mask.redraws for mask in masks) > 0
+
+
+def test_an_impossible_mask_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="smaller or fewer blocks"):
+        sample_mask(MaskConfig(40, 0.70), GRID, 1, torch.Generator().manual_seed(0))
+
+
+def test_equalising_starves_no_frame() -> None:
+    """Cutting off the last ids would empty the last time step; a random choice keeps all alike."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.arange(576), torch.arange(288)]
+    kept = torch.stack([equalise(rows, generator)[0] // 144 for _ in range(200)])
+    share = torch.bincount(kept.flatten(), minlength=4) / kept.numel()
+    assert share.min() > 0.24

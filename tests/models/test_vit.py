@@ -1,0 +1,125 @@
+"""The encoder equals Hugging Face's V-JEPA 2 and plain code."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
+
+SPEC = InputSpec(size=48, frames=4, seconds=1.0)
+ARCHITECTURE = Architecture("micro", patch=8)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> VisionTransformer:
+    return VisionTransformer(ARCHITECTURE, SPEC, torch.Generator().manual_seed(0)).eval()
+
+
+@pytest.fixture(scope="module")
+def clips() -> Tensor:
+    return torch.randn(2, 3, 4, 48, 48, generator=torch.Generator().manual_seed(1))
+
+
+def to_hugging_face(ours: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Our parameter names and fused qkv as transformers' V-JEPA 2 has them."""
+    renamed = {}
+    for name, value in ours.items():
+        name = name.replace("patch_embed.proj", "embeddings.patch_embeddings.proj")
+        name = name.replace("predictor_blocks.", "layer.").replace("blocks.", "layer.")
+        name = name.replace("predictor_embed", "embeddings.predictor_embeddings")
+        name = name.replace("predictor_norm", "layernorm").replace("predictor_proj", "proj")
+        name = name.replace("attn.proj", "attention.proj")
+        if name.startswith("norm."):
+            name = name.replace("norm.", "layernorm.")
+        if "attn.qkv" in name:
+            for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                renamed[f"{prefix}.{name.replace('attn.qkv', f'attention.{part}')}"] = third
+        elif name.startswith("mask_tokens"):
+            renamed[f"{prefix}.embeddings.mask_tokens"] = value.unsqueeze(0)
+        else:
+            renamed[f"{prefix}.{name}"] = value
+    return renamed
+
+
+def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransformer, clips: Tensor) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.VJEPA2Model(
+        transformers.VJEPA2Config(
+            patch_size=8, crop_size=48, frames_per_clip=4, hidden_size=128, num_attention_heads=4,
+            num_hidden_layers=6, mlp_ratio=4, pred_hidden_size=60, pred_num_attention_heads=3,
+            pred_num_hidden_layers=2, pred_num_mask_tokens=1, pred_zero_init_mask_tokens=True,
+        )  # fmt: skip
+    ).eval()
+    predictor = Predictor(128, encoder.grid, 60, 2, 3, torch.Generator().manual_seed(2)).eval()
+    weights = to_hugging_face(encoder.state_dict(), "encoder")
+    weights |= to_hugging_face(predictor.state_dict(), "predictor")
+    theirs.load_state_dict(weights, strict=True)
+    order = torch.stack([torch.randperm(72, generator=torch.Generator().manual_seed(s)) for s in (3, 4)])
+    context_ids, target_ids = order[:, :30].sort().values, order[:, 30:50].sort().values
+    with torch.no_grad():
+        output = theirs(
+            pixel_values_videos=clips.transpose(1, 2), context_mask=[context_ids], target_mask=[target_ids]
+        )
+        features = encoder(clips)
+        context = features.gather(1, context_ids.unsqueeze(-1).expand(-1, -1, 128))
+        predicted = predictor(context, context_ids, target_ids)
+    torch.testing.assert_close(features, output.last_hidden_state, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(predicted, output.predictor_output.last_hidden_state, atol=1e-5, rtol=1e-5)
+
+
+def test_all_ids_equal_no_ids(encoder: VisionTransformer, clips: Tensor) -> None:
+    everything = torch.arange(72).expand(2, -1)
+    torch.testing.assert_close(encoder(clips, everything), encoder(clips))
+
+
+def test_a_subset_equals_plain_blocks_over_those_embedded_tokens(
+    encoder: VisionTransformer, clips: Tensor
+) -> None:
+    ids = torch.tensor([[0, 5, 17, 40, 71], [2, 3, 4, 50, 60]])
+    x = encoder.patch_embed.proj(clips).flatten(2).transpose(1, 2)
+    x = torch.stack([x[b, ids[b]] for b in range(2)])
+    rotary = encoder.rotary(ids)
+    for block in encoder.blocks:
+        x = block(x, rotary)
+    torch.testing.assert_close(encoder(clips, ids), encoder.norm(x), atol=1e-5, rtol=1e-5)
+
+
+def test_attention_rows_sum_to_one_and_bad_blocks_are_refused(
+    encoder: VisionTransformer, clips: Tensor
+) -> None:
+    attention = encoder.attention(clips, -1)
+    assert attention.shape == (2, 4, 72, 72)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 4, 72))
+    torch.testing.assert_close(attention, encoder.attention(clips, 5))
+    with pytest.raises(IndexError):
+        encoder.attention(clips, 6)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 5.5), ("small", 21.6), ("base", 86.2), ("large", 303.9)])
+def test_sizes_have_the_field_s_parameter_counts(size: SizeName, millions: float) -> None:
+    with torch.device("meta"):
+        model = VisionTransformer(Architecture(size), InputSpec(), torch.Generator())
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.4)
+
+
+def test_pixels_are_prepared_once_and_only_from_uint8() -> None:
+    spec = InputSpec(size=32, frames=2, seconds=1.0)
+    clips = torch.full((1, 3, 2, 64, 64), 255, dtype=torch.uint8)
+    prepared = spec.prepare(clips)
+    expected = (1 - torch.tensor(spec.mean)) / torch.tensor(spec.std)
+    torch.testing.assert_close(prepared[0, :, 0, 0, 0], expected)
+    assert prepared.shape == (1, 3, 2, 32, 32)
+    with pytest.raises(TypeError, match="uint8"):
+        spec.prepare(prepared)
+
+
+def test_a_clip_that_cannot_be_cut_into_tubelets_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiples"):
+        Architecture("micro", patch=16).grid(InputSpec(size=100, frames=8))
+    with pytest.raises(ValueError, match="grid"):
+        TokenGrid(torch.zeros(1, 10, 4), (2, 2, 2))
+    assert set(SIZES) == {"micro", "tiny", "small", "base", "large"}
