@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from echojepa.errors import UserError
 from echojepa.models.contract import InputSpec
 from echojepa.models.masking import PAPER_MASKS, MaskConfig
 from echojepa.models.vit import Architecture
@@ -21,7 +22,7 @@ from echojepa.models.vit import Architecture
 ConfigType = TypeVar("ConfigType")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting is unknown, impossible, or contradicts another."""
 
 
@@ -54,7 +55,7 @@ class IngestConfig:
     key: Path
     """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
     labels: Path | None = None
-    """Table of labels (CSV): `study_uid`, `label`, `value`, `unit`, and `loop_uid` where it is a loop's."""
+    """Table of labels (CSV) with the columns `study_uid`, `label`, `value` and `unit`."""
     site: str = "site"
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
@@ -129,10 +130,12 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         self.architecture.grid(self.spec)
         if not self.masks or min(self.batch_size, self.steps, self.checkpoint_every, self.monitor_every) < 1:
-            raise ConfigError("masks, batch_size, steps, checkpoint_every and monitor_every must not be empty")
+            raise ConfigError(
+                "masks, batch_size, steps, checkpoint_every and monitor_every must be positive"
+            )
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
-                f"predictor_width {self.predictor_width} is not a multiple of its {self.predictor_heads} heads"
+                f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"
             )
 
 
@@ -143,7 +146,7 @@ class ProbeConfig:
     data: Path
     """Data set made by `echojepa ingest`."""
     out: Path
-    """Folder for `probe.safetensors`, `probe.json` and `predictions.parquet`, one folder a task and backbone."""
+    """Folder for `probe.safetensors`, `probe.json`, `predictions.parquet`: one a task and backbone."""
     backbones: tuple[str, ...]
     """Run folders, or `random:RUN` for the same architecture with random weights."""
     tasks: tuple[str, ...] = ("lvef", "view")
@@ -194,6 +197,20 @@ class ReportConfig:
     """Loop id to overlay attention on; by default the first loop without a simulated origin."""
 
 
+@dataclass(frozen=True)
+class DemoConfig:
+    """Run every stage, from synthetic and real DICOM files to a report."""
+
+    out: Path = Path("demo")
+    """Folder for everything that the stages make."""
+    patients: int = 240
+    """Synthetic patients."""
+    steps: int = 400
+    """Pretraining steps."""
+    seed: int = 0
+    """Seed of every stage."""
+
+
 def config_to_json(config: Any) -> str:
     """The resolved config as JSON text, keys in field order."""
     return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
@@ -226,6 +243,6 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if kind is float and isinstance(value, int | float) or isinstance(kind, type) and type(value) is kind:
+    if (kind is float and isinstance(value, int | float)) or (isinstance(kind, type) and type(value) is kind):
         return kind(value)
     raise ConfigError(f"{where}: {value!r} is not a {kind}")

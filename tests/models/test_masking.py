@@ -18,7 +18,7 @@ def test_masks_are_disjoint_in_range_and_never_empty(config: MaskConfig, seed: i
         assert context and targets
         assert not set(context) & set(targets)
         assert len(set(context)) == len(context) and len(set(targets)) == len(targets)
-        assert 0 <= min(context + targets) and max(context + targets) < 4 * 12 * 12
+        assert min(context + targets) >= 0 and max(context + targets) < 4 * 12 * 12
 
 
 def test_masks_are_reproducible() -> None:

@@ -49,9 +49,18 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransfor
     transformers = pytest.importorskip("transformers")
     theirs = transformers.VJEPA2Model(
         transformers.VJEPA2Config(
-            patch_size=8, crop_size=48, frames_per_clip=4, hidden_size=128, num_attention_heads=4,
-            num_hidden_layers=6, mlp_ratio=4, pred_hidden_size=60, pred_num_attention_heads=3,
-            pred_num_hidden_layers=2, pred_num_mask_tokens=1, pred_zero_init_mask_tokens=True,
+            patch_size=8,
+            crop_size=48,
+            frames_per_clip=4,
+            hidden_size=128,
+            num_attention_heads=4,
+            num_hidden_layers=6,
+            mlp_ratio=4,
+            pred_hidden_size=60,
+            pred_num_attention_heads=3,
+            pred_num_hidden_layers=2,
+            pred_num_mask_tokens=1,
+            pred_zero_init_mask_tokens=True,
         )  # fmt: skip
     ).eval()
     predictor = Predictor(128, encoder.grid, 60, 2, 3, torch.Generator().manual_seed(2)).eval()
@@ -99,7 +108,9 @@ def test_attention_rows_sum_to_one_and_bad_blocks_are_refused(
         encoder.attention(clips, 6)
 
 
-@pytest.mark.parametrize(("size", "millions"), [("tiny", 5.5), ("small", 21.6), ("base", 86.2), ("large", 303.9)])
+@pytest.mark.parametrize(
+    ("size", "millions"), [("tiny", 5.5), ("small", 21.6), ("base", 86.2), ("large", 303.9)]
+)
 def test_sizes_have_the_field_s_parameter_counts(size: SizeName, millions: float) -> None:
     with torch.device("meta"):
         model = VisionTransformer(Architecture(size), InputSpec(), torch.Generator())

@@ -38,6 +38,7 @@ class JEPAEncoder:
 
     @torch.inference_mode()
     def __call__(self, clips: Tensor) -> TokenGrid:
+        """Features of uint8 clips (B, 3, T, H, W)."""
         return TokenGrid(self.encoder(self.spec.prepare(clips)), self.encoder.grid)
 
     @torch.inference_mode()

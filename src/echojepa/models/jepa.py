@@ -54,6 +54,6 @@ class JEPA(nn.Module):
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
-        torch._foreach_lerp_(
-            list(self.target_encoder.parameters()), list(self.encoder.parameters()), 1 - momentum
-        )
+        pairs = zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True)
+        for target, online in pairs:
+            target.lerp_(online, 1 - momentum)

@@ -26,7 +26,9 @@ class MaskConfig:
 
     def __post_init__(self) -> None:
         if self.blocks < 1 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(f"a mask needs blocks >= 1, 0 < scale < 1 and 0 < aspect low <= high; got {self}")
+            raise ValueError(
+                f"a mask needs blocks >= 1, 0 < scale < 1 and 0 < aspect low <= high; got {self}"
+            )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))

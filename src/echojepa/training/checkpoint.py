@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 import echojepa
 from echojepa.config import config_from_json
+from echojepa.errors import UserError
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import Architecture, VisionTransformer
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A weights file is missing, damaged, or belongs to another model."""
 
 
@@ -52,7 +53,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -137,7 +138,8 @@ def load_encoder(folder: Path) -> tuple[VisionTransformer, EncoderCard]:
     card, weights = load_card(folder), folder / "encoder.safetensors"
     if not weights.is_file() or file_sha256(weights) != card.sha256:
         raise CheckpointError(
-            f"{weights} is missing or is not the file that encoder.json describes; copy both files together again"
+            f"{weights} is missing or is not the file that encoder.json describes; "
+            "copy both files together again"
         )
     encoder = VisionTransformer(card.architecture, card.spec, torch.Generator().manual_seed(0))
     try:

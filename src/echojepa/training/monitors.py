@@ -70,5 +70,7 @@ def warnings_of(now: FeatureHealth, first: FeatureHealth) -> list[str]:
             "indistinguishable; lower optim.lr"
         )
     if now.cosine > 0.9:
-        found.append(f"different clips have a mean cosine of {now.cosine:.2f}: features hardly depend on input")
+        found.append(
+            f"different clips have a mean cosine of {now.cosine:.2f}: features hardly depend on input"
+        )
     return found

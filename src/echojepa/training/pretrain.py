@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer
 from echojepa.randomness import derive_seed
 from echojepa.training.checkpoint import load_state, load_strictly, save_encoder, save_state
-from echojepa.training.monitors import cheap_probe, feature_health, FeatureHealth, warnings_of
+from echojepa.training.monitors import FeatureHealth, cheap_probe, feature_health, warnings_of
 from echojepa.training.schedules import ema_momentum, learning_rate
 from echojepa.vocabulary import Kind, Split
 
@@ -74,7 +73,7 @@ def build_optimizer(model: JEPA, config: PretrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, 0.999), fused=True)
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+def autocast(precision: str, device: torch.device) -> torch.autocast:
     """bf16 autocast where asked for, or where the processor has the instructions and precision is auto."""
     if precision == "auto":
         capable = (
@@ -182,9 +181,9 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
     ]
     if len(rows) < 3:
         raise ConfigError(f"{config.data} has {len(rows)} training cine loops; at least 3 are needed")
-    dataset = ClipDataset(store, rows, config.spec, config.seed, Augment())
+    dataset = ClipDataset(store, rows, config.spec, augment=Augment(), seed=config.seed)
     monitor = Monitor(
-        ClipDataset(store, rows, config.spec, config.seed, None),
+        ClipDataset(store, rows, config.spec),
         [table["view"][row] for row in rows],
         [table["patient_id"][row] for row in rows],
     )

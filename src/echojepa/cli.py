@@ -1,0 +1,181 @@
+"""The commands. Only this file reads arguments and prints; each command calls one function."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from echojepa.config import (
+    ConfigError,
+    IngestConfig,
+    PretrainConfig,
+    SimulateConfig,
+    config_from_json,
+)
+from echojepa.errors import UserError
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A stage of the work: its settings and what runs it."""
+
+    config: type[Any]
+    run: Callable[[Any], None]
+
+
+def nearest(word: str, known: Iterable[str], what: str) -> ConfigError:
+    """The error for an unknown name: the known ones, and the likely meaning."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return ConfigError(f"unknown {what} '{word}'. Known: {', '.join(names)}.{hint}")
+
+
+@contextmanager
+def progress_bar(title: str) -> Any:
+    """Yield a function (done, total, note) that draws a bar with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def show(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield show
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a small table."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def run_simulate(config: SimulateConfig) -> None:
+    """Simulate and say what was written."""
+    from echojepa.phantom.cohort import write_cohort
+
+    with progress_bar("simulate patients") as show:
+        loops = write_cohort(config, show)
+    console.print(f"{config.patients} synthetic patients, {loops} cine loops as DICOM in {config.out}")
+
+
+def run_ingest(config: IngestConfig) -> None:
+    """Ingest and print the table of what came in."""
+    from echojepa.data.ingest import ingest
+
+    with progress_bar("ingest files") as show:
+        summary = ingest(config, show)
+    show_table("What came in", ("", "loops"), summary.came_in())
+    if summary.rejected:
+        show_table("What did not", ("reason", "files"), sorted(summary.rejected.items()))
+        console.print(f"Paths of rejected files stand in your private map {summary.file_map}")
+    console.print(f"Data set: {config.out}")
+
+
+def run_pretrain(config: PretrainConfig) -> None:
+    """Pretrain and say what was made."""
+    from echojepa.training.pretrain import pretrain
+
+    with progress_bar("pretrain steps") as show:
+        summary = pretrain(config, show)
+    console.print(
+        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, last loss {summary.loss:.3f}"
+    )
+    for warning in summary.warnings:
+        console.print(f"Warning: {warning}")
+    console.print(f"Frozen encoder: {config.out / 'encoder.safetensors'}")
+
+
+def parse(arguments: Sequence[str]) -> tuple[Command, Any]:
+    """The command and its resolved config; ConfigError for unknown names."""
+    name, rest = arguments[0], list(arguments[1:])
+    if name not in COMMANDS:
+        raise nearest(name, COMMANDS, "command")
+    command = COMMANDS[name]
+    if command.config is PretrainConfig:
+        return command, parse_pretrain(rest)
+    return command, tyro.cli(command.config, args=rest, prog=f"echojepa {name}")
+
+
+def parse_pretrain(arguments: list[str]) -> PretrainConfig:
+    """`pretrain RECIPE --data D --out R`, where RECIPE is a name or a saved config.json."""
+    from echojepa.recipes import RECIPES
+
+    recipes = "\n".join(
+        f"  {name}: {(recipe.__doc__ or '').splitlines()[0]}" for name, recipe in RECIPES.items()
+    )
+    if not arguments or arguments[0].startswith("-"):
+        console.print(f"usage: echojepa pretrain RECIPE --data D --out R [settings]\n\nRecipes:\n{recipes}")
+        raise SystemExit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
+    name, rest = arguments[0], arguments[1:]
+    if name in RECIPES:
+        default = RECIPES[name](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
+    elif name.endswith(".json"):
+        default = config_from_json(PretrainConfig, Path(name).read_text(encoding="utf-8"))
+    else:
+        raise nearest(name, RECIPES, "recipe")
+    return tyro.cli(PretrainConfig, args=rest, default=default, prog=f"echojepa pretrain {name}")
+
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(SimulateConfig, run_simulate),
+    "ingest": Command(IngestConfig, run_ingest),
+    "pretrain": Command(PretrainConfig, run_pretrain),
+}
+
+
+def usage() -> str:
+    """The list of commands, in order of work."""
+    lines = [f"  {name:<10} {(command.config.__doc__ or '').strip()}" for name, command in COMMANDS.items()]
+    return "usage: echojepa COMMAND [settings]    (echojepa COMMAND --help tells them)\n\n" + "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 with one clear sentence on stderr, 2 for wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console.print(usage())
+        return 0 if arguments else 2
+    try:
+        command, config = parse(arguments)
+        command.run(config)
+    except (UserError, OSError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"echojepa {arguments[0]}: {error}", markup=False
+        )
+        return 1
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; run the same command again to go on from here")
+        return 130
+    return 0

@@ -1,0 +1,1 @@
+"""Pixels and tables: DICOM in, one de-identified table out, clips for models."""

@@ -1,0 +1,123 @@
+"""Clips for models: frames chosen by physical time, letterboxed to a square, uint8 to the end.
+
+A clip is `spec.frames` frames over `spec.seconds`; frame k is the stored frame nearest in time to
+start + k * seconds / frames. A loop shorter than that is played forwards and backwards in turn (a heart
+that jumps would be a motion no heart makes).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from echojepa.data.store import LoopStore
+from echojepa.models.contract import InputSpec
+from echojepa.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random crop of a training clip, the same for all its frames; echo pictures are never flipped."""
+
+    scale: tuple[float, float] = (0.5, 1.0)
+    """Share of the picture's area that is kept."""
+    aspect: tuple[float, float] = (0.9, 1.1)
+    """Width over height of the crop."""
+
+    def crop(self, size: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+        """Top, left, height, width of a crop from a square of `size` pixels."""
+        area, aspect, top, left = torch.rand(4, generator=generator).tolist()
+        area = (self.scale[0] + area * (self.scale[1] - self.scale[0])) * size**2
+        aspect = math.exp(math.log(self.aspect[0]) + aspect * math.log(self.aspect[1] / self.aspect[0]))
+        height, width = (min(size, round(math.sqrt(area * r))) for r in (1 / aspect, aspect))
+        return round(top * (size - height)), round(left * (size - width)), height, width
+
+
+def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> NDArray[np.int64]:
+    """Stored frames (spec.frames,) of a clip that begins `start` s into a loop with these frame times."""
+    wanted = start + np.arange(spec.frames) * spec.seconds / spec.frames
+    length = times[-1]
+    if length > 0:
+        wanted = length - np.abs(wanted % (2 * length) - length)
+    else:
+        wanted = np.zeros(spec.frames)
+    after = np.clip(np.searchsorted(times, wanted), 1, max(1, len(times) - 1))
+    after = np.minimum(after, len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def latest_start(times: NDArray[np.float64], spec: InputSpec) -> float:
+    """The last moment a clip can begin without running past the loop's end; 0 for short loops."""
+    return max(0.0, float(times[-1]) - spec.seconds * (spec.frames - 1) / spec.frames)
+
+
+def letterbox(frames: NDArray[np.uint8]) -> Tensor:
+    """(T, H, W) or (T, H, W, 3) -> (3 or 1, T, S, S), black beside or above, aspect kept."""
+    pixels = torch.from_numpy(np.ascontiguousarray(frames))
+    pixels = pixels.unsqueeze(0) if pixels.ndim == 3 else pixels.permute(3, 0, 1, 2)
+    height, width = pixels.shape[-2:]
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    return F.pad(pixels, (left, side - width - left, top, side - height - top))
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """(C, T, H, W) uint8 -> (C, T, size, size) uint8, bilinear with antialiasing."""
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+
+
+class ClipDataset(Dataset[tuple[Tensor, int]]):
+    """Map-style clips: uint8 (3, T, size, size) and the row they come from.
+
+    With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
+    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture.
+    """
+
+    def __init__(
+        self,
+        store: LoopStore,
+        rows: list[int],
+        spec: InputSpec,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+        clips_per_loop: int = 1,
+    ) -> None:
+        self.store, self.rows, self.spec = store, rows, spec
+        self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
+
+    def __len__(self) -> int:
+        return len(self.rows) * (1 if self.augment else self.clips_per_loop)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[Tensor, int]:
+        if isinstance(item, tuple):
+            epoch, index = item
+            return self._random_clip(self.rows[index], epoch, index), self.rows[index]
+        index, number = divmod(item, self.clips_per_loop)
+        row = self.rows[index]
+        times = self.store.times(row)
+        start = latest_start(times, self.spec) * (number + 0.5) / self.clips_per_loop
+        return self._read(row, frame_indices(times, start, self.spec), None), row
+
+    def _random_clip(self, row: int, epoch: int, index: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
+        times = self.store.times(row)
+        start = torch.rand((), generator=generator).item() * latest_start(times, self.spec)
+        return self._read(row, frame_indices(times, start, self.spec), generator)
+
+    def _read(self, row: int, indices: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
+        pixels = letterbox(self.store.frames(row, indices.tolist()))
+        if self.augment and generator:
+            top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
+            pixels = pixels[..., top : top + height, left : left + width]
+        return resize(pixels, self.spec.size).expand(3, -1, -1, -1)

@@ -1,0 +1,197 @@
+"""The data set on disk, and the only code that reads or writes its bytes.
+
+`loops.lance` has a row a cine loop, frames as lossless PNGs; `labels.parquet` holds labels joined by
+`study_id`; `rejected.parquet` a row for every file that did not come in; `dataset.json` the format version.
+Every append is one atomic Lance commit; the companions are replaced by renaming.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from echojepa.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+class StoreError(UserError):
+    """A folder is no data set, or one of another format."""
+
+
+@dataclass(frozen=True)
+class StoredLoop:
+    """A row of `loops.lance`."""
+
+    loop_id: str
+    file_id: str
+    study_id: str
+    patient_id: str
+    patient_ordinal: int
+    split: str
+    site: str
+    view: str | None
+    kind: str
+    frames: list[bytes]
+    """A PNG each."""
+    times: list[float]
+    """Seconds since the first frame."""
+    time_source: str
+    mask: bytes
+    """PNG of the sector."""
+    height: int
+    width: int
+    colour: bool
+    mm_per_pixel: float | None
+    heart_rate: float | None
+    manufacturer: str
+    pixel_sha256: str
+
+
+_TYPES = {
+    "str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "float | None": pa.float64(), "str | None": pa.string(),
+    "bytes": pa.binary(), "list[bytes]": pa.list_(pa.binary()), "list[float]": pa.list_(pa.float64()),
+}  # fmt: skip
+SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in StoredLoop.__annotations__.items()])
+HEAVY = ("frames", "mask", "times")
+LABEL_SCHEMA = pa.schema(
+    [("study_id", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
+)
+REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+
+
+def to_png(image: NDArray[Any]) -> bytes:
+    """Lossless PNG of a (H, W) or (H, W, 3) uint8 picture or a (H, W) bool mask."""
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def from_png(data: bytes) -> NDArray[np.uint8]:
+    """The inverse of `to_png` (masks come back as bool)."""
+    return np.asarray(Image.open(BytesIO(data)))
+
+
+def replace_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table so that a reader sees the old or the new one, never a half."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class LoopStore:
+    """A data set folder. Picklable; the Lance table is opened where it is first used (it is not fork-safe)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._table: lance.LanceDataset | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_table": None}
+
+    @classmethod
+    def create(cls, root: Path, seed: int) -> LoopStore:
+        """Make an empty data set, or open the one that is there."""
+        if (root / "dataset.json").exists():
+            return cls.open(root)
+        if root.exists() and any(root.iterdir()):
+            raise StoreError(f"{root} is not empty and no data set; give a new folder")
+        root.mkdir(parents=True, exist_ok=True)
+        lance.write_dataset(SCHEMA.empty_table(), str(root / "loops.lance"))
+        replace_parquet(root / "labels.parquet", LABEL_SCHEMA.empty_table())
+        replace_parquet(root / "rejected.parquet", REJECTED_SCHEMA.empty_table())
+        facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
+        (root / "dataset.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> LoopStore:
+        """Open a data set; StoreError for a folder that is none or of another format."""
+        facts = root / "dataset.json"
+        if not facts.is_file():
+            raise StoreError(f"{root} is no data set (no dataset.json); make one with `echojepa ingest`")
+        version = json.loads(facts.read_text(encoding="utf-8")).get("format_version")
+        if version != FORMAT_VERSION:
+            raise StoreError(f"{root} has format version {version}; this package reads {FORMAT_VERSION}")
+        return cls(root)
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the patient-level split."""
+        return int(json.loads((self.root / "dataset.json").read_text(encoding="utf-8"))["split_seed"])
+
+    @property
+    def table(self) -> lance.LanceDataset:
+        """The Lance table, opened in this process."""
+        if self._table is None:
+            self._table = lance.dataset(str(self.root / "loops.lance"))
+        return self._table
+
+    def append(self, loops: Iterable[StoredLoop]) -> None:
+        """Add loops in one atomic commit."""
+        rows = pa.Table.from_pylist([asdict(loop) for loop in loops], schema=SCHEMA)
+        self._table = lance.write_dataset(rows, str(self.root / "loops.lance"), mode="append")
+
+    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns without pixels, in row order."""
+        chosen = list(columns) if columns else [name for name in SCHEMA.names if name not in HEAVY]
+        return self.table.to_table(columns=chosen)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, splits and pixels' checksums: equal for equal data."""
+        rows = self.metadata(["loop_id", "split", "pixel_sha256"]).to_pylist()
+        text = "\n".join(sorted("\t".join(row.values()) for row in rows))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def times(self, row: int) -> NDArray[np.float64]:
+        """Seconds since the first frame, (T,)."""
+        return np.array(self._cell(row, "times"))
+
+    def frames(self, row: int, indices: Sequence[int] | None = None) -> NDArray[np.uint8]:
+        """Frames (T, H, W) or (T, H, W, 3) of a row: all, or those at `indices` (only these are decoded)."""
+        encoded = self._cell(row, "frames")
+        chosen = range(len(encoded)) if indices is None else indices
+        decoded = {index: from_png(encoded[index]) for index in set(chosen)}
+        return np.stack([decoded[index] for index in chosen])
+
+    def mask(self, row: int) -> NDArray[np.bool_]:
+        """The sector, (H, W)."""
+        return from_png(self._cell(row, "mask")).astype(bool)
+
+    def _cell(self, row: int, column: str) -> Any:
+        return self.table.take([row], columns=[column])[column][0].as_py()
+
+    def labels(self) -> pa.Table:
+        """All labels: study_id, label, value, unit."""
+        return pq.read_table(self.root / "labels.parquet")
+
+    def add_labels(self, table: pa.Table) -> None:
+        """Add labels; a label that a study has already is replaced."""
+        new = {(row["study_id"], row["label"]): row for row in self.labels().to_pylist() + table.to_pylist()}
+        replace_parquet(
+            self.root / "labels.parquet", pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA)
+        )
+
+    def rejected(self) -> pa.Table:
+        """Every file that did not come in: file_id, reason, detail."""
+        return pq.read_table(self.root / "rejected.parquet")
+
+    def add_rejected(self, rows: Sequence[dict[str, str]]) -> None:
+        """Add rows for files that did not come in."""
+        added = pa.Table.from_pylist(list(rows), schema=REJECTED_SCHEMA)
+        replace_parquet(self.root / "rejected.parquet", pa.concat_tables([self.rejected(), added]))

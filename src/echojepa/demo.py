@@ -1,0 +1,103 @@
+"""The main job, stage by stage: what `make demo` runs, and in which order."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from echojepa.backbones.contract import RANDOM
+from echojepa.config import (
+    DemoConfig,
+    EvaluateConfig,
+    IngestConfig,
+    ProbeConfig,
+    ReportConfig,
+    SimulateConfig,
+    config_to_json,
+)
+from echojepa.data.dicom import example_cines
+from echojepa.recipes import micro
+
+DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command with its settings, and the file that says it was finished."""
+
+    name: str
+    command: str
+    config: Any
+    marker: Path
+
+    def finished(self) -> bool:
+        """Whether this very stage, with these settings, has run to its end."""
+        return self.marker.exists() and json.loads(self.marker.read_text())["config"] == self._settings()
+
+    def finish(self, seconds: float, cpu_seconds: float) -> None:
+        """Record that it has."""
+        self.marker.parent.mkdir(parents=True, exist_ok=True)
+        record = {"config": self._settings(), "seconds": seconds, "cpu_seconds": cpu_seconds}
+        temporary = self.marker.with_suffix(".tmp")
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.marker)
+
+    def _settings(self) -> Any:
+        return json.loads(config_to_json(self.config))
+
+
+def demo_stages(config: DemoConfig) -> list[Stage]:
+    """Every stage with its settings; each gets paths, never objects of an earlier one."""
+    out = config.out
+    archive, data, run, probes, results = (
+        out / n for n in ("archive", "dataset", "run", "probes", "results")
+    )
+    key = out / "demo.key"
+    stages = [
+        ("simulate", "simulate", SimulateConfig(archive, config.patients, seed=config.seed)),
+        (
+            "ingest the phantom",
+            "ingest",
+            IngestConfig((archive,), data, key, archive / "labels.csv", site="phantom", seed=config.seed),
+        ),
+        (
+            "ingest real cines",
+            "ingest",
+            IngestConfig(example_cines(), data, key, site="real", seed=config.seed),
+        ),
+        ("pretrain", "pretrain", replace(micro(data, run), steps=config.steps, seed=config.seed)),
+        ("probe", "probe", ProbeConfig(data, probes, (str(run), f"{RANDOM}{run}"), seed=config.seed)),
+        ("evaluate", "evaluate", EvaluateConfig(probes, results, seed=config.seed)),
+        ("report", "report", ReportConfig(data, run, probes, results, out / "report.html")),
+    ]
+    marker = out / "stages"
+    return [
+        Stage(name, command, settings, marker / f"{number}-{name.replace(' ', '-')}.json")
+        for number, (name, command, settings) in enumerate(stages, start=1)
+    ]
+
+
+def write_demo_key(config: DemoConfig) -> None:
+    """The demo's key is fixed and public, so that two demos make the same ids."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
+
+
+class Stopwatch:
+    """Wall and CPU seconds since it was made, finished child processes included."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), self._cpu()
+
+    def read(self) -> tuple[float, float]:
+        """(wall seconds, CPU seconds)."""
+        return time.perf_counter() - self.wall, self._cpu() - self.cpu
+
+    @staticmethod
+    def _cpu() -> float:
+        usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,85 @@
+"""The shape of the package, held by tests: layers, owners of facts, small functions, no dead settings."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import echojepa.config as config_module
+
+SOURCE = Path(config_module.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+RANKS = {
+    "__init__": 0, "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2, "config": 3,
+    "recipes": 4, "data": 4, "phantom": 5, "training": 5, "backbones": 6, "evaluation": 7, "explain": 8,
+    "report": 9, "demo": 10, "cli": 11, "__main__": 12,
+}  # fmt: skip
+SOLE_IMPORTERS = {
+    "pydicom": {"data/dicom.py"},
+    "lance": {"data/store.py"},
+    "safetensors": {"training/checkpoint.py", "evaluation/probing.py"},
+    "tyro": {"cli.py"},
+    "rich": {"cli.py"},
+    "jinja2": {"report/html.py"},
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module]
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
+    mine = part_of(path)
+    for name in imported(path):
+        if name.startswith("echojepa."):
+            theirs = name.split(".")[1]
+            assert theirs == mine or RANKS[theirs] < RANKS[mine], f"{relative(path)} imports {name}"
+
+
+@pytest.mark.parametrize("library", SOLE_IMPORTERS)
+def test_a_library_with_one_owner_is_imported_nowhere_else(library: str) -> None:
+    users = {relative(path) for path in FILES if library in {name.split(".")[0] for name in imported(path)}}
+    assert users <= SOLE_IMPORTERS[library]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_function_fits_a_screen_and_a_file_has_one_reason_to_change(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 320
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 65, f"{relative(path)}:{node.name} is too long"
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    everything = "\n".join(path.read_text(encoding="utf-8") for path in FILES if path.name != "config.py")
+    for name, kind in vars(config_module).items():
+        if name.endswith("Config") and dataclasses.is_dataclass(kind):
+            for field in dataclasses.fields(kind):
+                assert f".{field.name}" in everything, f"{name}.{field.name} is never read"
+
+
+def test_nothing_prints_but_the_command_line() -> None:
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert not prints or path.name == "cli.py"
