@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,12 @@ from rich.table import Table
 
 from echojepa.config import (
     ConfigError,
+    DemoConfig,
+    EvaluateConfig,
     IngestConfig,
     PretrainConfig,
+    ProbeConfig,
+    ReportConfig,
     SimulateConfig,
     config_from_json,
 )
@@ -148,10 +153,67 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
     return tyro.cli(PretrainConfig, args=rest, default=default, prog=f"echojepa pretrain {name}")
 
 
+def run_probe(config: ProbeConfig) -> None:
+    """Probe and say which folders were written."""
+    from echojepa.evaluation.benchmark import run_probes
+
+    with progress_bar("probe") as show:
+        folders = run_probes(config, show)
+    for folder in folders:
+        facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
+        settled = "" if facts["converged"] else "; NOT settled, raise --epochs"
+        console.print(f"{folder}: chosen {facts['chosen']}{settled}")
+
+
+def run_evaluate(config: EvaluateConfig) -> None:
+    """Score and print the table."""
+    from echojepa.evaluation.benchmark import evaluate
+
+    with progress_bar("score prediction tables") as show:
+        rows = evaluate(config, show).to_pylist()
+    cells = [
+        (r["task"], r["backbone"], r["probe"], r["metric"], f"{r['value']:.2f} {r['unit']}".strip(),
+         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in rows
+    ]  # fmt: skip
+    columns = ("task", "backbone", "probe", "metric", "value", "95 % interval", "patients")
+    show_table("Test patients", columns, cells)
+    console.print(f"Results: {config.out / 'results.parquet'}")
+
+
+def run_report(config: ReportConfig) -> None:
+    """Write the report and say where."""
+    from echojepa.report.html import write_report
+
+    console.print(f"Report: {write_report(config)}")
+
+
+def run_demo(config: DemoConfig) -> None:
+    """Run the stages that are not finished; each says what it made."""
+    from echojepa.demo import Stopwatch, demo_stages, write_demo_key
+
+    write_demo_key(config)
+    stages = demo_stages(config)
+    for number, stage in enumerate(stages, start=1):
+        if stage.finished():
+            console.print(f"[bold]{number}/{len(stages)} {stage.name}[/bold]: done before")
+            continue
+        console.print(f"[bold]{number}/{len(stages)} {stage.name}[/bold]")
+        watch = Stopwatch()
+        COMMANDS[stage.command].run(stage.config)
+        seconds, cpu_seconds = watch.read()
+        stage.finish(seconds, cpu_seconds)
+        console.print(f"{seconds:.0f} s, {cpu_seconds:.0f} CPU seconds\n")
+    console.print((config.out / "report.html").resolve())
+
+
 COMMANDS: dict[str, Command] = {
     "simulate": Command(SimulateConfig, run_simulate),
     "ingest": Command(IngestConfig, run_ingest),
     "pretrain": Command(PretrainConfig, run_pretrain),
+    "probe": Command(ProbeConfig, run_probe),
+    "evaluate": Command(EvaluateConfig, run_evaluate),
+    "report": Command(ReportConfig, run_report),
+    "demo": Command(DemoConfig, run_demo),
 }
 
 

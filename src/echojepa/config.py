@@ -130,9 +130,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         self.architecture.grid(self.spec)
         if not self.masks or min(self.batch_size, self.steps, self.checkpoint_every, self.monitor_every) < 1:
-            raise ConfigError(
-                "masks, batch_size, steps, checkpoint_every and monitor_every must be positive"
-            )
+            raise ConfigError("masks, batch_size, steps, checkpoint_every and monitor_every must be positive")
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
                 f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"
@@ -193,8 +191,8 @@ class ReportConfig:
     """Folder written by `echojepa evaluate`."""
     out: Path
     """The HTML file to write."""
-    attention_loop: str | None = None
-    """Loop id to overlay attention on; by default the first loop without a simulated origin."""
+    attention_site: str | None = None
+    """Site whose longest loop attention is laid over; by default the site that came in last."""
 
 
 @dataclass(frozen=True)
@@ -240,9 +238,12 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if set(value) != set(hints):
             unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value))
             raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
-        return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+        make: Any = kind
+        return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if (kind is float and isinstance(value, int | float)) or (isinstance(kind, type) and type(value) is kind):
-        return kind(value)
+    if kind is float and isinstance(value, int | float):
+        return float(value)
+    if type(value) is kind:
+        return value
     raise ConfigError(f"{where}: {value!r} is not a {kind}")

@@ -61,7 +61,7 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransfor
             pred_num_hidden_layers=2,
             pred_num_mask_tokens=1,
             pred_zero_init_mask_tokens=True,
-        )  # fmt: skip
+        )
     ).eval()
     predictor = Predictor(128, encoder.grid, 60, 2, 3, torch.Generator().manual_seed(2)).eval()
     weights = to_hugging_face(encoder.state_dict(), "encoder")

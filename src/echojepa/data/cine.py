@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from echojepa.vocabulary import View
 
+RegionKind = Literal["tissue", "colour", "pw", "cw", "mmode", "other"]
+
 
 @dataclass(frozen=True)
 class Region:
@@ -23,7 +25,7 @@ class Region:
     """Right column, inclusive."""
     y1: int
     """Bottom row, inclusive."""
-    kind: Literal["tissue", "colour", "pw", "cw", "mmode", "other"] = "tissue"
+    kind: RegionKind = "tissue"
     """What the rectangle shows."""
     mm_per_pixel: tuple[float, float] | None = None
     """Physical size of a pixel, (row, column), where the file states it in centimetres."""

@@ -44,13 +44,11 @@ def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> 
     """Stored frames (spec.frames,) of a clip that begins `start` s into a loop with these frame times."""
     wanted = start + np.arange(spec.frames) * spec.seconds / spec.frames
     length = times[-1]
-    if length > 0:
-        wanted = length - np.abs(wanted % (2 * length) - length)
-    else:
-        wanted = np.zeros(spec.frames)
-    after = np.clip(np.searchsorted(times, wanted), 1, max(1, len(times) - 1))
-    after = np.minimum(after, len(times) - 1)
-    before = np.maximum(after - 1, 0)
+    if length == 0:
+        return np.zeros(spec.frames, dtype=np.int64)
+    wanted = length - np.abs(wanted % (2 * length) - length)
+    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    before = after - 1
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
 
 

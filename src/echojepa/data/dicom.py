@@ -21,13 +21,15 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import Collection
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
 
-from echojepa.data.cine import CineLoop, Region
+from echojepa.data.cine import CineLoop, Region, RegionKind
 from echojepa.errors import UserError
 from echojepa.vocabulary import Reason, View
 
@@ -55,7 +57,8 @@ VIEW_CODES: dict[View, Code] = {
 }
 """Views and their codes in DICOM's context group 12226, Echocardiography Image View."""
 _VIEW_OF_CODE = {(code.value, code.scheme_designator): view for view, code in VIEW_CODES.items()}
-_REGION_KINDS: dict[int, Literal["tissue", "colour", "pw", "cw", "mmode"]] = {
+OTHER: RegionKind = "other"
+_REGION_KINDS: dict[int, RegionKind] = {
     1: "tissue", 2: "colour", 3: "pw", 4: "cw", 10: "mmode",
 }  # fmt: skip
 
@@ -127,7 +130,9 @@ def _read_header(path: Path) -> Dataset:
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
     except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})") from None
+        raise Rejected(
+            Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})"
+        ) from None
     if "Rows" not in data and "SOPClassUID" not in data:
         raise Rejected(Reason.NOT_DICOM, "no image attributes in it")
     if data.get("Modality") != "US":
@@ -148,7 +153,9 @@ def _read_frames(data: Dataset) -> NDArray[np.uint8]:
         raise Rejected(Reason.NO_PIXELS, f"{count} frames of {shape[0]} x {shape[1]} pixels")
     size = count * shape[0] * shape[1] * shape[2] * depth // 8
     if size > MAX_BYTES:
-        raise Rejected(Reason.TOO_LARGE, f"{size / 2**30:.1f} GiB decoded; at most {MAX_BYTES >> 30} are allowed")
+        raise Rejected(
+            Reason.TOO_LARGE, f"{size / 2**30:.1f} GiB decoded; at most {MAX_BYTES >> 30} are allowed"
+        )
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -163,7 +170,7 @@ def _read_frames(data: Dataset) -> NDArray[np.uint8]:
     if count == 1:
         pixels = pixels[None]
     if data.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = pydicom.pixels.apply_color_lut(pixels, data)
+        pixels = apply_color_lut(pixels, data)
     if data.PhotometricInterpretation == "MONOCHROME1":
         pixels = np.iinfo(pixels.dtype).max - pixels
     if pixels.dtype != np.uint8:
@@ -224,7 +231,7 @@ def _regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
         units = {item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection")}
         row, column = deltas
         size = (10 * row, 10 * column) if inside and units == {3} and row and column else None
-        kind = _REGION_KINDS.get(int(item.get("RegionDataType", 0) or 0), "other")
+        kind = _REGION_KINDS.get(int(item.get("RegionDataType", 0) or 0), OTHER)
         box = max(x0, 0), max(y0, 0), min(x1, width - 1), min(y1, height - 1)
         if box[0] < box[2] and box[1] < box[3]:
             found.append(Region(*box, kind=kind, mm_per_pixel=size))
@@ -248,7 +255,7 @@ def write_cine(
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = JPEGBaseline8Bit if transfer_syntax == "jpeg" else ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-    meta.MediaStorageSOPInstanceUID = loop.loop_id
+    meta.MediaStorageSOPInstanceUID = UID(loop.loop_id)
     data.file_meta = meta
     data.SOPClassUID, data.SOPInstanceUID = UltrasoundMultiFrameImageStorage, loop.loop_id
     data.StudyInstanceUID, data.SeriesInstanceUID = loop.study_id, f"{loop.study_id}.1"
@@ -261,7 +268,7 @@ def write_cine(
     data.FrameIncrementPointer = 0x00181063
     if loop.heart_rate is not None:
         data.HeartRate = round(loop.heart_rate)
-    if loop.view in VIEW_CODES:
+    if loop.view is not None and loop.view in VIEW_CODES:
         data.ViewCodeSequence = Sequence([_code_item(VIEW_CODES[loop.view])])
     data.SequenceOfUltrasoundRegions = Sequence([_region_item(region) for region in loop.regions])
     _put_pixels(data, loop.frames, transfer_syntax)
@@ -272,14 +279,18 @@ def write_cine(
 
 def _code_item(code: Code) -> Dataset:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
     return item
 
 
 def _region_item(region: Region) -> Dataset:
     item = Dataset()
     item.RegionSpatialFormat, item.RegionFlags = 1, 2
-    item.RegionDataType = {kind: number for number, kind in _REGION_KINDS.items()}.get(region.kind, 0)  # pyright: ignore
+    item.RegionDataType = next((number for number, kind in _REGION_KINDS.items() if kind == region.kind), 0)
     item.RegionLocationMinX0, item.RegionLocationMinY0 = region.x0, region.y0
     item.RegionLocationMaxX1, item.RegionLocationMaxY1 = region.x1, region.y1
     if region.mm_per_pixel is not None:

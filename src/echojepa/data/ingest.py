@@ -59,7 +59,11 @@ class IngestSummary:
 
     def came_in(self) -> list[tuple[str, int]]:
         """Rows for a table a person reads."""
-        rows = [("new loops", self.loops), ("already there", self.already), ("patients in the data set", self.patients)]
+        rows = [
+            ("new loops", self.loops),
+            ("already there", self.already),
+            ("patients in the data set", self.patients),
+        ]
         rows += [(f"view {view}", count) for view, count in sorted(self.views.items())]
         rows += [(f"split {split}", count) for split, count in sorted(self.splits.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
@@ -68,14 +72,18 @@ class IngestSummary:
 def read_key(path: Path, out: Path) -> bytes:
     """The secret behind all pseudonyms; made on first use, readable by its owner only."""
     if path.resolve().is_relative_to(out.resolve()):
-        raise IngestError(f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms")
+        raise IngestError(
+            f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
+        )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32) + "\n")
     key = path.read_bytes().strip()
     if len(key) < 16:
-        raise IngestError(f"the key {path} has {len(key)} bytes; at least 16 are needed. Delete it to have one made")
+        raise IngestError(
+            f"the key {path} has {len(key)} bytes; at least 16 are needed. Delete it to have one made"
+        )
     return key
 
 
@@ -88,10 +96,14 @@ def list_files(sources: tuple[Path, ...]) -> list[Path]:
         path
         for source in sources
         for path in ([source] if source.is_file() else source.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in (".csv", ".parquet", ".json")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix not in (".csv", ".parquet", ".json")
     }
     if not found:
-        raise IngestError(f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files")
+        raise IngestError(
+            f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
+        )
     return sorted(found)
 
 
@@ -102,7 +114,9 @@ def shrink(frames: NDArray[np.uint8], max_side: int) -> tuple[NDArray[np.uint8],
     if factor == 1.0:
         return frames, factor
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]), factor
+    return np.stack(
+        [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]
+    ), factor
 
 
 def to_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -129,7 +143,9 @@ def convert(path: Path, key: bytes, file_id: str, config: IngestConfig) -> Store
     inside = mask if cropped.ndim == 3 else mask[..., None]
     frames, factor = shrink(to_grey(cropped * inside), config.max_side)
     small_mask, _ = shrink(mask[None].astype(np.uint8) * 255, config.max_side)
-    calibrated = [region.mm_per_pixel for region in loop.regions if region.kind == "tissue" and region.mm_per_pixel]
+    calibrated = [
+        region.mm_per_pixel for region in loop.regions if region.kind == "tissue" and region.mm_per_pixel
+    ]
     return StoredLoop(
         loop_id=loop.loop_id,
         file_id=file_id,
@@ -166,7 +182,9 @@ def in_parallel(
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         for begin in range(0, len(jobs), COMMIT_EVERY):
             part = jobs[begin : begin + COMMIT_EVERY]
-            yield from pool.map(convert, *zip(*((p, key, i, config) for p, i in part), strict=True), chunksize=4)
+            yield from pool.map(
+                convert, *zip(*((p, key, i, config) for p, i in part), strict=True), chunksize=4
+            )
 
 
 class Registrar:
@@ -238,16 +256,25 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
 
 
 def summarise(
-    config: IngestConfig, store: LoopStore, registrar: Registrar, already: int, labels: pa.Table, file_map: Path
+    config: IngestConfig,
+    store: LoopStore,
+    registrar: Registrar,
+    already: int,
+    labels: pa.Table,
+    file_map: Path,
 ) -> IngestSummary:
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
     table = store.metadata(["study_id", "patient_id"]).to_pydict()
     studies = set(table["study_id"])
     rejected = dict(registrar.reasons)
     if not studies:
-        raise IngestError(f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which")
+        raise IngestError(
+            f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
+        )
     if config.strict and rejected:
-        raise IngestError(f"rejected files by reason: {rejected}; the others came in. See {file_map} for which")
+        raise IngestError(
+            f"rejected files by reason: {rejected}; the others came in. See {file_map} for which"
+        )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(
         loops=len(registrar.added),
@@ -263,7 +290,7 @@ def summarise(
 
 
 def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
-    """Beside the key, never in the data set: which file an id is, so that its owner can find a rejected one."""
+    """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones."""
     path = key.with_name(f"{key.name}.files.csv")
     known = {}
     if path.exists():
@@ -271,7 +298,9 @@ def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
             known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
     known |= {file_id: str(p.resolve()) for p, file_id in zip(files, ids, strict=True)}
     temporary = path.with_name(f".{path.name}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as file:
         writer = csv.writer(file)
         writer.writerows([("file_id", "path"), *known.items()])
     temporary.replace(path)

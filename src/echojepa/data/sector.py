@@ -8,16 +8,18 @@ and its convex hull is the sector. Region tags are a hint at most: they can be w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, binary_dilation, binary_erosion, binary_opening, label
+from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from echojepa.data.dicom import Rejected
 from echojepa.vocabulary import Reason
 
 Mask = NDArray[np.bool_]
+morphology: Any = ndimage  # scipy carries no types
 CHANGE = 3
 """Grey levels a pixel must vary by to count as alive; JPEG noise on static text stays below."""
 OVERLAY_GREY = 40
@@ -50,14 +52,14 @@ def find_sector(frames: NDArray[np.uint8]) -> Sector:
     alive = (grey.max(0) - grey.min(0) >= CHANGE) if len(grey) > 1 else grey[0] > 2 * CHANGE
     radius = max(1, round(min(alive.shape) / 160))
     padded = np.pad(alive, radius, mode="edge")
-    solid = binary_opening(binary_closing(padded, _disc(radius)), _disc(2 * radius))
-    pieces, count = label(solid[radius:-radius, radius:-radius])
+    solid = morphology.binary_opening(morphology.binary_closing(padded, _disc(radius)), _disc(2 * radius))
+    pieces, count = morphology.label(solid[radius:-radius, radius:-radius])
     if count == 0:
         raise Rejected(Reason.NO_SECTOR, "nothing on the screen moves")
     sizes = np.bincount(pieces.ravel())[1:]
     piece = pieces == 1 + int(sizes.argmax())
     hull = convex_hull(piece)
-    core = binary_erosion(hull, _disc(radius), border_value=1)
+    core = morphology.binary_erosion(hull, _disc(radius), border_value=1)
     mask = core & ~_overlay(grey, core, radius)
     if mask.mean() < MIN_SHARE:
         raise Rejected(Reason.NO_SECTOR, f"the largest moving piece covers {mask.mean():.1%} of the screen")
@@ -74,10 +76,14 @@ def _overlay(grey: NDArray[np.uint8], core: Mask, radius: int) -> Mask:
     if len(grey) == 1:
         return np.zeros_like(core)
     still = (grey.max(0) - grey.min(0) < 2 * CHANGE) & (grey.min(0) > OVERLAY_GREY)
-    rim = core & ~binary_erosion(core, _disc(2 * radius), border_value=1)
-    pieces, _ = label(still)
+    rim = core & ~morphology.binary_erosion(core, _disc(2 * radius), border_value=1)
+    pieces, _ = morphology.label(still)
     touching = np.setdiff1d(np.unique(pieces[rim]), [0])
-    return binary_dilation(np.isin(pieces, touching), _disc(radius)) if len(touching) else np.zeros_like(core)
+    return (
+        morphology.binary_dilation(np.isin(pieces, touching), _disc(radius))
+        if len(touching)
+        else np.zeros_like(core)
+    )
 
 
 def convex_hull(piece: Mask) -> Mask:

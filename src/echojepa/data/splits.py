@@ -30,4 +30,6 @@ def check_no_leakage(patients: Iterable[str], splits: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     leaked = {p for p, split in zip(patients, splits, strict=True) if seen.setdefault(p, split) != split}
     if leaked:
-        raise LeakageError(f"{len(leaked)} patients stand in two splits, e.g. {sorted(leaked)[:3]}; ingest again")
+        raise LeakageError(
+            f"{len(leaked)} patients stand in two splits, e.g. {sorted(leaked)[:3]}; ingest again"
+        )

@@ -61,7 +61,8 @@ class StoredLoop:
 
 
 _TYPES = {
-    "str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "float | None": pa.float64(), "str | None": pa.string(),
+    "str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "float | None": pa.float64(),
+    "str | None": pa.string(),
     "bytes": pa.binary(), "list[bytes]": pa.list_(pa.binary()), "list[float]": pa.list_(pa.float64()),
 }  # fmt: skip
 SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in StoredLoop.__annotations__.items()])
@@ -95,7 +96,7 @@ def replace_parquet(path: Path, table: pa.Table) -> None:
 
 
 class LoopStore:
-    """A data set folder. Picklable; the Lance table is opened where it is first used (it is not fork-safe)."""
+    """A data set folder. Picklable; Lance, which is not fork-safe, is opened where it is first used."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

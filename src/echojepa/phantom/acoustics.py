@@ -206,8 +206,9 @@ class PolarImager:
 
     def noise(self, decibel: float, level: float, rng: np.random.Generator) -> NDArray[np.complex128]:
         """Complex white noise on the grid, its root mean square `decibel` above `level`."""
-        parts = rng.standard_normal((2, len(self.ranges), len(self.angles)), dtype=np.float32)
-        return (parts[0] + 1j * parts[1]) * (level * 10 ** (decibel / 20) / math.sqrt(2))
+        shape = (len(self.ranges), 2 * len(self.angles))
+        parts = rng.standard_normal(shape, dtype=np.float32).astype(np.float64)
+        return parts.view(np.complex128) * (level * 10 ** (decibel / 20) / math.sqrt(2))
 
     def spread(self, echoes: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Apply the separable point-spread function, wider away from the focus."""

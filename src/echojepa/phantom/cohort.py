@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -125,7 +124,9 @@ def draw_screen(
         y = TOP + tick / scanner.mm_per_pixel
         pen.line((canvas.width - 14, y, canvas.width - (4 if tick % 50 else 8), y), fill=190)
     for level in range(48):
-        pen.line((canvas.width - 6, TOP + 20 + level, canvas.width - 2, TOP + 20 + level), fill=250 - 5 * level)
+        pen.line(
+            (canvas.width - 6, TOP + 20 + level, canvas.width - 2, TOP + 20 + level), fill=250 - 5 * level
+        )
     screen = np.repeat(np.asarray(canvas)[None], len(pictures), axis=0)
     inside = (slice(None), slice(TOP, TOP + height), slice(LEFT, LEFT + width))
     screen[inside] = np.where(sector, pictures, screen[inside])
@@ -143,11 +144,15 @@ def draw_ecg(frame: NDArray[np.uint8], heart: Heart, start: float, now: float) -
     height, width = frame.shape
     seconds = np.linspace(0, 1.5, width)
     phase = ((seconds + start) % heart.period) / heart.period
-    wave = np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.012) ** 2)) + 0.25 * np.exp(-(((phase - 0.33) / 0.05) ** 2))
+    wave = np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.012) ** 2)) + 0.25 * np.exp(
+        -(((phase - 0.33) / 0.05) ** 2)
+    )
     rows = (height - 5 - 20 * wave).astype(int)
     swept = seconds <= now
     columns = np.arange(width)
-    for column, row, previous in zip(columns[swept], rows[swept], np.r_[rows[:1], rows[:-1]][swept], strict=True):
+    for column, row, previous in zip(
+        columns[swept], rows[swept], np.r_[rows[:1], rows[:-1]][swept], strict=True
+    ):
         frame[min(row, previous) : max(row, previous) + 1, column] = 170
 
 
@@ -159,7 +164,9 @@ def write_study(ordinal: int, config: SimulateConfig) -> dict[str, float]:
         study = simulate_study(config.seed, ordinal, config)
         folder.mkdir(parents=True, exist_ok=True)
         for name, recorded in zip(names, study.loops, strict=True):
-            write_cine(folder / name, recorded.loop, patient_name=f"PHANTOM^{ordinal:05d}", study_date="20260101")
+            write_cine(
+                folder / name, recorded.loop, patient_name=f"PHANTOM^{ordinal:05d}", study_date="20260101"
+            )
     heart = draw_heart(np.random.default_rng(derive_seed(config.seed, "heart", ordinal)))
     return {"ordinal": ordinal, "lvef": ejection_fraction(heart), "esv": heart.esv, **asdict(heart)}
 

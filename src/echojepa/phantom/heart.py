@@ -216,18 +216,19 @@ class Ellipsoid:
 
 
 def chambers(shape: Shape) -> dict[str, Ellipsoid]:
-    """Cavities beside the left ventricle, and the left ventricle's own as an ellipsoid to be cut at its base."""
+    """The cavities; the left ventricle's is an ellipsoid still to be cut at its base."""
     a, b, c = shape.axes
     ra, rb, rc = shape.right
     la, lb, lc = shape.atrium
+    septum = a + shape.thickness
     aorta = (-0.55 * a * math.cos(math.pi / 3), -0.85 * b * math.sin(math.pi / 3), shape.base - 18.0)
     return {
         "lv": Ellipsoid((0.0, 0.0, shape.centre), (a, b, c)),
         "la": Ellipsoid((0.25 * a, 0.25 * b, shape.base - 0.98 * lc), (la, lb, lc)),
-        "rv": Ellipsoid((-(a + shape.thickness + 0.35 * ra), -0.25 * b, shape.centre - 0.12 * c), (ra, rb, rc)),
-        "ra": Ellipsoid((-(a + shape.thickness + 0.45 * ra), 0.0, shape.base - 0.95 * lc), (0.95 * la, lb, 0.95 * lc)),
+        "rv": Ellipsoid((-(septum + 0.35 * ra), -0.25 * b, shape.centre - 0.12 * c), (ra, rb, rc)),
+        "ra": Ellipsoid((-(septum + 0.45 * ra), 0.0, shape.base - 0.95 * lc), (0.95 * la, lb, 0.95 * lc)),
         "ao": Ellipsoid(aorta, (11.0, 11.0, 26.0)),
-    }  # fmt: skip
+    }
 
 
 def in_ventricle(points: Points, shape: Shape, margin: float = 0.0) -> NDArray[np.bool_]:

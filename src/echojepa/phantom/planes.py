@@ -35,7 +35,12 @@ class Pose:
         """The inverse of `project`."""
         across, down = ranges * np.sin(angles), ranges * np.cos(angles)
         normal = np.cross(self.lateral, self.depth)
-        return self.probe + np.outer(across, self.lateral) + np.outer(down, self.depth) + np.outer(elevation, normal)
+        return (
+            self.probe
+            + np.outer(across, self.lateral)
+            + np.outer(down, self.depth)
+            + np.outer(elevation, normal)
+        )
 
 
 def rotation(axis: Points, angle: float) -> Points:
@@ -55,12 +60,14 @@ def standard_pose(view: View, shape: Shape) -> Pose:
     outward = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
     if view == View.PLAX:
         middle = np.array([0.0, 0.0, shape.base + 0.35 * shape.axes[2]])
-        return Pose(middle + outward * -(shape.axes[0] + shape.thickness + 38.0), np.array([0.0, 0, -1]), outward)
+        return Pose(
+            middle + outward * -(shape.axes[0] + shape.thickness + 38.0), np.array([0.0, 0, -1]), outward
+        )
     return Pose(np.array([0.0, 0.0, 12.0]), outward, np.array([0.0, 0.0, -1.0]))
 
 
 def draw_pose(view: View, shape: Shape, rng: np.random.Generator) -> Pose:
-    """The plane that one sonographer finds: turned, tilted and shifted a little, apical ones foreshortened."""
+    """The plane that one sonographer finds: turned, tilted, rocked and shifted a little."""
     pose = standard_pose(view, shape)
     normal = np.cross(pose.lateral, pose.depth)
     turn = rotation(pose.depth, math.radians(rng.normal(0, 7)))

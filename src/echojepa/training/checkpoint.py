@@ -97,6 +97,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    write_atomically(path, lambda file: save_file(whole, file))
+
+
 def save_encoder(
     folder: Path,
     encoder: VisionTransformer,
@@ -108,9 +114,8 @@ def save_encoder(
     data_fingerprint: str,
 ) -> EncoderCard:
     """Write `encoder.safetensors` and, last, `encoder.json` that vouches for it."""
-    tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
     weights = folder / "encoder.safetensors"
-    write_atomically(weights, lambda file: save_file(tensors, file))
+    save_tensors(weights, encoder.state_dict())
     card = EncoderCard(
         architecture, spec, steps, clips, data_fingerprint, echojepa.__version__, file_sha256(weights)
     )

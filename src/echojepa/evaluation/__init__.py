@@ -1,0 +1,1 @@
+"""Frozen features, probes, metrics and intervals."""

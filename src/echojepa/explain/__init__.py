@@ -1,0 +1,1 @@
+"""What a frozen encoder looks at, and how its features lie."""

@@ -1,0 +1,196 @@
+"""The report: read a run's folders, draw, and fill the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from markupsafe import Markup
+from PIL import Image
+
+import echojepa
+from echojepa.backbones.jepa_encoder import JEPAEncoder
+from echojepa.config import ReportConfig
+from echojepa.data.clips import frame_indices, letterbox, resize
+from echojepa.data.store import LoopStore
+from echojepa.errors import UserError
+from echojepa.evaluation.metrics import METRICS
+from echojepa.explain.attention import attention_received, grey_frames, overlay
+from echojepa.explain.maps import embedding_map
+from echojepa.report import figures
+from echojepa.tasks import TASKS
+from echojepa.training.checkpoint import load_card, write_atomically
+from echojepa.vocabulary import Split
+
+MONITORED = {
+    "effective_rank": "effective rank",
+    "spread": "feature spread",
+    "cosine": "|cosine| between clips",
+    "view_probe": "cheap view probe",
+}
+"""Monitors drawn beside the loss, and their titles."""
+PLAYER_SIZE = 320
+"""Pixels of the attention player's pictures."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Pictures of the attention overlay, played in the page."""
+
+    frames: list[str]
+    """Data URIs: the cine beside the same frame with attention."""
+    milliseconds: int
+    """Time between frames."""
+    site: str
+    seconds: float
+
+
+def data_uri(picture: np.ndarray[Any, Any]) -> str:
+    """An RGB picture (H, W, 3) as a JPEG data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) -> Player:
+    """Attention received in the encoder's last block, over the longest loop of a site (by default the last
+    site that came in), clip after clip through the whole loop."""
+    table = store.metadata(["site", "kind"]).to_pylist()
+    wanted = site or table[-1]["site"]
+    rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
+    if not rows:
+        raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
+    row = max(rows, key=lambda candidate: len(store.times(candidate)))
+    spec, times = backbone.spec, store.times(row)
+    mask = resize(letterbox(store.mask(row)[None].astype(np.uint8) * 255), PLAYER_SIZE)[0, 0].numpy() > 127
+    clips, shown = [], []
+    for number in range(max(1, int((times[-1] + times[1]) / spec.seconds))):
+        pixels = letterbox(store.frames(row, frame_indices(times, number * spec.seconds, spec).tolist()))
+        clips.append(resize(pixels, spec.size).expand(3, -1, -1, -1))
+        shown.append(grey_frames(resize(pixels, PLAYER_SIZE)))
+    attention = backbone.attention(torch.stack(clips), -1)
+    maps = torch.cat([attention_received(one, backbone.encoder.grid) for one in attention])
+    frames = np.concatenate(shown)
+    painted = overlay(frames, maps, mask)
+    plain = np.repeat(frames[..., None], 3, axis=-1)
+    pictures = [data_uri(np.concatenate(pair, axis=1)) for pair in zip(plain, painted, strict=True)]
+    return Player(pictures, round(1000 * spec.seconds / spec.frames), wanted, len(clips) * spec.seconds)
+
+
+def result_tables(results: Path) -> list[dict[str, Any]]:
+    """A table a task: rows of backbone and probe, cells 'value [lo, hi] unit'."""
+    rows = pq.read_table(results / "results.parquet").to_pylist()
+    order = {"JEPA": 0, "random encoder": 1, "constant": 2}
+    tables = []
+    for name in sorted({row["task"] for row in rows}):
+        mine = [row for row in rows if row["task"] == name]
+        pairs = sorted({(r["backbone"], r["probe"]) for r in mine}, key=lambda p: (order.get(p[0], 3), p[1]))
+        metrics = list(METRICS[TASKS[name].kind])
+        cells = {(r["backbone"], r["probe"], r["metric"]): r for r in mine}
+        body = [(backbone, probe, [cells[backbone, probe, m] for m in metrics]) for backbone, probe in pairs]
+        tables.append({"task": name, "metrics": metrics, "body": body, "counts": mine[0]})
+    return tables
+
+
+def predictions_of(probes: Path, task: str) -> dict[str, dict[str, Any]]:
+    """Test predictions of attentive probes, by backbone name."""
+    found = {}
+    for file in sorted((probes / task).glob("*/predictions.parquet")):
+        table = pq.read_table(file).to_pydict()
+        chosen = [
+            i for i, (s, p) in enumerate(zip(table["split"], table["probe"], strict=True))
+            if s == Split.TEST and p == "attentive"
+        ]  # fmt: skip
+        if chosen:
+            found[table["backbone"][0]] = {k: np.array([v[i] for i in chosen]) for k, v in table.items()}
+    return found
+
+
+def draw_figures(config: ReportConfig) -> dict[str, Markup]:
+    """Every figure of the page, from the folders' own data."""
+    lines = [json.loads(line) for line in (config.run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    steps = [line["step"] for line in lines]
+    curves = {"training loss": (steps, [line["loss"] for line in lines])}
+    watched = [line for line in lines if "effective_rank" in line]
+    for name, title in MONITORED.items():
+        points = [line for line in watched if name in line]
+        if points:
+            curves[title] = ([line["step"] for line in points], [line[name] for line in points])
+    lvef, view = predictions_of(config.probes, "lvef"), predictions_of(config.probes, "view")
+    maps = {}
+    for file in sorted((config.probes / "embeddings").glob("*.parquet")):
+        table = pq.read_table(file).to_pydict()
+        points = embedding_map(np.array(table["embedding"], dtype=np.float32))
+        maps[file.stem.replace("-", " ").replace("jepa", "JEPA")] = (points, np.array(table["view"]))
+    drawn = {"curves": figures.curve_panels(curves, "step"), "maps": figures.map_panels(maps)}
+    if lvef:
+        drawn["lvef"] = figures.scatter_panels(
+            {k: (v["truth"], v["prediction"]) for k, v in lvef.items()}, "%"
+        )
+    if view:
+        drawn["view"] = figures.confusion_panels(
+            {k: (v["truth_class"], v["predicted_class"]) for k, v in view.items()}
+        )
+    return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def data_tables(store: LoopStore) -> dict[str, Any]:
+    """What came in and what did not, counted."""
+    rows = store.metadata(["site", "view", "split", "patient_id"]).to_pylist()
+    loops = Counter((row["site"], row["view"] or "not stated") for row in rows)
+    splits = []
+    for split in Split:
+        patients = [row["patient_id"] for row in rows if row["split"] == split]
+        splits.append((str(split), len(patients), len(set(patients))))
+    return {
+        "loops": sorted((site, view, count) for (site, view), count in loops.items()),
+        "splits": splits,
+        "rejected": sorted(Counter(store.rejected()["reason"].to_pylist()).items()),
+    }
+
+
+def probe_facts(probes: Path) -> list[dict[str, Any]]:
+    """Which head validation patients chose, and whether its training had settled."""
+    return [json.loads(file.read_text("utf-8")) for file in sorted(probes.glob("*/*/probe.json"))]
+
+
+def write_report(config: ReportConfig) -> Path:
+    """Write the page; raises UserError or CheckpointError naming the stage that is missing."""
+    if not (config.results / "results.parquet").is_file():
+        raise UserError(f"{config.results} holds no results.parquet; run `echojepa evaluate` first")
+    store = LoopStore.open(config.data)
+    card = load_card(config.run)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(
+        resources.files("echojepa.report").joinpath("template.html").read_text("utf-8")
+    )
+    probes = probe_facts(config.probes)
+    text = template.render(
+        version=echojepa.__version__,
+        tables=result_tables(config.results),
+        figures=draw_figures(config),
+        player=attention_player(store, JEPAEncoder.trained(config.run), config.attention_site),
+        data=data_tables(store),
+        probes=probes,
+        card=card,
+        run_config=(config.run / "config.json").read_text(encoding="utf-8"),
+        fingerprint=store.fingerprint(),
+        tasks=TASKS,
+    )
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(config.out, lambda file: _write(file, text))
+    return config.out
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
