@@ -124,17 +124,19 @@ def read_cine(path: Path, key: bytes) -> CineLoop:
 
 def _read_header(path: Path) -> Dataset:
     try:
-        data = pydicom.dcmread(path)
-    except InvalidDicomError:
-        raise Rejected(Reason.NOT_DICOM, "the file lacks DICOM's preamble") from None
+        content = path.read_bytes()
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
+    try:
+        data = pydicom.dcmread(BytesIO(content))  # never the path: pydicom writes it into warnings
+    except InvalidDicomError:
+        raise Rejected(Reason.NOT_DICOM, "the file lacks DICOM's preamble") from None
     except DECODE_ERRORS as error:
         raise Rejected(
             Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})"
         ) from None
     if "Rows" not in data and "SOPClassUID" not in data:
-        raise Rejected(Reason.NOT_DICOM, "no image attributes in it")
+        raise Rejected(Reason.TRUNCATED, "it ends before any image attribute")
     if data.get("Modality") != "US":
         raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
     if "PixelData" not in data:

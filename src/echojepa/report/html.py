@@ -74,7 +74,7 @@ def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) 
     spec, times = backbone.spec, store.times(row)
     mask = resize(letterbox(store.mask(row)[None].astype(np.uint8) * 255), PLAYER_SIZE)[0, 0].numpy() > 127
     clips, shown = [], []
-    for number in range(max(1, int((times[-1] + times[1]) / spec.seconds))):
+    for number in range(max(1, round((times[-1] + times[1]) / spec.seconds))):
         pixels = letterbox(store.frames(row, frame_indices(times, number * spec.seconds, spec).tolist()))
         clips.append(resize(pixels, spec.size).expand(3, -1, -1, -1))
         shown.append(grey_frames(resize(pixels, PLAYER_SIZE)))

@@ -1,0 +1,160 @@
+"""Claims about reading and writing DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from echojepa.data.cine import CineLoop, Region
+from echojepa.data.dicom import Rejected, example_cines, read_cine, write_cine
+from echojepa.vocabulary import Reason, View
+
+KEY = b"a test key of sufficient length"
+
+
+def make_loop(colour: bool = False, frames: int = 6) -> CineLoop:
+    shape = (frames, 40, 50, 3) if colour else (frames, 40, 50)
+    return CineLoop(
+        frames=np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8),
+        times=np.arange(frames) * 0.025,
+        time_source="test",
+        patient_id="Patient-1",
+        study_id="2.25.111",
+        loop_id="2.25.222",
+        view=View.PSAX_MV,
+        regions=(Region(3, 4, 45, 38, mm_per_pixel=(0.5, 0.6)),),
+        heart_rate=71,
+        manufacturer="Maker",
+    )
+
+
+def write(path: Path, loop: CineLoop, syntax: str = "explicit") -> Path:
+    write_cine(path, loop, patient_name="Doe^Jane", study_date="20200101", transfer_syntax=syntax)  # pyright: ignore
+    return path
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_uncompressed_pixels_times_and_facts_survive_exactly(tmp_path: Path, colour: bool) -> None:
+    loop = make_loop(colour)
+    back = read_cine(write(tmp_path / "a.dcm", loop), KEY)
+    np.testing.assert_array_equal(back.frames, loop.frames)
+    np.testing.assert_allclose(back.times, loop.times)
+    assert (back.time_source, back.view, back.heart_rate) == ("FrameTime", View.PSAX_MV, 71)
+    assert (back.regions[0].x0, back.regions[0].y1, back.manufacturer) == (3, 38, "Maker")
+    np.testing.assert_allclose(back.regions[0].mm_per_pixel, (0.5, 0.6))
+
+
+def test_jpeg_files_read_like_pydicom_reads_them(tmp_path: Path) -> None:
+    smooth = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+    loop = CineLoop(np.stack([smooth] * 3), np.arange(3) * 0.04, "", "p", "2.25.1", "2.25.2")
+    path = write(tmp_path / "a.dcm", loop, "jpeg")
+    found = read_cine(path, KEY).frames
+    np.testing.assert_array_equal(found, pydicom.dcmread(path).pixel_array)
+    assert np.abs(found.astype(int) - loop.frames).max() <= 3
+
+
+def test_ids_are_pseudonyms_that_depend_on_the_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", make_loop())
+    one, again, other = read_cine(path, KEY), read_cine(path, KEY), read_cine(path, b"another key, long enough")
+    assert one.patient_id == again.patient_id != other.patient_id
+    assert one.loop_id == again.loop_id != other.loop_id
+    assert "Patient-1" not in f"{one.patient_id} {one.study_id} {one.loop_id}" and "2.25" not in one.study_id
+
+
+def edit(path: Path, **changes: object) -> Path:
+    data = pydicom.dcmread(path)
+    for name, value in changes.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "step"),
+    [
+        ({"FrameTime": "20"}, "FrameTime", 0.02),
+        ({"FrameTime": None, "FrameTimeVector": [0, 10, 10, 10, 10, 10]}, "FrameTimeVector", 0.01),
+        ({"FrameTime": "0", "CineRate": "50", "RecommendedDisplayFrameRate": "30"}, "CineRate", 0.02),
+        ({"FrameTime": None, "RecommendedDisplayFrameRate": "40"}, "RecommendedDisplayFrameRate", 0.025),
+        ({"FrameTime": "99999", "CineRate": "25"}, "CineRate", 0.04),
+    ],
+)
+def test_frame_times_come_from_the_first_plausible_attribute(
+    tmp_path: Path, changes: dict[str, object], source: str, step: float
+) -> None:
+    loop = read_cine(edit(write(tmp_path / "a.dcm", make_loop()), **changes), KEY)
+    assert loop.time_source == source
+    assert np.diff(loop.times) == pytest.approx(step)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"FrameTime": None}, Reason.NO_TIME),
+        ({"Modality": "CT"}, Reason.NOT_ULTRASOUND),
+        ({"PixelData": None}, Reason.NO_PIXELS),
+        ({"NumberOfFrames": 0}, Reason.NO_PIXELS),
+        ({"NumberOfFrames": 65535, "Rows": 65535, "Columns": 65535}, Reason.TOO_LARGE),
+        ({"NumberOfFrames": 60}, Reason.TRUNCATED),
+        ({"Rows": None}, Reason.TRUNCATED),
+    ],
+)
+def test_bad_files_are_refused_with_their_reason(
+    tmp_path: Path, changes: dict[str, object], reason: Reason
+) -> None:
+    path = edit(write(tmp_path / "a.dcm", make_loop()), **changes)
+    with pytest.raises(Rejected) as caught:
+        read_cine(path, KEY)
+    assert caught.value.reason == reason
+    assert "Doe" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "jpeg"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.97])
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, syntax: str, share: float) -> None:
+    whole = write(tmp_path / "a.dcm", make_loop(), syntax).read_bytes()
+    path = tmp_path / "cut.dcm"
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(Rejected) as caught:
+        read_cine(path, KEY)
+    assert caught.value.reason in (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS, Reason.NOT_ULTRASOUND)
+
+
+def test_text_called_dcm_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "note.dcm"
+    path.write_text("Jane Doe called about her results")
+    with pytest.raises(Rejected) as caught:
+        read_cine(path, KEY)
+    assert caught.value.reason == Reason.NOT_DICOM and "Jane" not in str(caught.value)
+
+
+def test_the_real_cines_read_with_their_times_and_an_untrusted_region_loses_its_scale() -> None:
+    small, large = (read_cine(path, KEY) for path in example_cines())
+    assert (small.frames.shape, large.frames.shape) == ((30, 240, 320, 3), (120, 480, 640, 3))
+    assert np.diff(large.times) == pytest.approx(0.033333)
+    assert small.patient_id == large.patient_id and small.loop_id != large.loop_id
+    assert small.regions[0].x1 == 319 and small.regions[0].mm_per_pixel is None
+    assert large.regions[0].mm_per_pixel == pytest.approx((0.5105, 0.5105), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MR_small_RLE.dcm", "JPEG-LL.dcm", "examples_palette.dcm", "SC_rgb_rle_2frame.dcm", "US1_J2KR.dcm"],
+)
+def test_files_of_other_kinds_are_read_or_refused_in_words(name: str) -> None:
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"{name} is not in this pydicom")
+    try:
+        loop = read_cine(Path(str(path)), KEY)
+    except Rejected as rejected:
+        assert rejected.reason in set(Reason)
+    else:
+        assert loop.frames.dtype == np.uint8

@@ -1,0 +1,234 @@
+"""Claims about what comes into a data set, what does not, and what never leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.data import ingest as ingest_module
+from echojepa.data.dicom import example_cines, read_cine, write_cine
+from echojepa.data.ingest import IngestError, ingest, shrink, to_grey
+from echojepa.data.sector import find_sector
+from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
+from echojepa.data.store import LoopStore, StoreError
+from echojepa.phantom.cohort import simulate_study
+from echojepa.vocabulary import Reason, Split
+
+
+def quiet(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def config_for(folder: Path, source: Path) -> IngestConfig:
+    return IngestConfig((source,), folder / "data", folder / "key", workers=1)
+
+
+def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) -> None:
+    loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.3)).loops[0].loop
+    (tmp_path / "in").mkdir()
+    write_cine(tmp_path / "in/a.dcm", loop, patient_name="X", study_date="20200101", transfer_syntax="explicit")
+    ingest(config_for(tmp_path, tmp_path / "in"), quiet)
+    store = LoopStore.open(tmp_path / "data")
+    sector = find_sector(loop.frames)
+    rows, columns = sector.box
+    expected = loop.frames[:, rows, columns] * sector.mask[rows, columns]
+    np.testing.assert_array_equal(store.frames(0), expected)
+    np.testing.assert_array_equal(store.mask(0), sector.mask[rows, columns])
+    np.testing.assert_allclose(store.times(0), loop.times, atol=1e-6)
+    np.testing.assert_array_equal(store.frames(0, [3, 1, 3]), expected[[3, 1, 3]])
+    entry = store.metadata().to_pylist()[0]
+    assert entry["mm_per_pixel"] == pytest.approx(loop.regions[0].mm_per_pixel[0])  # pyright: ignore
+
+
+def test_the_sector_of_the_phantom_is_found_and_no_overlay_with_it(tmp_path: Path) -> None:
+    for ordinal in range(3):
+        for recorded in simulate_study(0, ordinal, SimulateConfig(tmp_path, seconds=0.8)).loops:
+            mask = find_sector(recorded.loop.frames).mask
+            truth = recorded.sector
+            assert (mask & truth).sum() / (mask | truth).sum() > 0.85
+            assert not recorded.loop.frames[:, mask & ~truth].any()
+
+
+@pytest.mark.parametrize(("path", "scale"), list(zip(example_cines(), (0.5, 1.0), strict=True)))
+def test_on_the_real_cine_the_mask_covers_the_fan_and_no_text_outside_survives(
+    path: Path, scale: float
+) -> None:
+    """The fan as read off the 640 x 480 picture: apex near (340, 44), corners (84, 300) and (595, 300),
+    lowest point (340, 403). Everything bright beyond it by 4 pixels is text, a tick or the button bar."""
+    frames = read_cine(path, b"key").frames
+    mask = find_sector(frames).mask
+    height, width = mask.shape
+    y, x = np.mgrid[:height, :width] / scale
+    reach = np.hypot(x - 340, y - 20)
+    left, right = (y - 44) * (315 - 84) / (300 - 44), (y - 44) * (595 - 365) / (300 - 44)
+    fan = (y > 44) & (x > 315 - left) & (x < 365 + right) & (reach < 383)
+    assert (mask & fan).sum() / fan.sum() > 0.97
+    assert (mask & fan).sum() / (mask | fan).sum() > 0.94
+    beyond = mask & ~((y > 38) & (x > 311 - left) & (x < 369 + right) & (reach < 389))
+    assert frames[:, beyond].max(initial=0) < 40
+
+
+def test_reducing_keeps_the_aspect_ratio_and_small_loops_as_they_are() -> None:
+    frames = np.zeros((2, 300, 400), dtype=np.uint8)
+    small, factor = shrink(frames, 200)
+    assert small.shape == (2, 150, 200) and factor == 0.5
+    assert shrink(small, 200)[0] is small
+
+
+def test_grey_files_stored_as_rgb_become_grey_exactly_and_colour_stays() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (2, 20, 20), dtype=np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(to_grey(rgb), grey)
+    rgb[:, :5, :5, 0] = 255
+    rgb[:, :5, :5, 2] = 0
+    assert to_grey(rgb).ndim == 4
+
+
+def test_every_bad_file_has_a_row_and_the_good_ones_come_in(archive: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    good = sorted(archive.rglob("*.dcm"))[:3]
+    source.mkdir()
+    for number, path in enumerate(good):
+        shutil.copy(path, source / f"good{number}.dcm")
+    shutil.copy(good[0], source / "twin.dcm")
+    (source / "cut.dcm").write_bytes(good[1].read_bytes()[:5000])
+    (source / "letter.dcm").write_text("Dear Dr Smith")
+    (source / "empty.dcm").touch()
+    summary = ingest(config_for(tmp_path, source), quiet)
+    assert summary.loops == 3 and sum(summary.rejected.values()) == 4
+    reasons = LoopStore.open(tmp_path / "data").rejected()["reason"].to_pylist()
+    assert sorted(reasons) == sorted(
+        [Reason.DUPLICATE.value, Reason.TRUNCATED.value, Reason.NOT_DICOM.value, Reason.NOT_DICOM.value]
+    )
+    assert set(reasons) <= {reason.value for reason in Reason}
+    again = ingest(config_for(tmp_path, source), quiet)
+    assert (again.loops, again.already, again.rejected) == (0, 7, {})
+    with pytest.raises(IngestError, match="rejected files by reason"):
+        (source / "other.dcm").write_text("x")
+        ingest(replace(config_for(tmp_path, source), strict=True), quiet)
+
+
+def test_nothing_to_ingest_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(IngestError, match="no files"):
+        ingest(config_for(tmp_path, tmp_path / "in"), quiet)
+    with pytest.raises(IngestError, match="does not exist"):
+        ingest(config_for(tmp_path, tmp_path / "absent"), quiet)
+    (tmp_path / "in/a.dcm").write_text("nothing")
+    with pytest.raises(IngestError, match="nothing came in"):
+        ingest(config_for(tmp_path, tmp_path / "in"), quiet)
+
+
+def test_a_folder_of_something_else_is_not_written_into(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="not empty"):
+        ingest(config_for(tmp_path, archive), quiet)
+    with pytest.raises(StoreError, match="no data set"):
+        LoopStore.open(tmp_path)
+
+
+def test_the_key_is_made_once_private_and_never_inside_the_data_set(archive: Path, tmp_path: Path) -> None:
+    source = sorted(archive.rglob("*.dcm"))[0]
+    ingest(config_for(tmp_path, source), quiet)
+    key = tmp_path / "key"
+    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_text().strip()) == 64
+    with pytest.raises(IngestError, match="inside the data set"):
+        ingest(replace(config_for(tmp_path, source), key=tmp_path / "data/key"), quiet)
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_was_written(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = sorted(archive.rglob("*.dcm"))
+    ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:2])), quiet)
+
+    def full(self: LoopStore, loops: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LoopStore, "append", full)
+        with pytest.raises(IngestError, match="full"):
+            ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
+    assert LoopStore.open(tmp_path / "data").metadata().num_rows == 2
+    summary = ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
+    assert (summary.loops, summary.already) == (2, 2)
+
+
+def test_killed_at_any_moment_and_run_again_every_file_is_in_once(archive: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "echojepa", "ingest", "--sources", str(archive), "--out", str(tmp_path / "data")]
+    command += ["--key", str(tmp_path / "key"), "--workers", "1"]
+    script = "import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; import sys; "
+    code = [sys.executable, "-c", script + "sys.exit(main(sys.argv[1:]))", *command[3:]]
+    for wait in (2.0, 2.6, 3.2):
+        process = subprocess.Popen(code, stdout=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(code, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    ids = LoopStore.open(tmp_path / "data").metadata(["file_id"])["file_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 60
+
+
+def test_no_identifier_is_in_any_byte_of_the_data_set(tmp_path: Path) -> None:
+    loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.2)).loops[0].loop
+    secret = replace(loop, patient_id="MRN-4711-SECRET")
+    source = tmp_path / "Doe_Jane_SECRET"
+    source.mkdir()
+    write_cine(source / "SECRETfile.dcm", secret, patient_name="SECRET^Jane", study_date="19991231")
+    (source / "bad-SECRET.dcm").write_text("SECRET")
+    ingest(config_for(tmp_path, source), quiet)
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for word in (b"SECRET", b"4711", b"19991231", loop.study_id.encode(), loop.loop_id.encode()):
+                assert word not in content, f"{word} in {path.name}"
+    assert "SECRETfile" in (tmp_path / "key.files.csv").read_text()
+
+
+def test_labels_join_by_study_and_bad_tables_are_refused(dataset: Path, archive: Path, tmp_path: Path) -> None:
+    store = LoopStore.open(dataset)
+    lvef = [row for row in store.labels().to_pylist() if row["label"] == "lvef"]
+    truth = pq.read_table(archive / "truth.parquet").to_pylist()
+    assert sorted(row["value"] for row in lvef) == pytest.approx(sorted(row["lvef"] for row in truth), abs=1e-3)
+    assert {row["study_id"] for row in lvef} == set(store.metadata(["study_id"])["study_id"].to_pylist())
+    table = tmp_path / "labels.csv"
+    for text, message in (
+        ("study_uid,label,value\n", "lacks the columns"),
+        ("study_uid,label,value,unit\n1,lvef,fifty,%\n", "not a number"),
+        ("study_uid,label,value,unit\n1,lvef,5,%\n1,lvef,6,%\n", "a second"),
+    ):
+        table.write_text(text)
+        with pytest.raises(IngestError, match=message):
+            ingest_module.read_labels(table, b"k")
+
+
+def test_a_patient_is_in_one_split_and_splits_are_stable_and_balanced(store: LoopStore) -> None:
+    table = store.metadata(["patient_id", "split", "patient_ordinal"]).to_pydict()
+    check_no_leakage(table["patient_id"], table["split"])
+    assert len(set(table["patient_ordinal"])) == 20
+    counts = [[assign_split(seed, n) for n in range(20)].count(Split.TRAIN) for seed in range(5)]
+    assert counts == [14] * 5
+    with pytest.raises(LeakageError, match="1 patients"):
+        check_no_leakage(["a", "a", "b"], ["train", "test", "val"])
+
+
+def test_a_patient_seen_again_later_keeps_ordinal_and_split(archive: Path, tmp_path: Path) -> None:
+    files = sorted(archive.rglob("*.dcm"))
+    ingest(replace(config_for(tmp_path, archive), sources=(files[0], files[3])), quiet)
+    ingest(replace(config_for(tmp_path, archive), sources=(files[1], files[6])), quiet)
+    rows = LoopStore.open(tmp_path / "data").metadata(["patient_id", "patient_ordinal", "split"]).to_pylist()
+    assert [row["patient_ordinal"] for row in rows] == [0, 1, 0, 2]
+    assert rows[0] == rows[2]
