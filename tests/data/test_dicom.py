@@ -59,7 +59,11 @@ def test_jpeg_files_read_like_pydicom_reads_them(tmp_path: Path) -> None:
 
 def test_ids_are_pseudonyms_that_depend_on_the_key(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", make_loop())
-    one, again, other = read_cine(path, KEY), read_cine(path, KEY), read_cine(path, b"another key, long enough")
+    one, again, other = (
+        read_cine(path, KEY),
+        read_cine(path, KEY),
+        read_cine(path, b"another key, long enough"),
+    )
     assert one.patient_id == again.patient_id != other.patient_id
     assert one.loop_id == again.loop_id != other.loop_id
     assert "Patient-1" not in f"{one.patient_id} {one.study_id} {one.loop_id}" and "2.25" not in one.study_id
@@ -124,7 +128,12 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, syntax: str, share: 
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(Rejected) as caught:
         read_cine(path, KEY)
-    assert caught.value.reason in (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS, Reason.NOT_ULTRASOUND)
+    assert caught.value.reason in (
+        Reason.TRUNCATED,
+        Reason.NOT_DICOM,
+        Reason.NO_PIXELS,
+        Reason.NOT_ULTRASOUND,
+    )
 
 
 def test_text_called_dcm_is_refused(tmp_path: Path) -> None:

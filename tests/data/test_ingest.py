@@ -38,7 +38,9 @@ def config_for(folder: Path, source: Path) -> IngestConfig:
 def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) -> None:
     loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.3)).loops[0].loop
     (tmp_path / "in").mkdir()
-    write_cine(tmp_path / "in/a.dcm", loop, patient_name="X", study_date="20200101", transfer_syntax="explicit")
+    write_cine(
+        tmp_path / "in/a.dcm", loop, patient_name="X", study_date="20200101", transfer_syntax="explicit"
+    )
     ingest(config_for(tmp_path, tmp_path / "in"), quiet)
     store = LoopStore.open(tmp_path / "data")
     sector = find_sector(loop.frames)
@@ -168,9 +170,20 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_written(
 
 
 def test_killed_at_any_moment_and_run_again_every_file_is_in_once(archive: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "echojepa", "ingest", "--sources", str(archive), "--out", str(tmp_path / "data")]
+    command = [
+        sys.executable,
+        "-m",
+        "echojepa",
+        "ingest",
+        "--sources",
+        str(archive),
+        "--out",
+        str(tmp_path / "data"),
+    ]
     command += ["--key", str(tmp_path / "key"), "--workers", "1"]
-    script = "import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; import sys; "
+    script = (
+        "import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; import sys; "
+    )
     code = [sys.executable, "-c", script + "sys.exit(main(sys.argv[1:]))", *command[3:]]
     for wait in (2.0, 2.6, 3.2):
         process = subprocess.Popen(code, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -198,11 +211,15 @@ def test_no_identifier_is_in_any_byte_of_the_data_set(tmp_path: Path) -> None:
     assert "SECRETfile" in (tmp_path / "key.files.csv").read_text()
 
 
-def test_labels_join_by_study_and_bad_tables_are_refused(dataset: Path, archive: Path, tmp_path: Path) -> None:
+def test_labels_join_by_study_and_bad_tables_are_refused(
+    dataset: Path, archive: Path, tmp_path: Path
+) -> None:
     store = LoopStore.open(dataset)
     lvef = [row for row in store.labels().to_pylist() if row["label"] == "lvef"]
     truth = pq.read_table(archive / "truth.parquet").to_pylist()
-    assert sorted(row["value"] for row in lvef) == pytest.approx(sorted(row["lvef"] for row in truth), abs=1e-3)
+    assert sorted(row["value"] for row in lvef) == pytest.approx(
+        sorted(row["lvef"] for row in truth), abs=1e-3
+    )
     assert {row["study_id"] for row in lvef} == set(store.metadata(["study_id"])["study_id"].to_pylist())
     table = tmp_path / "labels.csv"
     for text, message in (

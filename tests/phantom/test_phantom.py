@@ -119,7 +119,9 @@ def test_brightness_and_heart_rate_do_not_give_lvef_away() -> None:
     assert abs(np.corrcoef(lvef, [heart.heart_rate for heart in hearts])[0, 1]) < 0.15
 
 
-def test_files_do_not_depend_on_workers_and_a_second_run_writes_nothing(archive: Path, tmp_path: Path) -> None:
+def test_files_do_not_depend_on_workers_and_a_second_run_writes_nothing(
+    archive: Path, tmp_path: Path
+) -> None:
     write_cohort(SimulateConfig(tmp_path, patients=2, seconds=0.25, workers=2), lambda *_: None)
     mine = sorted(tmp_path.rglob("*.dcm"))
     assert len(mine) == 6

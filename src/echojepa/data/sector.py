@@ -22,8 +22,8 @@ Mask = NDArray[np.bool_]
 morphology: Any = ndimage  # scipy carries no types
 CHANGE = 3
 """Grey levels a pixel must vary by to count as alive; JPEG noise on static text stays below."""
-OVERLAY_GREY = 40
-"""Grey level above which a pixel that never changes is taken for an overlay."""
+OVERLAY_GREY = 30
+"""Grey level above which a pixel that hardly changes may be an overlay."""
 MIN_SHARE = 0.04
 """A sector smaller than this share of the screen is none."""
 PROBE_FRAMES = 32
@@ -72,18 +72,16 @@ def _disc(radius: int) -> Mask:
 
 
 def _overlay(grey: NDArray[np.uint8], core: Mask, radius: int) -> Mask:
-    """Bright pixels that never change, where they reach the sector's rim: ticks and letters beside it."""
+    """Bright pixels that hardly change within the sector's rim: ticks and letters that stand beside it.
+
+    Hardly, not never: lossy compression makes a letter beside moving speckle flicker a little.
+    """
     if len(grey) == 1:
         return np.zeros_like(core)
-    still = (grey.max(0) - grey.min(0) < 2 * CHANGE) & (grey.min(0) > OVERLAY_GREY)
+    darkest, brightest = grey.min(0).astype(int), grey.max(0).astype(int)
+    still = (brightest - darkest < darkest / 3) & (darkest > OVERLAY_GREY)
     rim = core & ~morphology.binary_erosion(core, _disc(2 * radius), border_value=1)
-    pieces, _ = morphology.label(still)
-    touching = np.setdiff1d(np.unique(pieces[rim]), [0])
-    return (
-        morphology.binary_dilation(np.isin(pieces, touching), _disc(radius))
-        if len(touching)
-        else np.zeros_like(core)
-    )
+    return rim & morphology.binary_dilation(still & rim, _disc(radius))
 
 
 def convex_hull(piece: Mask) -> Mask:

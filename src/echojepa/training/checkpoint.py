@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,9 +68,9 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a training state; CheckpointError if the file is not a whole one."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path.name} cannot be read ({error}); delete it to start this run from the beginning"
+            f"{path} is damaged ({type(error).__name__}); delete it to start this run from the beginning"
         ) from error
 
 

@@ -1,0 +1,145 @@
+"""Claims about the loop: a stopped run goes on as if it had not been stopped, and weights load strictly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from echojepa.backbones.contract import load_backbone
+from echojepa.config import ConfigError, PretrainConfig, config_from_json, config_to_json
+from echojepa.recipes import RECIPES, smoke
+from echojepa.training import pretrain as pretrain_module
+from echojepa.training.checkpoint import CheckpointError, load_encoder, load_state
+from echojepa.training.pretrain import batch_order, build_encoder, pretrain
+
+
+def quiet(done: int, total: int, note: str) -> None:
+    """Nobody watches."""
+
+
+class Stop(Exception):
+    """A power cut."""
+
+
+def stop_at(step: int):
+    def progress(done: int, total: int, note: str) -> None:
+        if done == step:
+            raise Stop
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
+    config = smoke(dataset, tmp_path_factory.mktemp("run"))
+    pretrain(config, quiet)
+    return config
+
+
+def test_resumed_equals_uninterrupted_bitwise(finished: PretrainConfig, tmp_path: Path) -> None:
+    config = replace(finished, out=tmp_path)
+    for step in (1, 3, 5):
+        with pytest.raises(Stop):
+            pretrain(config, stop_at(step))
+    pretrain(config, quiet)
+    one, other = (load_state(folder / "checkpoint.pt") for folder in (finished.out, tmp_path))
+    for name, tensor in one["model"].items():
+        assert torch.equal(tensor, other["model"][name]), name
+    for number, state in one["optimizer"]["state"].items():
+        assert torch.equal(state["exp_avg"], other["optimizer"]["state"][number]["exp_avg"])
+    logs = []
+    for folder in (finished.out, tmp_path):
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        logs.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert logs[0] == logs[1] and [line["step"] for line in logs[0]] == list(range(6))
+
+
+def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> None:
+    encoder, card = load_encoder(finished.out)
+    state = load_state(finished.out / "checkpoint.pt")["model"]
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, state[f"target_encoder.{name}"])
+    start = build_encoder(finished).state_dict()
+    assert not torch.equal(encoder.state_dict()["norm.weight"], start["norm.weight"])
+    assert card.steps == 6 and card.clips == 24 and card.spec == finished.spec
+
+
+def test_random_is_the_start_and_both_backbones_keep_the_contract(finished: PretrainConfig) -> None:
+    clips = torch.randint(0, 256, (3, 3, 4, 120, 120), dtype=torch.uint8)
+    for name in (str(finished.out), f"random:{finished.out}"):
+        backbone = load_backbone(name)
+        together = backbone(clips)
+        assert together.grid == (2, 12, 12) and together.tokens.shape == (3, 288, backbone.embed_dim)
+        alone = torch.cat([backbone(clip[None]).tokens for clip in clips])
+        torch.testing.assert_close(together.tokens, alone, atol=1e-5, rtol=1e-5)
+        assert not together.tokens.requires_grad
+    assert torch.equal(
+        load_backbone(f"random:{finished.out}").encoder.norm.weight,  # pyright: ignore
+        build_encoder(finished).norm.weight,
+    )
+
+
+def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_path: Path) -> None:
+    for name in ("encoder.json", "encoder.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((finished.out / name).read_bytes())
+    with (tmp_path / "encoder.safetensors").open("r+b") as file:
+        file.seek(-3, 2)
+        file.write(b"abc")
+    with pytest.raises(CheckpointError, match="not the file"):
+        load_encoder(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no encoder\.json"):
+        load_backbone(str(tmp_path / "absent"))
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="start this run from the beginning"):
+        load_state(tmp_path / "checkpoint.pt")
+
+
+def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
+    with pytest.raises(ConfigError, match="other settings"):
+        pretrain(replace(finished, seed=7), quiet)
+
+
+def test_the_order_of_clips_is_a_function_of_seed_and_epoch(finished: PretrainConfig) -> None:
+    whole = list(batch_order(10, finished, 0))
+    assert list(batch_order(10, finished, 4)) == whole[4:]
+    first_epoch = [item for batch in whole for item in batch if item[0] == 0]
+    assert sorted(loop for _, loop in first_epoch) == list(range(10))
+    assert whole != list(batch_order(10, replace(finished, seed=1), 0))
+
+
+def test_only_training_patients_are_seen(
+    finished: PretrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[list[int]] = []
+    real = pretrain_module.ClipDataset
+
+    def spy(store, rows, *arguments, **named):
+        splits = store.metadata(["split"])["split"].to_pylist()
+        seen.append([row for row in rows if splits[row] != "train"])
+        return real(store, rows, *arguments, **named)
+
+    monkeypatch.setattr(pretrain_module, "ClipDataset", spy)
+    pretrain(replace(finished, out=tmp_path, steps=1), quiet)
+    assert seen and not any(seen)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_builds_and_its_config_survives_json(name: str) -> None:
+    config = RECIPES[name](Path("data"), Path("out"))
+    with torch.device("meta"):
+        assert build_encoder(config).grid[1] >= 12
+    assert config_from_json(PretrainConfig, config_to_json(config)) == config
+
+
+def test_unknown_missing_and_ill_typed_settings_are_named(finished: PretrainConfig) -> None:
+    facts = json.loads(config_to_json(finished))
+    with pytest.raises(ConfigError, match="stepz"):
+        config_from_json(PretrainConfig, json.dumps(facts | {"stepz": 3}))
+    with pytest.raises(ConfigError, match="batch_size"):
+        config_from_json(PretrainConfig, json.dumps({k: v for k, v in facts.items() if k != "batch_size"}))
+    with pytest.raises(ConfigError, match="steps"):
+        config_from_json(PretrainConfig, json.dumps(facts | {"steps": "many"}))
