@@ -18,9 +18,9 @@ RANKS = {
     "report": 9, "demo": 10, "cli": 11, "__main__": 12,
 }  # fmt: skip
 SOLE_IMPORTERS = {
-    "pydicom": {"data/dicom.py"},
+    "pydicom": {"data/dicom.py", "data/dicom_writer.py"},
     "lance": {"data/store.py"},
-    "safetensors": {"training/checkpoint.py", "evaluation/probing.py"},
+    "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},
     "rich": {"cli.py"},
     "jinja2": {"report/html.py"},

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data import ingest as ingest_module
-from echojepa.data.dicom import example_cines, read_cine, write_cine
+from echojepa.data.dicom import example_cines, read_cine
+from echojepa.data.dicom_writer import write_cine
 from echojepa.data.ingest import IngestError, ingest, shrink, to_grey
+from echojepa.data.labels import read_labels
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
@@ -229,7 +230,7 @@ def test_labels_join_by_study_and_bad_tables_are_refused(
     ):
         table.write_text(text)
         with pytest.raises(IngestError, match=message):
-            ingest_module.read_labels(table, b"k")
+            read_labels(table, b"k")
 
 
 def test_a_patient_is_in_one_split_and_splits_are_stable_and_balanced(store: LoopStore) -> None:

@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score
 
 from echojepa.evaluation.intervals import bootstrap_interval, paired_difference, patient_resamples
-from echojepa.evaluation.metrics import METRICS, accuracy, balanced_accuracy, bias, mae, macro_f1, r2, rmse
+from echojepa.evaluation.metrics import METRICS, accuracy, balanced_accuracy, bias, macro_f1, mae, r2, rmse
 
 RNG = np.random.default_rng(0)
 TRUTH, GUESS = RNG.normal(55, 12, 80), RNG.normal(55, 12, 80)

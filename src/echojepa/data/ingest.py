@@ -6,13 +6,11 @@ again, it goes on with the files that are neither in the table nor in `rejected.
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import logging
 import multiprocessing
 import os
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,10 +24,11 @@ from PIL import Image
 
 from echojepa.config import IngestConfig
 from echojepa.data.dicom import Rejected, pseudonym, read_cine
+from echojepa.data.labels import read_labels
+from echojepa.data.private import IngestError, read_key, write_file_map
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, to_png
-from echojepa.errors import UserError
 from echojepa.vocabulary import Kind, Reason
 
 logger = logging.getLogger(__name__)
@@ -37,10 +36,6 @@ COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 COLOUR_DIFFERENCE, COLOUR_SHARE = 24, 0.002
 """A loop is colour when this share of the sector's pixels differs by this much between channels."""
-
-
-class IngestError(UserError):
-    """Nothing can be, or was, ingested."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +62,6 @@ class IngestSummary:
         rows += [(f"view {view}", count) for view, count in sorted(self.views.items())]
         rows += [(f"split {split}", count) for split, count in sorted(self.splits.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
-
-
-def read_key(path: Path, out: Path) -> bytes:
-    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
-    if path.resolve().is_relative_to(out.resolve()):
-        raise IngestError(
-            f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
-        )
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-    key = path.read_bytes().strip()
-    if len(key) < 16:
-        raise IngestError(
-            f"the key {path} has {len(key)} bytes; at least 16 are needed. Delete it to have one made"
-        )
-    return key
 
 
 def list_files(sources: tuple[Path, ...]) -> list[Path]:
@@ -287,48 +264,3 @@ def summarise(
         labels_without_study=labels.num_rows - joined,
         file_map=file_map,
     )
-
-
-def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
-    """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones."""
-    path = key.with_name(f"{key.name}.files.csv")
-    known = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
-    known |= {file_id: str(p.resolve()) for p, file_id in zip(files, ids, strict=True)}
-    temporary = path.with_name(f".{path.name}.tmp")
-    with os.fdopen(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        writer = csv.writer(file)
-        writer.writerows([("file_id", "path"), *known.items()])
-    temporary.replace(path)
-    return path
-
-
-def read_labels(path: Path, key: bytes) -> pa.Table:
-    """Labels of a CSV with columns study_uid, label, value, unit, joined by pseudonym.
-
-    Raises IngestError for missing columns, values that are no numbers, and a label given twice.
-    """
-    if not path.is_file():
-        raise IngestError(f"the table of labels {path} does not exist")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"study_uid", "label", "value", "unit"} - set(reader.fieldnames or ())
-        if missing:
-            raise IngestError(f"{path} lacks the columns {sorted(missing)}; it has {reader.fieldnames}")
-        rows = list(reader)
-    out, seen = [], set()
-    for line, row in enumerate(rows, start=2):
-        entry = (pseudonym(key, "study", row["study_uid"]), row["label"])
-        if entry in seen:
-            raise IngestError(f"{path}, line {line}: a second '{row['label']}' for the same study; keep one")
-        seen.add(entry)
-        try:
-            value = float(row["value"])
-        except ValueError:
-            raise IngestError(f"{path}, line {line}: the value of '{row['label']}' is not a number") from None
-        out.append({"study_id": entry[0], "label": entry[1], "value": value, "unit": row["unit"]})
-    return pa.Table.from_pylist(out, schema=LABEL_SCHEMA)

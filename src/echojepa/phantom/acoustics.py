@@ -216,7 +216,7 @@ class PolarImager:
         narrow = self.scanner.beam_sigma / self.step
         sharp = gaussian_filter1d(pulse, narrow, axis=1, mode="constant")
         wide = gaussian_filter1d(pulse, 2.0 * narrow, axis=1, mode="constant")
-        return (1 - self.blur) * sharp + self.blur * math.sqrt(2.0) * wide
+        return np.asarray((1 - self.blur) * sharp + self.blur * math.sqrt(2.0) * wide, dtype=np.complex128)
 
     def picture(self, envelope: Points) -> NDArray[np.uint8]:
         """Log compression and scan conversion: envelope relative to myocardium -> (H, W) uint8."""

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from echojepa.config import SimulateConfig
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import write_cine
+from echojepa.data.dicom_writer import write_cine
 from echojepa.errors import UserError
 from echojepa.phantom.acoustics import Scanner, draw_scanner, record
 from echojepa.phantom.heart import Heart, draw_heart, ejection_fraction, shape_at

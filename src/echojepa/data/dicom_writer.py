@@ -1,0 +1,104 @@
+"""DICOM out: loops as the ordinary Ultrasound Multi-frame Image files that a scanner stores."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.sr.coding import Code
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
+
+from echojepa.data.cine import CineLoop, Region
+from echojepa.data.dicom import REGION_KINDS, VIEW_CODES
+
+
+def write_cine(
+    path: Path,
+    loop: CineLoop,
+    *,
+    patient_name: str,
+    study_date: str,
+    transfer_syntax: Literal["jpeg", "explicit"] = "jpeg",
+) -> None:
+    """Write an Ultrasound Multi-frame Image: JPEG baseline (quality 95) or uncompressed.
+
+    The loop's ids become PatientID, StudyInstanceUID and SOPInstanceUID as they are. Nothing is left at
+    `path` unless the whole file is.
+    """
+    data = Dataset()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = JPEGBaseline8Bit if transfer_syntax == "jpeg" else ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    meta.MediaStorageSOPInstanceUID = UID(loop.loop_id)
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = UltrasoundMultiFrameImageStorage, loop.loop_id
+    data.StudyInstanceUID, data.SeriesInstanceUID = loop.study_id, f"{loop.study_id}.1"
+    data.PatientID, data.PatientName, data.StudyDate = loop.patient_id, patient_name, study_date
+    data.PatientBirthDate = data.PatientSex = data.StudyTime = data.AccessionNumber = ""
+    data.ReferringPhysicianName = data.StudyID = ""
+    data.Modality, data.Manufacturer = "US", loop.manufacturer
+    data.SeriesNumber = data.InstanceNumber = 1
+    data.FrameTime = f"{1000 * float(np.diff(loop.times).mean() if len(loop.times) > 1 else 0.04):.6g}"
+    data.FrameIncrementPointer = 0x00181063
+    if loop.heart_rate is not None:
+        data.HeartRate = round(loop.heart_rate)
+    if loop.view is not None and loop.view in VIEW_CODES:
+        data.ViewCodeSequence = Sequence([_code_item(VIEW_CODES[loop.view])])
+    data.SequenceOfUltrasoundRegions = Sequence([_region_item(region) for region in loop.regions])
+    _put_pixels(data, loop.frames, transfer_syntax)
+    temporary = path.with_name(f".{path.name}.tmp")
+    data.save_as(temporary, enforce_file_format=True)
+    temporary.replace(path)
+
+
+def _code_item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item
+
+
+def _region_item(region: Region) -> Dataset:
+    item = Dataset()
+    item.RegionSpatialFormat, item.RegionFlags = 1, 2
+    item.RegionDataType = next((number for number, kind in REGION_KINDS.items() if kind == region.kind), 0)
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = region.x0, region.y0
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = region.x1, region.y1
+    if region.mm_per_pixel is not None:
+        item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+        item.PhysicalDeltaY, item.PhysicalDeltaX = (size / 10 for size in region.mm_per_pixel)
+    return item
+
+
+def _put_pixels(data: Dataset, frames: NDArray[np.uint8], transfer_syntax: str) -> None:
+    colour = frames.ndim == 4
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape[:3]
+    data.SamplesPerPixel = 3 if colour else 1
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    if colour:
+        data.PlanarConfiguration = 0
+    if transfer_syntax == "explicit":
+        data.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+        data.PixelData = frames.tobytes() + b"\0" * (frames.size % 2)
+        return
+    encoded = []
+    for frame in frames:
+        buffer = BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=95, subsampling="4:2:2")
+        encoded.append(buffer.getvalue())
+    data.PhotometricInterpretation = "YBR_FULL_422" if colour else "MONOCHROME2"
+    data.PixelData = encapsulate(encoded)
+    data["PixelData"].is_undefined_length = True
+    data.LossyImageCompression, data.LossyImageCompressionMethod = "01", "ISO_10918_1"
+    data.LossyImageCompressionRatio = round(frames.nbytes / max(1, sum(map(len, encoded))), 2)

@@ -1,0 +1,149 @@
+"""The whole path on a small cohort, to a page that opens in a browser without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from echojepa.config import EvaluateConfig, ProbeConfig, ReportConfig
+from echojepa.errors import UserError
+from echojepa.evaluation.benchmark import evaluate, run_probes
+from echojepa.explain.attention import attention_received, overlay
+from echojepa.explain.maps import embedding_map
+from echojepa.recipes import smoke
+from echojepa.report.html import write_report
+from echojepa.training.pretrain import pretrain
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    f"--{flag}"
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+        "disable-background-networking", "disable-component-update", "enable-logging=stderr",
+        "virtual-time-budget=3000",
+    )
+]  # fmt: skip
+
+
+def quiet(done: int, total: int, note: str = "") -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportConfig:
+    """Pretrained, probed and scored; ready to report."""
+    out = tmp_path_factory.mktemp("path")
+    pretrain(smoke(dataset, out / "run"), quiet)
+    backbones = (str(out / "run"), f"random:{out / 'run'}")
+    run_probes(ProbeConfig(dataset, out / "probes", backbones, epochs=3), quiet)
+    evaluate(EvaluateConfig(out / "probes", out / "results", resamples=50), quiet)
+    return ReportConfig(dataset, out / "run", out / "probes", out / "results", out / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(config: ReportConfig) -> str:
+    return write_report(config).read_text(encoding="utf-8")
+
+
+def test_every_table_has_its_constant_and_its_random_row(config: ReportConfig) -> None:
+    rows = pq.read_table(config.results / "results.parquet").to_pylist()
+    for task in ("lvef", "view"):
+        found = {(row["backbone"], row["probe"]) for row in rows if row["task"] == task}
+        assert found == {
+            ("JEPA", "attentive"), ("JEPA", "ridge"), ("random encoder", "attentive"),
+            ("random encoder", "ridge"), ("constant", "constant"),
+        }  # fmt: skip
+    assert all(row["lo"] <= row["value"] <= row["hi"] for row in rows if not np.isnan(row["value"]))
+    assert all(row["patients"] == 3 for row in rows)
+
+
+def test_predictions_carry_ids_units_and_one_split_a_patient(config: ReportConfig) -> None:
+    table = pq.read_table(config.probes / "lvef" / "jepa" / "predictions.parquet").to_pylist()
+    assert {row["unit"] for row in table} == {"%"} and {row["split"] for row in table} == {
+        "train",
+        "val",
+        "test",
+    }
+    assert len({(row["patient_id"], row["split"]) for row in table}) == 20
+    facts = json.loads((config.probes / "view" / "jepa" / "probe.json").read_text())
+    assert facts["classes"] == ["A2C", "A4C", "PLAX"] and {"learning rate", "weight decay", "epoch"} <= set(
+        facts["chosen"]
+    )
+
+
+def test_a_finished_probe_is_not_repeated_and_the_same_seed_gives_the_same_table(
+    config: ReportConfig, tmp_path: Path
+) -> None:
+    file = config.probes / "lvef" / "jepa" / "predictions.parquet"
+    before = file.stat().st_mtime_ns
+    probes = ProbeConfig(config.data, config.probes, (str(config.run),), epochs=3)
+    run_probes(probes, quiet)
+    assert file.stat().st_mtime_ns == before
+    run_probes(replace(probes, out=tmp_path), quiet)
+    assert pq.read_table(tmp_path / "lvef/jepa/predictions.parquet").equals(pq.read_table(file))
+
+
+def test_the_page_needs_nothing_from_outside(page: str) -> None:
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)[^"'#]""", page)
+    assert "url(http" not in page and "@import" not in page
+    assert "synthetic phantom" in page and "Research use only" in page
+
+
+def test_the_page_opens_in_chromium_without_a_request_or_a_console_error(
+    page: str, config: ReportConfig, tmp_path: Path
+) -> None:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine; .ci/run must install it")
+        pytest.skip("no Chromium on this machine: the report was not opened in a browser")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    done = subprocess.run(
+        [*command, "--dump-dom", config.out.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "EchoJEPA report" in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert re.search(r'<output id="where">\d+ / \d+</output>', done.stdout), "the player's script did not run"
+
+
+def test_a_missing_stage_is_named(config: ReportConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="echojepa evaluate"):
+        write_report(replace(config, results=tmp_path))
+    with pytest.raises(UserError, match="echojepa probe"):
+        evaluate(EvaluateConfig(tmp_path, tmp_path), quiet)
+    with pytest.raises(UserError, match="Known"):
+        run_probes(ProbeConfig(config.data, tmp_path, (str(config.run),), tasks=("lvfe",)), quiet)
+    with pytest.raises(UserError, match="Known"):
+        write_report(replace(config, attention_site="nowhere"))
+
+
+def test_attention_received_averages_to_one_and_finds_the_token_everybody_looks_at() -> None:
+    attention = torch.full((3, 24, 24), 0.5 / 23)
+    attention[:, :, 7] = 0.5
+    received = attention_received(attention / attention.sum(-1, keepdim=True), (2, 3, 4))
+    assert received.mean().item() == pytest.approx(1.0)
+    assert int(received.flatten().argmax()) == 7
+
+
+def test_an_overlay_colours_the_sector_and_leaves_the_rest() -> None:
+    frames = np.full((4, 30, 30), 100, dtype=np.uint8)
+    mask = np.zeros((30, 30), dtype=bool)
+    mask[:, :15] = True
+    painted = overlay(frames, torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0)), mask)
+    assert (painted[:, :, 15:] == 100).all() and (painted[:, :, :15] != 100).any()
+
+
+def test_a_map_keeps_the_directions_of_most_variance() -> None:
+    rng = np.random.default_rng(0)
+    far = rng.normal(size=(60, 1)) @ rng.normal(size=(1, 10)) + 0.05 * rng.normal(size=(60, 10))
+    points = embedding_map(far.astype(np.float32))
+    assert points.shape == (60, 2) and points[:, 0].std() > 5 * points[:, 1].std()

@@ -1,0 +1,104 @@
+"""Claims about the command line: what it says when asked, and when asked wrongly."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from echojepa.cli import COMMANDS, main
+from echojepa.config import DemoConfig
+from echojepa.demo import demo_stages, write_demo_key
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_a_sentence_for_every_setting(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [command, "smoke", "--help"] if command == "pretrain" else [command, "--help"]
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert done.value.code == 0
+    text = capsys.readouterr().out
+    assert "--out" in text and text.count(".") > 3
+
+
+def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(f"  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["pretrian"], "Did you mean 'pretrain'?"),
+        (["pretrain", "micr", "--data", "d", "--out", "o"], "unknown recipe 'micr'. Known: micro, smoke."),
+        (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
+        (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),
+        (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
+        (["evaluate", "--probes", "absent", "--out", "o"], "run `echojepa probe` first"),
+        (["probe", "--data", "absent", "--out", "o", "--backbones", "r"], "is no data set"),
+    ],
+)
+def test_a_mistake_is_answered_by_one_sentence_and_status_one(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert expected in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_an_impossible_setting_is_wrong_usage_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["pretrain", "smoke", "--data", "d", "--out", "o", "--spec.size", "90"])
+    assert done.value.code == 2 and "multiples" in capsys.readouterr().err
+
+
+def test_a_saved_config_is_accepted_in_place_of_a_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.json").write_text("{}")
+    assert main(["pretrain", str(tmp_path / "c.json"), "--data", "d"]) == 1
+    assert "missing entries" in capsys.readouterr().err
+
+
+def test_importing_the_command_line_is_quick_work() -> None:
+    """Help must not wait for torch's data loaders, Lance or matplotlib."""
+    code = (
+        "import sys, echojepa.cli; print(any(m in sys.modules for m in ('lance', 'matplotlib', 'sklearn')))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    )
+
+
+def test_the_demo_s_stages_run_in_order_of_commands_and_remember_what_is_done(tmp_path: Path) -> None:
+    config = DemoConfig(tmp_path)
+    write_demo_key(config)
+    stages = demo_stages(config)
+    order = list(COMMANDS)
+    places = [order.index(stage.command) for stage in stages]
+    assert places == sorted(places)
+    assert not stages[0].finished()
+    stages[0].finish(1.0, 2.0)
+    assert demo_stages(config)[0].finished()
+    assert not demo_stages(DemoConfig(tmp_path, patients=7))[0].finished()
+
+
+def test_the_readme_s_commands_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in re.findall(r"echojepa ([a-z]+) ", text):
+        assert command in COMMANDS, f"the README calls `echojepa {command}`"
+    for target in re.findall(r"make ([a-z]+)", text):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for path in re.findall(r"\]\(((?!http)[^)#]+)", text):
+        assert (ROOT / path).exists(), f"the README links {path}"
