@@ -32,7 +32,7 @@ class SimulateConfig:
 
     out: Path
     """Folder to write: one folder a patient, one folder a study in it, and `labels.csv`."""
-    patients: int = 240
+    patients: int = 200
     """Number of synthetic patients."""
     loops_per_view: int = 1
     """Cine loops of each view (A4C, A2C, PLAX) in a study."""
@@ -171,7 +171,7 @@ class EvaluateConfig:
     """Folder written by `echojepa probe`."""
     out: Path
     """Folder for `results.parquet`."""
-    resamples: int = 2000
+    resamples: int = 1000
     """Bootstrap resamples of patients."""
     seed: int = 0
     """Seed of the bootstrap."""
@@ -201,9 +201,9 @@ class DemoConfig:
 
     out: Path = Path("demo")
     """Folder for everything that the stages make."""
-    patients: int = 240
+    patients: int = 200
     """Synthetic patients."""
-    steps: int = 400
+    steps: int = 700
     """Pretraining steps."""
     seed: int = 0
     """Seed of every stage."""

@@ -19,7 +19,8 @@ class JEPAEncoder:
 
     def __init__(self, name: str, encoder: VisionTransformer, spec: InputSpec) -> None:
         self.name = name
-        self.encoder = encoder.eval().requires_grad_(False)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.encoder = encoder.eval().requires_grad_(False).to(self.device)
         self.spec = spec
         self.embed_dim = encoder.width
 
@@ -38,10 +39,10 @@ class JEPAEncoder:
 
     @torch.inference_mode()
     def __call__(self, clips: Tensor) -> TokenGrid:
-        """Features of uint8 clips (B, 3, T, H, W)."""
-        return TokenGrid(self.encoder(self.spec.prepare(clips)), self.encoder.grid)
+        """Features of uint8 clips (B, 3, T, H, W), on the encoder's device."""
+        return TokenGrid(self.encoder(self.spec.prepare(clips.to(self.device))), self.encoder.grid)
 
     @torch.inference_mode()
     def attention(self, clips: Tensor, block: int) -> Tensor:
         """Attention (B, heads, N, N) of one block for uint8 clips (B, 3, T, H, W)."""
-        return self.encoder.attention(self.spec.prepare(clips), block)
+        return self.encoder.attention(self.spec.prepare(clips.to(self.device)), block)

@@ -42,7 +42,7 @@ def extract_features(
         grid = output.grid
         if tokens is None:
             tokens = torch.empty(len(dataset), *output.tokens.shape[1:], dtype=torch.float16)
-        tokens[done : done + len(clips)] = output.tokens.half()
+        tokens[done : done + len(clips)] = output.tokens.half().cpu()
         rows[done : done + len(clips)] = batch_rows
         done += len(clips)
         progress(done, len(dataset))

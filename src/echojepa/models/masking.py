@@ -45,6 +45,10 @@ class Mask:
     redraws: int
     """Draws thrown away because too little was visible."""
 
+    def to(self, device: torch.device) -> Mask:
+        """The same ids on a device."""
+        return Mask(self.context_ids.to(device), self.target_ids.to(device), self.redraws)
+
 
 def block_shape(config: MaskConfig, rows: int, columns: int, generator: torch.Generator) -> tuple[int, int]:
     """Height and width in tokens of a block with a random aspect ratio, clipped to the picture."""

@@ -99,7 +99,8 @@ def train_step(
 ) -> dict[str, float]:
     """One step on uint8 clips (B, 3, T, H, W): forward, backward, optimiser, EMA."""
     draws = generator_for(config.seed, "mask", step)
-    masks = [sample_mask(mask, model.encoder.grid, len(clips), draws) for mask in config.masks]
+    drawn = [sample_mask(mask, model.encoder.grid, len(clips), draws) for mask in config.masks]
+    masks = [mask.to(clips.device) for mask in drawn]
     rate = learning_rate(config.optim, step, config.steps)
     momentum = ema_momentum(config.optim, step, config.steps)
     with autocast(config.precision, clips.device):
@@ -119,9 +120,11 @@ def train_step(
 class Monitor:
     """Looks at the target encoder's features of fixed training clips every now and then."""
 
-    def __init__(self, dataset: ClipDataset, views: list[str | None], patients: list[str]) -> None:
+    def __init__(
+        self, dataset: ClipDataset, views: list[str | None], patients: list[str], device: torch.device
+    ) -> None:
         chosen = torch.linspace(0, len(dataset) - 1, min(MONITOR_CLIPS, len(dataset))).round().long().tolist()
-        self.clips = torch.stack([dataset[i][0] for i in chosen])
+        self.clips = torch.stack([dataset[i][0] for i in chosen]).to(device)
         self.views = [views[i] or "" for i in chosen]
         self.patients = [patients[i] for i in chosen]
         self.first: FeatureHealth | None = None
@@ -129,7 +132,7 @@ class Monitor:
     @torch.no_grad()
     def __call__(self, encoder: nn.Module, config: PretrainConfig) -> tuple[dict[str, float], list[str]]:
         """Measurements to log, and warnings in words."""
-        features = torch.cat([encoder(config.spec.prepare(part)) for part in self.clips.split(16)])
+        features = torch.cat([encoder(config.spec.prepare(part)).cpu() for part in self.clips.split(16)])
         health = feature_health(features)
         self.first = self.first or health
         measured = asdict(health)
@@ -182,12 +185,13 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
     if len(rows) < 3:
         raise ConfigError(f"{config.data} has {len(rows)} training cine loops; at least 3 are needed")
     dataset = ClipDataset(store, rows, config.spec, augment=Augment(), seed=config.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     monitor = Monitor(
         ClipDataset(store, rows, config.spec),
         [table["view"][row] for row in rows],
         [table["patient_id"][row] for row in rows],
+        device,
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build_jepa(config).to(device)
     optimizer = build_optimizer(model, config)
     start = resume(model, optimizer, config.out)
