@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from echojepa.cli import COMMANDS, main
+from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import DemoConfig
 from echojepa.demo import demo_stages, write_demo_key
 
@@ -61,6 +62,17 @@ def test_an_impossible_setting_is_wrong_usage_and_says_why(capsys: pytest.Captur
     with pytest.raises(SystemExit) as done:
         main(["pretrain", "smoke", "--data", "d", "--out", "o", "--spec.size", "90"])
     assert done.value.code == 2 and "multiples" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(config: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setitem(COMMANDS, "demo", Command(DemoConfig, full))
+    assert main(["demo"]) == 1
+    assert "make room and run the same command again" in capsys.readouterr().err
 
 
 def test_a_saved_config_is_accepted_in_place_of_a_recipe(

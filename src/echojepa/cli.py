@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -189,7 +190,7 @@ def run_report(config: ReportConfig) -> None:
 
 def run_demo(config: DemoConfig) -> None:
     """Run the stages that are not finished; each says what it made."""
-    from echojepa.demo import Stopwatch, demo_stages, write_demo_key
+    from echojepa.demo import Stopwatch, demo_stages, peak_memory, write_demo_key
 
     write_demo_key(config)
     stages = demo_stages(config)
@@ -203,6 +204,10 @@ def run_demo(config: DemoConfig) -> None:
         seconds, cpu_seconds = watch.read()
         stage.finish(seconds, cpu_seconds)
         console.print(f"{seconds:.0f} s, {cpu_seconds:.0f} CPU seconds\n")
+    seconds, cpu_seconds = (sum(column) for column in zip(*(stage.cost() for stage in stages), strict=True))
+    console.print(
+        f"All stages: {seconds:.0f} s, {cpu_seconds:.0f} CPU s; peak {peak_memory():.1f} GB a process"
+    )
     console.print((config.out / "report.html").resolve())
 
 
@@ -233,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, config = parse(arguments)
         command.run(config)
     except (UserError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            error = "the disk is full; make room and run the same command again: finished work is kept"
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"echojepa {arguments[0]}: {error}", markup=False
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,11 @@ class Stage:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.marker)
 
+    def cost(self) -> tuple[float, float]:
+        """(wall seconds, CPU seconds) that a finished stage took."""
+        record = json.loads(self.marker.read_text(encoding="utf-8"))
+        return record["seconds"], record["cpu_seconds"]
+
     def _settings(self) -> Any:
         return json.loads(config_to_json(self.config))
 
@@ -85,6 +91,14 @@ def write_demo_key(config: DemoConfig) -> None:
     """The demo's key is fixed and public, so that two demos make the same ids."""
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process or a finished child, GB (Linux counts kB, macOS bytes)."""
+    largest = max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return largest / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 class Stopwatch:

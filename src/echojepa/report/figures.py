@@ -105,6 +105,6 @@ def curve_panels(data: Mapping[str, tuple[Sequence[float], Sequence[float]]], xl
                 smooth = np.convolve(y, np.ones(window) / window, mode="valid")
                 axis.plot(x[window - 1 :], smooth, color=PALETTE[0], lw=1.8)
             axis.set(title=name, xlabel=xlabel)
-            axis.set_ylim(bottom=min(0, *y) if name != "training loss" else None)
+            axis.set_ylim(bottom=0)
 
     return draw(2.6 * len(data), 2.3, len(data), paint)

@@ -116,9 +116,14 @@ def predictions_of(probes: Path, task: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The run's log, one entry a step."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
 def draw_figures(config: ReportConfig) -> dict[str, Markup]:
     """Every figure of the page, from the folders' own data."""
-    lines = [json.loads(line) for line in (config.run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    lines = read_metrics(config.run)
     steps = [line["step"] for line in lines]
     curves = {"training loss": (steps, [line["loss"] for line in lines])}
     watched = [line for line in lines if "effective_rank" in line]
@@ -133,6 +138,10 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
         points = embedding_map(np.array(table["embedding"], dtype=np.float32))
         maps[file.stem.replace("-", " ").replace("jepa", "JEPA")] = (points, np.array(table["view"]))
     drawn = {"curves": figures.curve_panels(curves, "step"), "maps": figures.map_panels(maps)}
+    probes = {f"{p['task']}, {p['backbone']}": p["history"]["validation"] for p in probe_facts(config.probes)}
+    drawn["probes"] = figures.curve_panels(
+        {name: (range(1, len(curve) + 1), curve) for name, curve in probes.items()}, "epoch"
+    )
     if lvef:
         drawn["lvef"] = figures.scatter_panels(
             {k: (v["truth"], v["prediction"]) for k, v in lvef.items()}, "%"
@@ -183,6 +192,9 @@ def write_report(config: ReportConfig) -> Path:
         data=data_tables(store),
         probes=probes,
         card=card,
+        warnings=list(
+            dict.fromkeys(w for line in read_metrics(config.run) for w in line.get("warnings", ()))
+        ),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
         fingerprint=store.fingerprint(),
         tasks=TASKS,

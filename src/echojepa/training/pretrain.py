@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -169,6 +170,25 @@ def resume(model: JEPA, optimizer: torch.optim.Optimizer, folder: Path) -> int:
     return step
 
 
+def first_health(folder: Path) -> FeatureHealth | None:
+    """The run's first measurement, from its log: what a resumed run goes on comparing with."""
+    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if "effective_rank" in record:
+            return FeatureHealth(record["effective_rank"], record["spread"], record["cosine"])
+    return None
+
+
+def training_loops(store: LoopStore) -> list[dict[str, Any]]:
+    """Row, view and patient of every cine loop of training patients: test patients stay new to the encoder."""
+    table = store.metadata(["split", "kind", "view", "patient_id"]).to_pylist()
+    return [
+        entry | {"row": row}
+        for row, entry in enumerate(table)
+        if entry["split"] == Split.TRAIN and entry["kind"] == Kind.CINE
+    ]
+
+
 def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
     """Run or resume pretraining; calls progress(steps done, steps, state in words).
 
@@ -176,38 +196,38 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
     """
     open_run(config)
     store = LoopStore.open(config.data)
-    table = store.metadata(["split", "kind", "view", "patient_id"]).to_pydict()
-    rows = [
-        row
-        for row, (split, kind) in enumerate(zip(table["split"], table["kind"], strict=True))
-        if split == Split.TRAIN and kind == Kind.CINE
-    ]
+    table = training_loops(store)
+    rows = [entry["row"] for entry in table]
     if len(rows) < 3:
         raise ConfigError(f"{config.data} has {len(rows)} training cine loops; at least 3 are needed")
     dataset = ClipDataset(store, rows, config.spec, augment=Augment(), seed=config.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     monitor = Monitor(
         ClipDataset(store, rows, config.spec),
-        [table["view"][row] for row in rows],
-        [table["patient_id"][row] for row in rows],
+        [entry["view"] for entry in table],
+        [entry["patient_id"] for entry in table],
         device,
     )
     model = build_jepa(config).to(device)
     optimizer = build_optimizer(model, config)
     start = resume(model, optimizer, config.out)
+    monitor.first = first_health(config.out)
     loader = DataLoader(dataset, batch_sampler=list(batch_order(len(rows), config, start)))
     told: dict[str, None] = {}
     loss = float("nan")
     with (config.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
         for step, (clips, _) in enumerate(loader, start=start):
             began = time.perf_counter()
-            record: dict[str, float] = {"step": step}
+            record: dict[str, float | list[str]] = {"step": step}
             if step % config.monitor_every == 0:
                 measured, warnings = monitor(model.target_encoder, config)
                 record |= measured
+                if warnings:
+                    record["warnings"] = warnings
                 told |= dict.fromkeys(warnings)
-            record |= train_step(model, optimizer, clips.to(device), config, step)
-            loss = record["loss"]
+            measured = train_step(model, optimizer, clips.to(device), config, step)
+            record |= measured
+            loss = measured["loss"]
             record["seconds"] = round(time.perf_counter() - began, 4)
             metrics.write(json.dumps(record) + "\n")
             metrics.flush()
