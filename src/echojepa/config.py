@@ -193,6 +193,8 @@ class ReportConfig:
     """The HTML file to write."""
     attention_site: str | None = None
     """Site whose longest loop attention is laid over; by default the site that came in last."""
+    attention_credit: str = ""
+    """Whose pictures those are, printed below them."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class DemoConfig:
     """Folder for everything that the stages make."""
     patients: int = 200
     """Synthetic patients."""
-    steps: int = 700
+    steps: int = 600
     """Pretraining steps."""
     seed: int = 0
     """Seed of every stage."""

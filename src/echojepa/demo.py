@@ -24,6 +24,7 @@ from echojepa.data.dicom import example_cines
 from echojepa.recipes import micro
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
+CREDIT = "Cine: the test data of pydicom, MIT licence."
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
         ("pretrain", "pretrain", replace(micro(data, run), steps=config.steps, seed=config.seed)),
         ("probe", "probe", ProbeConfig(data, probes, (str(run), f"{RANDOM}{run}"), seed=config.seed)),
         ("evaluate", "evaluate", EvaluateConfig(probes, results, seed=config.seed)),
-        ("report", "report", ReportConfig(data, run, probes, results, out / "report.html")),
+        (
+            "report",
+            "report",
+            ReportConfig(data, run, probes, results, out / "report.html", attention_credit=CREDIT),
+        ),
     ]
     marker = out / "stages"
     return [

@@ -28,7 +28,7 @@ def micro(data: Path, out: Path) -> PretrainConfig:
         predictor_heads=1,
         optim=OptimConfig(lr=3e-4, warmup=0.1, cooldown=0.2, ema_start=0.99, ema_end=0.998),
         batch_size=8,
-        steps=700,
+        steps=600,
     )
 
 

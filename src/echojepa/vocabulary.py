@@ -38,6 +38,10 @@ class Kind(StrEnum):
     STILL = "still"
 
 
+SYNTHETIC_MANUFACTURER = "echojepa phantom"
+"""What the phantom's files name as their scanner, so that reports can say which loops are synthetic."""
+
+
 class Reason(StrEnum):
     """Why a file was not ingested: the closed list written to `rejected.parquet`."""
 

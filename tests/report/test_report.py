@@ -96,7 +96,7 @@ def test_a_finished_probe_is_not_repeated_and_the_same_seed_gives_the_same_table
 def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)[^"'#]""", page)
     assert "url(http" not in page and "@import" not in page
-    assert "synthetic phantom" in page and "Research use only" in page
+    assert "is a synthetic phantom: no result here is clinical" in page and "Research use only" in page
 
 
 def test_the_page_opens_in_chromium_without_a_request_or_a_console_error(

@@ -27,7 +27,7 @@ from echojepa.phantom.acoustics import Scanner, draw_scanner, record
 from echojepa.phantom.heart import Heart, draw_heart, ejection_fraction, shape_at
 from echojepa.phantom.planes import draw_pose
 from echojepa.randomness import derive_seed
-from echojepa.vocabulary import View
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
 
 VIEWS = (View.A4C, View.A2C, View.PLAX)
 TOP, LEFT, RIGHT, BOTTOM = 14, 12, 40, 34
@@ -98,7 +98,7 @@ def simulate_loop(
         view=view,
         regions=(region,),
         heart_rate=heart.heart_rate,
-        manufacturer="echojepa phantom",
+        manufacturer=SYNTHETIC_MANUFACTURER,
     )
     return PhantomLoop(loop, mask, scanner, start)
 

@@ -30,7 +30,7 @@ from echojepa.explain.maps import embedding_map
 from echojepa.report import figures
 from echojepa.tasks import TASKS
 from echojepa.training.checkpoint import load_card, write_atomically
-from echojepa.vocabulary import Split
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
 
 MONITORED = {
     "effective_rank": "effective rank",
@@ -153,6 +153,13 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 
+def synthetic_share(store: LoopStore) -> str:
+    """Whether the loops that have a view are "all", "some" or "none" of them synthetic."""
+    rows = store.metadata(["view", "manufacturer"]).to_pylist()
+    synthetic = {row["manufacturer"] == SYNTHETIC_MANUFACTURER for row in rows if row["view"]}
+    return "all" if synthetic == {True} else "some" if True in synthetic else "none"
+
+
 def data_tables(store: LoopStore) -> dict[str, Any]:
     """What came in and what did not, counted."""
     rows = store.metadata(["site", "view", "split", "patient_id"]).to_pylist()
@@ -198,6 +205,8 @@ def write_report(config: ReportConfig) -> Path:
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
         fingerprint=store.fingerprint(),
         tasks=TASKS,
+        synthetic=synthetic_share(store),
+        credit=config.attention_credit,
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(config.out, lambda file: _write(file, text))

@@ -180,7 +180,7 @@ def first_health(folder: Path) -> FeatureHealth | None:
 
 
 def training_loops(store: LoopStore) -> list[dict[str, Any]]:
-    """Row, view and patient of every cine loop of training patients: test patients stay new to the encoder."""
+    """Row, view and patient of training patients' cine loops: test patients stay new to the encoder."""
     table = store.metadata(["split", "kind", "view", "patient_id"]).to_pylist()
     return [
         entry | {"row": row}
