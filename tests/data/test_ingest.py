@@ -196,14 +196,21 @@ def test_killed_at_any_moment_and_run_again_every_file_is_in_once(archive: Path,
     assert len(ids) == len(set(ids)) == 60
 
 
-def test_no_identifier_is_in_any_byte_of_the_data_set(tmp_path: Path) -> None:
+def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
     loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.2)).loops[0].loop
     secret = replace(loop, patient_id="MRN-4711-SECRET")
     source = tmp_path / "Doe_Jane_SECRET"
     source.mkdir()
     write_cine(source / "SECRETfile.dcm", secret, patient_name="SECRET^Jane", study_date="19991231")
     (source / "bad-SECRET.dcm").write_text("SECRET")
+    whole = source / "whole.dcm"
+    write_cine(whole, loop, patient_name="SECRET^Jane", study_date="19991231")
+    (source / "cut-SECRET.dcm").write_bytes(whole.read_bytes()[:20000])
     ingest(config_for(tmp_path, source), quiet)
+    said = caplog.text + " ".join(str(warning.message) for warning in recwarn)
+    assert "SECRET" not in said and "Doe_Jane" not in said
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
             content = path.read_bytes()
