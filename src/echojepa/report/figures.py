@@ -36,7 +36,8 @@ def draw(width: float, height: float, panels: int, paint: Callable[[Any], None])
         figure = Figure((width, height), layout="constrained")
         paint(figure.subplots(1, panels, squeeze=False)[0])
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        whole = {"bbox_inches": "tight", "pad_inches": 0.06}  # equal aspects outgrow the layout's box
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **whole)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
