@@ -191,6 +191,8 @@ class ReportConfig:
     """Folder written by `echojepa evaluate`."""
     out: Path
     """The HTML file to write."""
+    map_method: Literal["pca", "umap"] = "pca"
+    """How test embeddings are laid out in two dimensions; umap needs the extra `umap`."""
     attention_site: str | None = None
     """Site whose longest loop attention is laid over; by default the site that came in last."""
     attention_credit: str = ""

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,12 @@ def test_an_overlay_colours_the_sector_and_leaves_the_rest() -> None:
     mask[:, :15] = True
     painted = overlay(frames, torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0)), mask)
     assert (painted[:, :, 15:] == 100).all() and (painted[:, :, :15] != 100).any()
+
+
+def test_umap_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UserError, match=r"echojepa\[umap\]"):
+        embedding_map(np.zeros((5, 3), dtype=np.float32), "umap")
 
 
 def test_a_map_keeps_the_directions_of_most_variance() -> None:

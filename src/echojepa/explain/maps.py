@@ -22,7 +22,7 @@ def embedding_map(
     if method == "pca":
         return PCA(2, random_state=0).fit_transform(scaled)
     try:
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("UMAP is not installed; run: pip install 'echojepa[umap]', or choose pca") from None
     return np.asarray(UMAP(n_neighbors=15, min_dist=0.1, random_state=0).fit_transform(scaled))

@@ -135,7 +135,7 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
     maps = {}
     for file in sorted((config.probes / "embeddings").glob("*.parquet")):
         table = pq.read_table(file).to_pydict()
-        points = embedding_map(np.array(table["embedding"], dtype=np.float32))
+        points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
         maps[file.stem.replace("-", " ").replace("jepa", "JEPA")] = (points, np.array(table["view"]))
     drawn = {"curves": figures.curve_panels(curves, "step"), "maps": figures.map_panels(maps)}
     probes = {f"{p['task']}, {p['backbone']}": p["history"]["validation"] for p in probe_facts(config.probes)}
@@ -207,6 +207,7 @@ def write_report(config: ReportConfig) -> Path:
         tasks=TASKS,
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
+        map_method=config.map_method,
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(config.out, lambda file: _write(file, text))
