@@ -12,6 +12,7 @@ from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 ARCHITECTURE = Architecture("micro", patch=8)
+MICRO = SIZES["micro"]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,9 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransfor
             patch_size=8,
             crop_size=48,
             frames_per_clip=4,
-            hidden_size=128,
-            num_attention_heads=4,
-            num_hidden_layers=6,
+            hidden_size=MICRO.width,
+            num_attention_heads=MICRO.heads,
+            num_hidden_layers=MICRO.depth,
             mlp_ratio=4,
             pred_hidden_size=60,
             pred_num_attention_heads=3,
@@ -63,7 +64,7 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransfor
             pred_zero_init_mask_tokens=True,
         )
     ).eval()
-    predictor = Predictor(128, encoder.grid, 60, 2, 3, torch.Generator().manual_seed(2)).eval()
+    predictor = Predictor(MICRO.width, encoder.grid, 60, 2, 3, torch.Generator().manual_seed(2)).eval()
     weights = to_hugging_face(encoder.state_dict(), "encoder")
     weights |= to_hugging_face(predictor.state_dict(), "predictor")
     theirs.load_state_dict(weights, strict=True)
@@ -74,7 +75,7 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(encoder: VisionTransfor
             pixel_values_videos=clips.transpose(1, 2), context_mask=[context_ids], target_mask=[target_ids]
         )
         features = encoder(clips)
-        context = features.gather(1, context_ids.unsqueeze(-1).expand(-1, -1, 128))
+        context = features.gather(1, context_ids.unsqueeze(-1).expand(-1, -1, MICRO.width))
         predicted = predictor(context, context_ids, target_ids)
     torch.testing.assert_close(features, output.last_hidden_state, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(predicted, output.predictor_output.last_hidden_state, atol=1e-5, rtol=1e-5)
@@ -101,11 +102,11 @@ def test_attention_rows_sum_to_one_and_bad_blocks_are_refused(
     encoder: VisionTransformer, clips: Tensor
 ) -> None:
     attention = encoder.attention(clips, -1)
-    assert attention.shape == (2, 4, 72, 72)
-    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 4, 72))
-    torch.testing.assert_close(attention, encoder.attention(clips, 5))
+    assert attention.shape == (2, MICRO.heads, 72, 72)
+    torch.testing.assert_close(attention.sum(-1), torch.ones(2, MICRO.heads, 72))
+    torch.testing.assert_close(attention, encoder.attention(clips, MICRO.depth - 1))
     with pytest.raises(IndexError):
-        encoder.attention(clips, 6)
+        encoder.attention(clips, MICRO.depth)
 
 
 @pytest.mark.parametrize(
