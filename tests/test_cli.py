@@ -32,6 +32,7 @@ def test_help_of_every_command_has_a_sentence_for_every_setting(
 def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
+    assert "usage: echojepa COMMAND [settings]" in text
     places = [text.index(f"  {name} ") for name in COMMANDS]
     assert places == sorted(places)
 

@@ -37,7 +37,7 @@ from echojepa.config import (
 )
 from echojepa.errors import UserError
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ def run_demo(config: DemoConfig) -> None:
     stages = demo_stages(config)
     for number, stage in enumerate(stages, start=1):
         if stage.finished():
-            console.print(f"[bold]{number}/{len(stages)} {stage.name}[/bold]: done before")
+            console.print(f"{number}/{len(stages)} {stage.name}: done before", style="bold")
             continue
-        console.print(f"[bold]{number}/{len(stages)} {stage.name}[/bold]")
+        console.print(f"{number}/{len(stages)} {stage.name}", style="bold")
         watch = Stopwatch()
         COMMANDS[stage.command].run(stage.config)
         seconds, cpu_seconds = watch.read()
