@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from echojepa.cli import COMMANDS, Command, main
-from echojepa.config import DemoConfig
+from echojepa.config import DemoConfig, SimulateConfig, config_from_json
 from echojepa.demo import demo_stages, write_demo_key
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +63,13 @@ def test_an_impossible_setting_is_wrong_usage_and_says_why(capsys: pytest.Captur
     with pytest.raises(SystemExit) as done:
         main(["pretrain", "smoke", "--data", "d", "--out", "o", "--spec.size", "90"])
     assert done.value.code == 2 and "multiples" in capsys.readouterr().err
+
+
+def test_the_resolved_config_is_left_beside_what_it_made(tmp_path: Path) -> None:
+    out = tmp_path / "archive"
+    assert main(["simulate", "--out", str(out), "--patients", "1", "--seconds", "0.1", "--workers", "1"]) == 0
+    config = config_from_json(SimulateConfig, (out / "config.json").read_text(encoding="utf-8"))
+    assert (config.patients, config.seconds, config.loops_per_view) == (1, 0.1, 1)
 
 
 def test_a_full_disk_is_said_in_words(

@@ -34,6 +34,7 @@ from echojepa.config import (
     ReportConfig,
     SimulateConfig,
     config_from_json,
+    config_to_json,
 )
 from echojepa.errors import UserError
 
@@ -87,12 +88,19 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     console.print(table)
 
 
+def save_config(config: SimulateConfig | ProbeConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Pretraining does so itself; an ingest must not,
+    because the paths it was given can name a patient."""
+    (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
+
+
 def run_simulate(config: SimulateConfig) -> None:
     """Simulate and say what was written."""
     from echojepa.phantom.cohort import write_cohort
 
     with progress_bar("simulate patients") as show:
         loops = write_cohort(config, show)
+    save_config(config)
     console.print(f"{config.patients} synthetic patients, {loops} cine loops as DICOM in {config.out}")
 
 
@@ -160,6 +168,7 @@ def run_probe(config: ProbeConfig) -> None:
 
     with progress_bar("probe") as show:
         folders = run_probes(config, show)
+    save_config(config)
     for folder in folders:
         facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
         settled = "" if facts["converged"] else "; NOT settled, raise --epochs"
@@ -172,6 +181,7 @@ def run_evaluate(config: EvaluateConfig) -> None:
 
     with progress_bar("score prediction tables") as show:
         rows = evaluate(config, show).to_pylist()
+    save_config(config)
     cells = [
         (r["task"], r["backbone"], r["probe"], r["metric"], f"{r['value']:.2f} {r['unit']}".strip(),
          f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in rows
