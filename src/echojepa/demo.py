@@ -22,6 +22,7 @@ from echojepa.config import (
 )
 from echojepa.data.dicom import example_cines
 from echojepa.recipes import micro
+from echojepa.training.checkpoint import write_text_atomically
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
 CREDIT = "Cine: the test data of pydicom, MIT licence."
@@ -44,9 +45,7 @@ class Stage:
         """Record that it has."""
         self.marker.parent.mkdir(parents=True, exist_ok=True)
         record = {"config": self._settings(), "seconds": seconds, "cpu_seconds": cpu_seconds}
-        temporary = self.marker.with_suffix(".tmp")
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.marker)
+        write_text_atomically(self.marker, json.dumps(record, indent=2) + "\n")
 
     def cost(self) -> tuple[float, float]:
         """(wall seconds, CPU seconds) that a finished stage took."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import multiprocessing
 import os
 from collections import Counter
@@ -31,7 +30,6 @@ from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, to_png
 from echojepa.vocabulary import Kind, Reason
 
-logger = logging.getLogger(__name__)
 COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 COLOUR_DIFFERENCE, COLOUR_SHARE = 24, 0.002
@@ -168,7 +166,7 @@ class Registrar:
     """Gives patients their ordinal and split, refuses duplicates, and commits in batches."""
 
     def __init__(self, store: LoopStore) -> None:
-        self.store = store
+        self.store, self.split_seed = store, store.split_seed
         known = store.metadata(["patient_id", "patient_ordinal", "loop_id", "pixel_sha256"]).to_pydict()
         self.ordinals = dict(zip(known["patient_id"], known["patient_ordinal"], strict=True))
         self.seen = {*known["loop_id"], *known["pixel_sha256"]}
@@ -188,7 +186,7 @@ class Registrar:
             return
         self.seen |= {result.loop_id, result.pixel_sha256}
         ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
-        split = assign_split(self.store.split_seed, ordinal)
+        split = assign_split(self.split_seed, ordinal)
         self.loops.append(replace(result, patient_ordinal=ordinal, split=split))
 
     def commit(self) -> None:

@@ -31,7 +31,7 @@ from echojepa.evaluation.probing import (
 )
 from echojepa.models.probe import AttentiveProbes
 from echojepa.tasks import TASKS, Task
-from echojepa.training.checkpoint import save_tensors
+from echojepa.training.checkpoint import save_tensors, write_text_atomically
 from echojepa.vocabulary import Kind, Split
 
 
@@ -155,7 +155,7 @@ def save_probe(
         "converged": result.converged,
         "history": result.history,
     }
-    (folder / "probe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_text_atomically(folder / "probe.json", json.dumps(facts, indent=2) + "\n")
 
 
 def slug(name: str) -> str:

@@ -29,7 +29,7 @@ from echojepa.explain.attention import attention_received, grey_frames, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.report import figures
 from echojepa.tasks import TASKS
-from echojepa.training.checkpoint import load_card, write_atomically
+from echojepa.training.checkpoint import load_card, write_text_atomically
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
 
 MONITORED = {
@@ -65,13 +65,13 @@ def data_uri(picture: np.ndarray[Any, Any]) -> str:
 def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) -> Player:
     """Attention received in the encoder's last block, over the longest loop of a site (by default the last
     site that came in), clip after clip through the whole loop."""
-    table = store.metadata(["site", "kind"]).to_pylist()
+    table = store.metadata(["site", "times"]).to_pylist()
     wanted = site or table[-1]["site"]
     rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
     if not rows:
         raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
-    row = max(rows, key=lambda candidate: len(store.times(candidate)))
-    spec, times = backbone.spec, store.times(row)
+    row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
+    spec, times = backbone.spec, np.array(table[row]["times"])
     mask = resize(letterbox(store.mask(row)[None].astype(np.uint8) * 255), PLAYER_SIZE)[0, 0].numpy() > 127
     clips, shown = [], []
     for number in range(max(1, round((times[-1] + times[1]) / spec.seconds))):
@@ -210,9 +210,5 @@ def write_report(config: ReportConfig) -> Path:
         map_method=config.map_method,
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(config.out, lambda file: _write(file, text))
+    write_text_atomically(config.out, text)
     return config.out
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")

@@ -59,6 +59,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text so that a reader sees the old or the new file, never a half."""
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a training state (tensors, numbers, strings) atomically."""
     write_atomically(path, lambda file: torch.save(state, file))
@@ -121,12 +130,8 @@ def save_encoder(
         architecture, spec, steps, clips, data_fingerprint, echojepa.__version__, file_sha256(weights)
     )
     text = json.dumps(asdict(card), indent=2) + "\n"
-    write_atomically(folder / "encoder.json", lambda file: _write_text(file, text))
+    write_text_atomically(folder / "encoder.json", text)
     return card
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
 
 
 def load_card(folder: Path) -> EncoderCard:

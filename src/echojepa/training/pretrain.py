@@ -88,11 +88,16 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 def batch_order(loops: int, config: PretrainConfig, start: int) -> Iterator[list[tuple[int, int]]]:
     """Keys (epoch, loop) of each step's clips from step `start` on: a function of (seed, epoch) alone."""
+    drawn, order = -1, torch.empty(0)
     for step in range(start, config.steps):
-        positions = range(step * config.batch_size, (step + 1) * config.batch_size)
-        epochs = sorted({position // loops for position in positions})
-        order = {e: torch.randperm(loops, generator=generator_for(config.seed, "order", e)) for e in epochs}
-        yield [(p // loops, int(order[p // loops][p % loops])) for p in positions]
+        batch = []
+        for position in range(step * config.batch_size, (step + 1) * config.batch_size):
+            epoch, place = divmod(position, loops)
+            if epoch != drawn:
+                order = torch.randperm(loops, generator=generator_for(config.seed, "order", epoch))
+                drawn = epoch
+            batch.append((epoch, int(order[place])))
+        yield batch
 
 
 def train_step(
