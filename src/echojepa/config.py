@@ -146,7 +146,7 @@ class ProbeConfig:
     out: Path
     """Folder for `probe.safetensors`, `probe.json`, `predictions.parquet`: one a task and backbone."""
     backbones: tuple[str, ...]
-    """Run folders, or `random:RUN` for the same architecture with random weights."""
+    """Run folders, `random:RUN` for the same architecture with random weights, or V-JEPA 2 files (`.pt`)."""
     tasks: tuple[str, ...] = ("lvef", "view")
     """Names of tasks."""
     clips_per_loop: int = 1

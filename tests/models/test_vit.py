@@ -8,7 +8,7 @@ from torch import Tensor
 
 from echojepa.models.contract import InputSpec, TokenGrid
 from echojepa.models.predictor import Predictor
-from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
+from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer, rotary_tables, rotate
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 ARCHITECTURE = Architecture("micro", patch=8)
@@ -110,7 +110,8 @@ def test_attention_rows_sum_to_one_and_bad_blocks_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("size", "millions"), [("tiny", 5.5), ("small", 21.6), ("base", 86.2), ("large", 303.9)]
+    ("size", "millions"),
+    [("tiny", 5.5), ("small", 21.6), ("base", 86.2), ("large", 303.9), ("huge", 631.7), ("giant", 1012.2)],
 )
 def test_sizes_have_the_field_s_parameter_counts(size: SizeName, millions: float) -> None:
     with torch.device("meta"):
@@ -134,4 +135,16 @@ def test_a_clip_that_cannot_be_cut_into_tubelets_is_refused() -> None:
         Architecture("micro", patch=16).grid(InputSpec(size=100, frames=8))
     with pytest.raises(ValueError, match="grid"):
         TokenGrid(torch.zeros(1, 10, 4), (2, 2, 2))
-    assert set(SIZES) == {"micro", "tiny", "small", "base", "large"}
+
+
+def test_interleaved_rotary_is_complex_multiplication_and_vjepa2_s_is_not() -> None:
+    grid, width, each = (2, 3, 3), 64, 20
+    x = torch.randn(1, 1, 18, width, generator=torch.Generator().manual_seed(0))
+    positions = torch.cartesian_prod(*(torch.arange(n) for n in grid)).double()
+    frequency = 10000.0 ** (-torch.arange(each // 2, dtype=torch.float64) / (each / 2))
+    angles = (positions.unsqueeze(-1) * frequency).flatten(1)
+    pairs = torch.view_as_complex(x[0, 0, :, : 3 * each].double().unflatten(-1, (-1, 2)))
+    turned = torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(1).float()
+    rotated = rotate(x, *rotary_tables(grid, width, "interleaved"))[0, 0]
+    torch.testing.assert_close(rotated, torch.cat([turned, x[0, 0, :, 3 * each :]], dim=1))
+    assert not torch.allclose(rotate(x, *rotary_tables(grid, width, "vjepa2"))[0, 0], rotated)

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from echojepa.backbones.jepa_encoder import JEPAEncoder
+from echojepa.backbones.meta import META_SUFFIXES, load_meta_encoder
 from echojepa.models.contract import InputSpec, TokenGrid
 
 
@@ -30,10 +31,14 @@ RANDOM = "random:"
 
 
 def load_backbone(name: str) -> Backbone:
-    """A backbone by name: a run's folder, or `random:FOLDER` for that architecture untrained.
+    """A backbone by name: a run's folder, `random:FOLDER` for that architecture untrained, or a
+    V-JEPA 2 file of Meta's layout (`vitl.pt`, EchoJEPA's files).
 
-    Raises CheckpointError where the folder holds no finished run.
+    Raises CheckpointError where the folder holds no finished run, or the file another model.
     """
     if name.startswith(RANDOM):
         return JEPAEncoder.untrained(Path(name.removeprefix(RANDOM)))
+    if Path(name).suffix in META_SUFFIXES:
+        encoder, spec = load_meta_encoder(Path(name))
+        return JEPAEncoder(Path(name).name, encoder, spec)
     return JEPAEncoder.trained(Path(name))

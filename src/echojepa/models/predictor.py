@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from echojepa.models.vit import Block, Rotary, initialise
+from echojepa.models.vit import Block, RopeLayout, Rotary, initialise
 
 
 class Predictor(nn.Module):
@@ -19,14 +19,15 @@ class Predictor(nn.Module):
         depth: int,
         heads: int,
         generator: torch.Generator,
+        rope: RopeLayout = "vjepa2",
     ) -> None:
         super().__init__()
         self.predictor_embed = nn.Linear(encoder_width, width)
         self.mask_tokens = nn.ParameterList([nn.Parameter(torch.zeros(1, 1, width))])
-        self.predictor_blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.predictor_blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(depth))
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
         self.predictor_proj = nn.Linear(width, encoder_width)
-        self.rotary = Rotary(grid, width // heads)
+        self.rotary = Rotary(grid, width // heads, rope)
         initialise(self, self.predictor_blocks, generator)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:

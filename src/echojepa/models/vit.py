@@ -16,24 +16,28 @@ from torch import Tensor, nn
 
 from echojepa.models.contract import InputSpec
 
-SizeName = Literal["micro", "tiny", "small", "base", "large"]
+SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant"]
+RopeLayout = Literal["vjepa2", "interleaved"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """Width, depth and heads of a transformer; the MLP is four times as wide."""
+    """Width, depth, heads and hidden width of the MLPs of a transformer."""
 
     width: int
     depth: int
     heads: int
+    hidden: int
 
 
 SIZES: dict[SizeName, Size] = {
-    "micro": Size(192, 4, 3),  # ours: minutes on a laptop CPU
-    "tiny": Size(192, 12, 3),
-    "small": Size(384, 12, 6),
-    "base": Size(768, 12, 12),
-    "large": Size(1024, 24, 16),
+    "micro": Size(192, 4, 3, 768),  # ours: minutes on a laptop CPU
+    "tiny": Size(192, 12, 3, 768),
+    "small": Size(384, 12, 6, 1536),
+    "base": Size(768, 12, 12, 3072),
+    "large": Size(1024, 24, 16, 4096),
+    "huge": Size(1280, 32, 16, 5120),
+    "giant": Size(1408, 40, 22, 6144),  # the paper's "G", V-JEPA 2's `vit_giant_xformers`
 }
 
 
@@ -47,6 +51,8 @@ class Architecture:
     """Patch height and width in pixels."""
     tubelet: int = 2
     """Frames in a tubelet."""
+    rope: RopeLayout = "vjepa2"
+    """How rotary frequencies lie over channels: as V-JEPA 2's weights need, or interleaved (V-JEPA 2.1)."""
 
     def grid(self, spec: InputSpec) -> tuple[int, int, int]:
         """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide."""
@@ -59,18 +65,20 @@ class Architecture:
         return spec.frames // self.tubelet, side, side
 
 
-def rotary_tables(grid: tuple[int, int, int], head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of V-JEPA 2's 3-D rotary position, each (N, head_width).
+def rotary_tables(grid: tuple[int, int, int], head_width: int, layout: RopeLayout) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of a 3-D rotary position, each (N, head_width).
 
     A head's channels are [time | row | column | rest]; each axis has 2 * ((head_width // 3) // 2)
-    of them and the rest is not rotated. The frequencies 10000^(-2k/d) are *tiled* over an axis'
-    channels while rotation pairs are adjacent channels, so the two of a pair turn by different
-    angles: a quirk of the released code that its weights were trained with.
+    of them and the rest is not rotated. Rotation pairs are adjacent channels. Layout "interleaved" gives
+    both of a pair the same frequency 10000^(-2k/d), a true rotation. Layout "vjepa2" *tiles* the
+    frequencies over an axis' channels, so the two of a pair turn by different angles: a quirk of the
+    released code that its weights were trained with.
     """
     width = 2 * ((head_width // 3) // 2)
     frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
-    angles = [torch.outer(axis.flatten(), frequency).repeat(1, 2) for axis in axes]
+    each = frequency.repeat(2) if layout == "vjepa2" else frequency.repeat_interleave(2)
+    angles = [torch.outer(axis.flatten(), each) for axis in axes]
     rest = torch.zeros(math.prod(grid), head_width - 3 * width, dtype=torch.float64)
     angle = torch.cat([*angles, rest], dim=1)
     return angle.cos().float(), angle.sin().float()
@@ -94,9 +102,9 @@ class Rotary(nn.Module):
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, grid: tuple[int, int, int], head_width: int) -> None:
+    def __init__(self, grid: tuple[int, int, int], head_width: int, layout: RopeLayout) -> None:
         super().__init__()
-        cos, sin = rotary_tables(grid, head_width)
+        cos, sin = rotary_tables(grid, head_width, layout)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
@@ -131,10 +139,10 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with GELU between."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) -> (B, N, D)."""
@@ -144,12 +152,12 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = MLP(width)
+        self.mlp = MLP(width, hidden)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """Tokens (B, N, D) -> (B, N, D)."""
@@ -199,9 +207,9 @@ class VisionTransformer(nn.Module):
         self.grid = architecture.grid(spec)
         self.width = size.width
         self.patch_embed = PatchEmbed(architecture, size.width)
-        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(Block(size.width, size.heads, size.hidden) for _ in range(size.depth))
         self.norm = nn.LayerNorm(size.width, eps=1e-6)
-        self.rotary = Rotary(self.grid, size.width // size.heads)
+        self.rotary = Rotary(self.grid, size.width // size.heads, architecture.rope)
         initialise(self, self.blocks, generator)
 
     def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,6 +82,25 @@ def load_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is damaged ({type(error).__name__}); delete it to start this run from the beginning"
         ) from error
+
+
+def load_foreign(path: Path) -> dict[str, Any]:
+    """Read a dictionary that another package saved with `torch.save`; none of its code is run.
+
+    CheckpointError for a missing, damaged or pickled file, and for one that holds no dictionary.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file; give the path of a weights file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as plain tensors ({type(error).__name__}); it is damaged, is not made "
+            "by torch.save, or needs code to be run, which is refused"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+    return content
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:

@@ -60,6 +60,7 @@ def build_jepa(config: PretrainConfig) -> JEPA:
         config.predictor_depth,
         config.predictor_heads,
         generator_for(config.seed, "predictor"),
+        config.architecture.rope,
     )
     return JEPA(encoder, predictor)
 
