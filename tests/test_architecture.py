@@ -13,9 +13,9 @@ import echojepa.config as config_module
 SOURCE = Path(config_module.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
-    "__init__": 0, "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2, "config": 3,
+    "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2, "config": 3,
     "recipes": 4, "data": 4, "phantom": 5, "training": 5, "backbones": 6, "evaluation": 7, "explain": 8,
-    "report": 9, "demo": 10, "cli": 11, "__main__": 12,
+    "report": 9, "demo": 10, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 SOLE_IMPORTERS = {
     "pydicom": {"data/dicom.py", "data/dicom_writer.py"},

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from echojepa.config import (
     ConfigError,
+    ConvertConfig,
     DemoConfig,
     EvaluateConfig,
     IngestConfig,
@@ -139,6 +140,8 @@ def parse(arguments: Sequence[str]) -> tuple[Command, Any]:
     command = COMMANDS[name]
     if command.config is PretrainConfig:
         return command, parse_pretrain(rest)
+    if command.config is ConvertConfig and rest and not rest[0].startswith("-"):
+        rest = ["--source", *rest]
     return command, tyro.cli(command.config, args=rest, prog=f"echojepa {name}")
 
 
@@ -198,6 +201,21 @@ def run_report(config: ReportConfig) -> None:
     console.print(f"Report: {write_report(config)}")
 
 
+def run_convert(config: ConvertConfig) -> None:
+    """Convert and say what was read and written."""
+    from echojepa.backbones.layouts import read_weights, write_weights
+
+    weights = read_weights(config.source)
+    write_weights(config.out, weights, config.to)
+    shape = weights.predictor_shape
+    predictor = f"predictor {shape.width} x {shape.depth}" if shape else "no predictor"
+    console.print(f"{config.source.name} (sha256 {weights.sha256})")
+    console.print(
+        f"'{weights.architecture.size}', patch {weights.architecture.patch}, {predictor}, "
+        f"fed {weights.spec.sampling} at {weights.spec.size} px: written for {config.to} to {config.out}"
+    )
+
+
 def run_demo(config: DemoConfig) -> None:
     """Run the stages that are not finished; each says what it made."""
     from echojepa.demo import Stopwatch, demo_stages, peak_memory, write_demo_key
@@ -228,6 +246,7 @@ COMMANDS: dict[str, Command] = {
     "probe": Command(ProbeConfig, run_probe),
     "evaluate": Command(EvaluateConfig, run_evaluate),
     "report": Command(ReportConfig, run_report),
+    "convert": Command(ConvertConfig, run_convert),
     "demo": Command(DemoConfig, run_demo),
 }
 

@@ -20,6 +20,7 @@ from echojepa.models.masking import PAPER_MASKS, MaskConfig
 from echojepa.models.vit import Architecture
 
 ConfigType = TypeVar("ConfigType")
+Layout = Literal["echojepa", "huggingface", "meta"]
 
 
 class ConfigError(UserError):
@@ -70,7 +71,7 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up, constant and cooldown phases, and the EMA of the target encoder."""
+    """AdamW with warm-up, constant and cooldown phases, and the EMA of JEPA's target encoder."""
 
     lr: float = 5e-4
     """Learning rate of the constant phase."""
@@ -78,6 +79,10 @@ class OptimConfig:
     """Share of the steps over which the learning rate rises from zero."""
     cooldown: float = 0.2
     """Share of the steps, at the end, over which it falls to zero."""
+    cooldown_shape: Literal["linear", "cosine"] = "linear"
+    """How it falls."""
+    beta2: float = 0.999
+    """Decay of AdamW's mean of squared gradients."""
     weight_decay: float = 0.04
     """Decay of matrices; biases and norms have none."""
     ema_start: float = 0.99
@@ -94,14 +99,16 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretrain an encoder by predicting the latent embeddings of hidden tubelets."""
+    """Pretrain an encoder by predicting hidden tubelets: their latent embeddings, or their pixels."""
 
     data: Path
     """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
     out: Path
     """The run's folder: config, metrics, checkpoints, `encoder.safetensors`."""
+    objective: Literal["jepa", "videomae"] = "jepa"
+    """What is predicted of hidden tubelets: their latent embeddings, or their pixels."""
     architecture: Architecture = field(default_factory=Architecture)
-    """Size and tubelets of the encoder."""
+    """Size, tubelets and positions of the encoder."""
     spec: InputSpec = field(default_factory=InputSpec)
     """Resolution, frames and time span of a clip."""
     masks: tuple[MaskConfig, ...] = PAPER_MASKS
@@ -146,7 +153,8 @@ class ProbeConfig:
     out: Path
     """Folder for `probe.safetensors`, `probe.json`, `predictions.parquet`: one a task and backbone."""
     backbones: tuple[str, ...]
-    """Run folders, `random:RUN` for the same architecture with random weights, or V-JEPA 2 files (`.pt`)."""
+    """Run folders, weights of other layouts (docs/reference/weights.md), or names: `constant`, `random:RUN`
+    for a run's architecture with random weights, `untrained:echoprime`, ..."""
     tasks: tuple[str, ...] = ("lvef", "view")
     """Names of tasks."""
     clips_per_loop: int = 1
@@ -175,6 +183,18 @@ class EvaluateConfig:
     """Bootstrap resamples of patients."""
     seed: int = 0
     """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Write JEPA weights, read from any layout, in another one."""
+
+    source: Path
+    """A V-JEPA 2 file (`.pt`), a Hugging Face `VJEPA2Model` folder, or the folder of a run."""
+    to: Layout
+    """Layout to write: our folder, a Hugging Face folder, or Meta's file."""
+    out: Path
+    """Folder to write, or file for `meta`; nothing is overwritten."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echojepa.backbones.contract import RANDOM
+from echojepa.backbones.loading import RANDOM
 from echojepa.config import (
     DemoConfig,
     EvaluateConfig,

@@ -39,7 +39,7 @@ def labelled(signal: float, classes: tuple[str, ...] = (), seed: int = 0) -> Lab
     tokens[:, :, 5] += signal * size[:, None] * where
     patients = np.array([f"p{i // 2}" for i in range(count)])
     splits = np.array([(["train"] * 7 + ["val"] * 2 + ["test"])[(i // 2) % 10] for i in range(count)])
-    features = Features(tokens.half(), GRID, torch.arange(count))
+    features = Features(tokens.half(), tokens.mean(1), GRID, torch.arange(count))
     return Labelled(features, truth, np.array([f"i{i}" for i in range(count)]), patients, splits, classes)
 
 

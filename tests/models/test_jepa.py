@@ -9,7 +9,7 @@ from torch import Tensor
 from echojepa.models.contract import InputSpec
 from echojepa.models.jepa import JEPA
 from echojepa.models.masking import PAPER_MASKS, Mask, sample_mask
-from echojepa.models.predictor import Predictor
+from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import Architecture, VisionTransformer
 
 SPEC = InputSpec(size=96, frames=4, seconds=1.0)
@@ -18,7 +18,10 @@ SPEC = InputSpec(size=96, frames=4, seconds=1.0)
 def make_jepa() -> JEPA:
     generator = torch.Generator().manual_seed(0)
     encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
-    return JEPA(encoder, Predictor(encoder.width, encoder.grid, 64, 2, 4, generator))
+    return JEPA(
+        encoder,
+        Predictor(encoder.width, encoder.grid, PredictorShape(64, 2, 4, encoder.width), "vjepa2", generator),
+    )
 
 
 def make_batch(model: JEPA, seed: int = 1) -> tuple[Tensor, list[Mask]]:
@@ -43,13 +46,13 @@ def test_loss_equals_a_plain_reference() -> None:
             context = model.encoder(clips[b : b + 1], visible[None])
             predicted = model.predictor(context, visible[None], hidden[None])[0]
             total += (predicted - target).abs().mean().item() / (2 * len(masks))
-    torch.testing.assert_close(model(clips, masks).loss.item(), total, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model(clips, masks).item(), total, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_reaches_encoder_and_predictor_but_never_the_target_encoder() -> None:
     model = make_jepa()
     clips, masks = make_batch(model)
-    model(clips, masks).loss.backward()
+    model(clips, masks).backward()
     assert all(p.grad is None for p in model.target_encoder.parameters())
     for part in (model.encoder, model.predictor):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
@@ -61,12 +64,12 @@ def test_ema_at_one_keeps_and_at_zero_copies_and_between_mixes() -> None:
     with torch.no_grad():
         for p in model.encoder.parameters():
             p.add_(1.0)
-    model.update_target(1.0)
+    model.after_step(1.0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.target_encoder.parameters(), strict=True))
-    model.update_target(0.75)
+    model.after_step(0.75)
     for old, new in zip(before, model.target_encoder.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.25)
-    model.update_target(0.0)
+    model.after_step(0.0)
     for source, target in zip(model.encoder.parameters(), model.target_encoder.parameters(), strict=True):
         assert torch.equal(source, target)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.backbones.contract import load_backbone
+from echojepa.backbones.loading import load_backbone
 from echojepa.config import ConfigError, PretrainConfig, config_from_json, config_to_json
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import pretrain as pretrain_module
-from echojepa.training.checkpoint import CheckpointError, load_encoder, load_state
+from echojepa.training.checkpoint import CheckpointError, load_state
 from echojepa.training.pretrain import batch_order, build_encoder, pretrain
+from echojepa.training.weights import load_weights
 
 
 def quiet(done: int, total: int, note: str) -> None:
@@ -59,13 +60,21 @@ def test_resumed_equals_uninterrupted_bitwise(finished: PretrainConfig, tmp_path
 
 
 def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> None:
-    encoder, card = load_encoder(finished.out)
+    weights = load_weights(finished.out).check()
+    encoder = weights.build_encoder()
     state = load_state(finished.out / "checkpoint.pt")["model"]
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, state[f"target_encoder.{name}"])
     start = build_encoder(finished).state_dict()
     assert not torch.equal(encoder.state_dict()["norm.weight"], start["norm.weight"])
-    assert card.steps == 6 and card.clips == 24 and card.spec == finished.spec
+    origin = weights.origin
+    assert (origin.name, origin.steps, origin.clips) == ("jepa", 6, 24) and weights.spec == finished.spec
+
+
+def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> None:
+    state = load_state(finished.out / "checkpoint.pt")["model"]
+    for name, tensor in load_weights(finished.out).build_predictor().state_dict().items():
+        assert torch.equal(tensor, state[f"predictor.{name}"])
 
 
 def test_random_is_the_start_and_both_backbones_keep_the_contract(finished: PretrainConfig) -> None:
@@ -90,8 +99,8 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
         file.seek(-3, 2)
         file.write(b"abc")
     with pytest.raises(CheckpointError, match="not the file"):
-        load_encoder(tmp_path)
-    with pytest.raises(CheckpointError, match=r"no encoder\.json"):
+        load_weights(tmp_path)
+    with pytest.raises(CheckpointError, match="neither a file, nor a folder"):
         load_backbone(str(tmp_path / "absent"))
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="start this run from the beginning"):

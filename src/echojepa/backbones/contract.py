@@ -1,44 +1,40 @@
-"""What a backbone is, and how one is named on the command line."""
+"""What a backbone is: a frozen network behind the input it was trained on."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
+from abc import ABC, abstractmethod
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from echojepa.backbones.jepa_encoder import JEPAEncoder
-from echojepa.backbones.meta import META_SUFFIXES, load_meta_encoder
 from echojepa.models.contract import InputSpec, TokenGrid
 
 
-class Backbone(Protocol):
+class Backbone(ABC):
     """A frozen encoder: uint8 clips in, tokens out; it alone prepares its pixels."""
 
-    name: str
-    """How tables call it."""
-    spec: InputSpec
-    """What it is fed."""
-    embed_dim: int
-    """Width of its tokens."""
+    def __init__(
+        self, name: str, network: nn.Module, spec: InputSpec, embed_dim: int, sha256: str = ""
+    ) -> None:
+        self.name = name
+        """How tables call it."""
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.spec = spec
+        """What it is fed."""
+        self.embed_dim = embed_dim
+        """Width of its tokens."""
+        self.sha256 = sha256
+        """Checksum of the file its weights were read from; empty where there was none."""
 
+    @torch.inference_mode()
     def __call__(self, clips: Tensor) -> TokenGrid:
-        """Features of uint8 clips (B, 3, T, H, W), without gradient."""
-        ...
+        """Features of uint8 clips (B, 3, T, H, W), without gradient, on the backbone's device.
 
+        TypeError and ValueError as `InputSpec.prepare`.
+        """
+        return self.features(self.spec.prepare(clips.to(self.device)))
 
-RANDOM = "random:"
-
-
-def load_backbone(name: str) -> Backbone:
-    """A backbone by name: a run's folder, `random:FOLDER` for that architecture untrained, or a
-    V-JEPA 2 file of Meta's layout (`vitl.pt`, EchoJEPA's files).
-
-    Raises CheckpointError where the folder holds no finished run, or the file another model.
-    """
-    if name.startswith(RANDOM):
-        return JEPAEncoder.untrained(Path(name.removeprefix(RANDOM)))
-    if Path(name).suffix in META_SUFFIXES:
-        encoder, spec = load_meta_encoder(Path(name))
-        return JEPAEncoder(Path(name).name, encoder, spec)
-    return JEPAEncoder.trained(Path(name))
+    @abstractmethod
+    def features(self, pixels: Tensor) -> TokenGrid:
+        """Features of prepared clips, float (B, 3, T, size, size)."""

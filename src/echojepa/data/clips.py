@@ -1,8 +1,8 @@
 """Clips for models: frames chosen by physical time, letterboxed to a square, uint8 to the end.
 
 A clip is `spec.frames` frames over `spec.seconds`; frame k is the stored frame nearest in time to
-start + k * seconds / frames. A loop shorter than that is played forwards and backwards in turn (a heart
-that jumps would be a motion no heart makes).
+start + k * seconds / frames. A spec with a `stride` counts stored frames in place of seconds. A loop shorter
+than a clip is played forwards and backwards in turn (a heart that jumps would be a motion no heart makes).
 """
 
 from __future__ import annotations
@@ -40,9 +40,21 @@ class Augment:
         return round(top * (size - height)), round(left * (size - width)), height, width
 
 
+def clock(times: NDArray[np.float64], spec: InputSpec) -> tuple[NDArray[np.float64], float]:
+    """What clips of this spec are cut by: when each stored frame is, and from one frame to the next.
+
+    In seconds, or in stored frames for a spec with a stride.
+    """
+    if spec.seconds is not None:
+        return times, spec.seconds / spec.frames
+    assert spec.stride is not None
+    return np.arange(len(times), dtype=np.float64), float(spec.stride)
+
+
 def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> NDArray[np.int64]:
-    """Stored frames (spec.frames,) of a clip that begins `start` s into a loop with these frame times."""
-    wanted = start + np.arange(spec.frames) * spec.seconds / spec.frames
+    """Stored frames (spec.frames,) of a clip that begins `start` (see `clock`) into a loop."""
+    times, interval = clock(times, spec)
+    wanted = start + np.arange(spec.frames) * interval
     length = times[-1]
     if length == 0:
         return np.zeros(spec.frames, dtype=np.int64)
@@ -53,8 +65,9 @@ def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> 
 
 
 def latest_start(times: NDArray[np.float64], spec: InputSpec) -> float:
-    """The last moment a clip can begin without running past the loop's end; 0 for short loops."""
-    return max(0.0, float(times[-1]) - spec.seconds * (spec.frames - 1) / spec.frames)
+    """The last `start` of a clip that does not run past the loop's end; 0 for short loops."""
+    times, interval = clock(times, spec)
+    return max(0.0, float(times[-1]) - interval * (spec.frames - 1))
 
 
 def letterbox(frames: NDArray[np.uint8]) -> Tensor:
@@ -65,13 +78,6 @@ def letterbox(frames: NDArray[np.uint8]) -> Tensor:
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
     return F.pad(pixels, (left, side - width - left, top, side - height - top))
-
-
-def resize(pixels: Tensor, size: int) -> Tensor:
-    """(C, T, H, W) uint8 -> (C, T, size, size) uint8, bilinear with antialiasing."""
-    if pixels.shape[-2:] == (size, size):
-        return pixels
-    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
 
 
 class ClipDataset(Dataset[tuple[Tensor, int]]):
@@ -118,4 +124,4 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]
-        return resize(pixels, self.spec.size).expand(3, -1, -1, -1)
+        return self.spec.fit(pixels).expand(3, -1, -1, -1)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from echojepa.backbones.contract import Backbone, load_backbone
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.loading import load_backbone
 from echojepa.config import ConfigError, EvaluateConfig, ProbeConfig
 from echojepa.data.clips import ClipDataset
 from echojepa.data.splits import check_no_leakage
@@ -149,6 +150,7 @@ def save_probe(
         "unit": task.unit,
         "classes": data.classes,
         "backbone": backbone.name,
+        "backbone_sha256": backbone.sha256,
         "embed_dim": backbone.embed_dim,
         "grid": data.features.grid,
         "chosen": result.chosen,
@@ -191,13 +193,13 @@ def write_predictions(
 
 
 def write_embeddings(path: Path, cohort: Cohort, features: Features) -> None:
-    """Mean-pooled features of test loops (first clip of each), for maps."""
+    """Pooled features of test loops (first clip of each), for maps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     first = dict(reversed(list(enumerate(features.rows.tolist()))))
     chosen = [
         (number, cohort.loop[row]) for number, row in first.items() if cohort.loop[row]["split"] == Split.TEST
     ]
-    pooled = features.tokens[[number for number, _ in chosen]].float().mean(1).numpy()
+    pooled = features.pooled[[number for number, _ in chosen]].numpy()
     columns = {name: [loop[name] for _, loop in chosen] for name in ("loop_id", "patient_id", "view")}
     replace_parquet(path, pa.table(columns | {"embedding": list(pooled)}))
 

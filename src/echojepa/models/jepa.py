@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from echojepa.models.masking import Mask
+from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
 
-@dataclass(frozen=True)
-class JEPAOutput:
-    """What one step computes."""
-
-    loss: Tensor
-    """Scalar: mean L1 distance, averaged over mask types."""
-    targets: Tensor
-    """(B, N, D) layer-normalised target features, without gradient."""
-
-
-class JEPA(nn.Module):
+class JEPA(Objective):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
     def __init__(self, encoder: VisionTransformer, predictor: Predictor) -> None:
@@ -39,8 +29,13 @@ class JEPA(nn.Module):
         self.predictor = predictor
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
 
-    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> JEPAOutput:
-        """Loss of prepared clips (B, 3, T, H, W) under each mask type."""
+    @property
+    def result(self) -> VisionTransformer:
+        """The moving average: smoother, and what the published figures were made with."""
+        return self.target_encoder
+
+    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
+        """Mean L1 distance between predicted and layer-normalised target features."""
         with torch.no_grad():
             features = self.target_encoder(clips)
             targets = F.layer_norm(features, features.shape[-1:])
@@ -49,10 +44,10 @@ class JEPA(nn.Module):
             context = self.encoder(clips, mask.context_ids)
             predicted = self.predictor(context, mask.context_ids, mask.target_ids)
             losses.append(F.l1_loss(predicted, gather_tokens(targets, mask.target_ids)))
-        return JEPAOutput(torch.stack(losses).mean(), targets)
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
-    def update_target(self, momentum: float) -> None:
+    def after_step(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
         pairs = zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True)
         for target, online in pairs:

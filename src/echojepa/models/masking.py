@@ -1,4 +1,4 @@
-"""Which tokens are hidden: blocks of the picture, hidden through the whole clip."""
+"""Which tokens are hidden: parts of the picture, hidden through the whole clip."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ MAX_REDRAWS = 1000
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """One mask type: the union of equally sized blocks is hidden."""
+    """One mask type: the union of equally sized blocks is hidden, or scattered single tokens are."""
 
     blocks: int
-    """Blocks in a clip."""
+    """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
     scale: float
-    """Share of the picture that one block covers."""
+    """Share of the picture that one block covers, or that the scattered tokens do."""
     aspect: tuple[float, float] = (0.75, 1.5)
     """Range of height over width."""
     min_visible: float = 0.1
-    """A draw that leaves a smaller share of tokens visible is redrawn."""
+    """A draw of blocks that leaves a smaller share of tokens visible is redrawn."""
 
     def __post_init__(self) -> None:
-        if self.blocks < 1 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
+        if self.blocks < 0 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                f"a mask needs blocks >= 1, 0 < scale < 1 and 0 < aspect low <= high; got {self}"
+                f"a mask needs blocks >= 0, 0 < scale < 1 and 0 < aspect low <= high; got {self}"
             )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
+TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ def draw_hidden(
     config: MaskConfig, shape: tuple[int, int], rows: int, columns: int, generator: torch.Generator
 ) -> tuple[Tensor, int]:
     """One clip's hidden picture positions (rows, columns) bool, and the draws that were thrown away."""
+    if config.blocks == 0:
+        hidden = torch.zeros(rows * columns, dtype=torch.bool)
+        hidden[torch.randperm(rows * columns, generator=generator)[: int(config.scale * rows * columns)]] = (
+            True
+        )
+        return hidden.view(rows, columns), 0
     height, width = shape
     for redraws in range(MAX_REDRAWS):
         tops = torch.randint(rows - height + 1, (config.blocks,), generator=generator)

@@ -1,45 +1,66 @@
-"""The narrow transformer that infers hidden embeddings from visible ones."""
+"""The narrow transformer that infers what is hidden from what is visible: embeddings, or pixels."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from echojepa.models.vit import Block, RopeLayout, Rotary, initialise
+from echojepa.models.vit import Block, PositionKind, Positions, initialise
+
+
+@dataclass(frozen=True)
+class PredictorShape:
+    """What must be known beside the tensors to rebuild a predictor."""
+
+    width: int
+    """Width of its tokens."""
+    depth: int
+    """Blocks."""
+    heads: int
+    """Attention heads."""
+    outputs: int
+    """Numbers given for each hidden token: the encoder's width, or the pixels of a tubelet."""
+    mask_tokens: int = 1
+    """Learned stand-ins for hidden tokens. V-JEPA 2's files hold ten, one a mask type and data set, of
+    which only the first was ever used; the others are kept so that a file comes back whole."""
 
 
 class Predictor(nn.Module):
-    """Predict the embeddings at target ids from the context's. Parameter names are Meta's."""
+    """Infer each target token from the context's features. Parameter names are Meta's."""
 
     def __init__(
         self,
         encoder_width: int,
         grid: tuple[int, int, int],
-        width: int,
-        depth: int,
-        heads: int,
+        shape: PredictorShape,
+        position: PositionKind,
         generator: torch.Generator,
-        rope: RopeLayout = "vjepa2",
+        trained_side: int | None = None,
     ) -> None:
         super().__init__()
+        self.shape = shape
+        width, heads = shape.width, shape.heads
         self.predictor_embed = nn.Linear(encoder_width, width)
-        self.mask_tokens = nn.ParameterList([nn.Parameter(torch.zeros(1, 1, width))])
-        self.predictor_blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(depth))
+        tokens = [nn.Parameter(torch.zeros(1, 1, width)) for _ in range(shape.mask_tokens)]
+        self.mask_tokens = nn.ParameterList(tokens)
+        self.predictor_blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(shape.depth))
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
-        self.predictor_proj = nn.Linear(width, encoder_width)
-        self.rotary = Rotary(grid, width // heads, rope)
+        self.predictor_proj = nn.Linear(width, shape.outputs)
+        self.positions = Positions(grid, width, heads, position, trained_side)
         initialise(self, self.predictor_blocks, generator)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """Context features (B, N, D) at context_ids (B, N) -> predictions (B, M, D) at target_ids (B, M).
+        """Context features (B, N, D) at context_ids (B, N) -> predictions (B, M, outputs) at target_ids.
 
         Tokens are not sorted by id as in the released code: positions enter through the ids alone, and
         attention does not see the order.
         """
         visible = self.predictor_embed(context)
         hidden = self.mask_tokens[0].to(visible.dtype).expand(len(context), target_ids.shape[1], -1)
-        x = torch.cat([visible, hidden], dim=1)
-        rotary = self.rotary(torch.cat([context_ids, target_ids], dim=1))
+        ids = torch.cat([context_ids, target_ids], dim=1)
+        x, rotary = self.positions.add(torch.cat([visible, hidden], dim=1), ids), self.positions.rotary(ids)
         for block in self.predictor_blocks:
             x = block(x, rotary)
         return self.predictor_proj(self.predictor_norm(x[:, context_ids.shape[1] :]))

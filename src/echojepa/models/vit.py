@@ -1,4 +1,4 @@
-"""The video vision transformer: tubelets, 3-D rotary positions, pre-norm blocks.
+"""The video vision transformer: tubelets, positions, pre-norm blocks.
 
 Parameter names are Meta's (`blocks.0.attn.qkv.weight`, ...), so V-JEPA 2 files need no map. Layer facts:
 V-JEPA 2 (arXiv 2506.09985) and its released code: LayerNorm eps 1e-6, fused qkv with bias, exact GELU.
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from echojepa.models.contract import InputSpec
 
-SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant"]
-RopeLayout = Literal["vjepa2", "interleaved"]
+SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
+PositionKind = Literal["vjepa2", "interleaved", "sincos"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ SIZES: dict[SizeName, Size] = {
     "large": Size(1024, 24, 16, 4096),
     "huge": Size(1280, 32, 16, 5120),
     "giant": Size(1408, 40, 22, 6144),  # the paper's "G", V-JEPA 2's `vit_giant_xformers`
+    "gigantic": Size(1664, 48, 26, 8192),  # V-JEPA 2.1's largest
 }
 
 
@@ -51,8 +52,16 @@ class Architecture:
     """Patch height and width in pixels."""
     tubelet: int = 2
     """Frames in a tubelet."""
-    rope: RopeLayout = "vjepa2"
-    """How rotary frequencies lie over channels: as V-JEPA 2's weights need, or interleaved (V-JEPA 2.1)."""
+    position: PositionKind = "vjepa2"
+    """How tokens know where they are: rotary with frequencies tiled as V-JEPA 2's weights need, rotary
+    interleaved (V-JEPA 2.1), or a fixed table added to them (VideoMAE)."""
+    trained_side: int | None = None
+    """Tokens along a side in pretraining: rows and columns of another picture are stretched over that
+    range of rotary positions (V-JEPA 2.1). None goes on counting."""
+
+    def __post_init__(self) -> None:
+        if self.trained_side is not None and (self.trained_side < 2 or self.position == "sincos"):
+            raise ValueError(f"trained_side needs rotary positions and at least 2 tokens; got {self}")
 
     def grid(self, spec: InputSpec) -> tuple[int, int, int]:
         """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide."""
@@ -65,20 +74,25 @@ class Architecture:
         return spec.frames // self.tubelet, side, side
 
 
-def rotary_tables(grid: tuple[int, int, int], head_width: int, layout: RopeLayout) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    grid: tuple[int, int, int], head_width: int, kind: PositionKind, trained_side: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of a 3-D rotary position, each (N, head_width).
 
     A head's channels are [time | row | column | rest]; each axis has 2 * ((head_width // 3) // 2)
-    of them and the rest is not rotated. Rotation pairs are adjacent channels. Layout "interleaved" gives
-    both of a pair the same frequency 10000^(-2k/d), a true rotation. Layout "vjepa2" *tiles* the
+    of them and the rest is not rotated. Rotation pairs are adjacent channels. Kind "interleaved" gives
+    both of a pair the same frequency 10000^(-2k/d), a true rotation. Kind "vjepa2" *tiles* the
     frequencies over an axis' channels, so the two of a pair turn by different angles: a quirk of the
-    released code that its weights were trained with.
+    released code that its weights were trained with. With a `trained_side` the rows and columns of any
+    grid run from 0 to trained_side - 1.
     """
     width = 2 * ((head_width // 3) // 2)
     frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
-    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
-    each = frequency.repeat(2) if layout == "vjepa2" else frequency.repeat_interleave(2)
-    angles = [torch.outer(axis.flatten(), each) for axis in axes]
+    lines = [torch.arange(n, dtype=torch.float64) for n in grid]
+    if trained_side is not None:
+        lines[1:] = [line * ((trained_side - 1) / max(1, len(line) - 1)) for line in lines[1:]]
+    each = frequency.repeat(2) if kind == "vjepa2" else frequency.repeat_interleave(2)
+    angles = [torch.outer(axis.flatten(), each) for axis in torch.meshgrid(*lines, indexing="ij")]
     rest = torch.zeros(math.prod(grid), head_width - 3 * width, dtype=torch.float64)
     angle = torch.cat([*angles, rest], dim=1)
     return angle.cos().float(), angle.sin().float()
@@ -96,27 +110,56 @@ def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
-class Rotary(nn.Module):
-    """Tables for one grid, built once and gathered by token ids."""
+def sincos_table(tokens: int, width: int) -> Tensor:
+    """VideoMAE's fixed positions (N, D): token number n, sines of n / 10000^(2k/D) on even channels and
+    cosines on odd ones (arXiv 2203.12602 and its code; arXiv 1706.03762, section 3.5)."""
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.outer(torch.arange(tokens, dtype=torch.float64), frequency)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1).float()
 
-    cos: Tensor
-    sin: Tensor
 
-    def __init__(self, grid: tuple[int, int, int], head_width: int, layout: RopeLayout) -> None:
+RotaryTables = tuple[Tensor, Tensor] | None
+
+
+class Positions(nn.Module):
+    """The positions of one grid: tables built once and gathered by token ids."""
+
+    def __init__(
+        self,
+        grid: tuple[int, int, int],
+        width: int,
+        heads: int,
+        kind: PositionKind,
+        trained_side: int | None = None,
+    ) -> None:
         super().__init__()
-        cos, sin = rotary_tables(grid, head_width, layout)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.kind = kind
+        with torch.device("cpu"):  # weights may be built without storage; tables are facts, not weights
+            if kind == "sincos":
+                tables = {"table": sincos_table(math.prod(grid), width)}
+            else:
+                cos, sin = rotary_tables(grid, width // heads, kind, trained_side)
+                tables = {"cos": cos, "sin": sin}
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
 
-    def forward(self, ids: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Tables broadcastable over heads: for all tokens, or for ids (B, N)."""
-        if ids is None:
-            return self.cos, self.sin
-        return self.cos[ids].unsqueeze(1), self.sin[ids].unsqueeze(1)
+    def add(self, tokens: Tensor, ids: Tensor | None) -> Tensor:
+        """Tokens (B, N, D) of the whole grid, or at ids (B, N), with what this kind adds to them."""
+        if self.kind != "sincos":
+            return tokens
+        table = self.get_buffer("table").to(tokens.dtype)
+        return tokens + (table if ids is None else table[ids])
+
+    def rotary(self, ids: Tensor | None) -> RotaryTables:
+        """Cosines and sines broadcastable over heads: for all tokens, or for ids (B, N)."""
+        if self.kind == "sincos":
+            return None
+        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
+        return (cos, sin) if ids is None else (cos[ids].unsqueeze(1), sin[ids].unsqueeze(1))
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with rotary positions."""
+    """Multi-head self-attention, with rotary positions where there are any."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -124,13 +167,15 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def queries_keys_values(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values: each (B, heads, N, head_width)."""
+    def queries_keys_values(self, x: Tensor, rotary: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, rotated, and values: each (B, heads, N, head_width)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if rotary is None:
+            return q, k, v
         cos, sin = (table.to(v.dtype) for table in rotary)
         return rotate(q, cos, sin), rotate(k, cos, sin), v
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: RotaryTables) -> Tensor:
         """Tokens (B, N, D) -> (B, N, D)."""
         q, k, v = self.queries_keys_values(x, rotary)
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
@@ -159,7 +204,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MLP(width, hidden)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, rotary: RotaryTables) -> Tensor:
         """Tokens (B, N, D) -> (B, N, D)."""
         x = x + self.attn(self.norm1(x), rotary)
         return x + self.mlp(self.norm2(x))
@@ -208,24 +253,29 @@ class VisionTransformer(nn.Module):
         self.width = size.width
         self.patch_embed = PatchEmbed(architecture, size.width)
         self.blocks = nn.ModuleList(Block(size.width, size.heads, size.hidden) for _ in range(size.depth))
-        self.norm = nn.LayerNorm(size.width, eps=1e-6)
-        self.rotary = Rotary(self.grid, size.width // size.heads, architecture.rope)
+        self.norm: nn.Module = nn.LayerNorm(size.width, eps=1e-6)
+        self.positions = Positions(
+            self.grid, size.width, size.heads, architecture.position, architecture.trained_side
+        )
         initialise(self, self.blocks, generator)
 
     def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
         """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
-        x = self.patch_embed(clips, ids)
-        rotary = self.rotary(ids)
+        x, rotary = self.enter(clips, ids)
         for block in self.blocks:
             x = block(x, rotary)
         return self.norm(x)
+
+    def enter(self, clips: Tensor, ids: Tensor | None) -> tuple[Tensor, RotaryTables]:
+        """What the first block is given: embedded tokens and their rotary positions."""
+        return self.positions.add(self.patch_embed(clips, ids), ids), self.positions.rotary(ids)
 
     @torch.no_grad()
     def attention(self, clips: Tensor, block: int) -> Tensor:
         """Softmax attention (B, heads, N queries, N keys) of one block, counted from 0 or from the
         end by negative numbers; IndexError outside. Fused attention keeps no weights: they are recomputed."""
         chosen = range(len(self.blocks))[block]
-        x, rotary = self.patch_embed(clips, None), self.rotary(None)
+        x, rotary = self.enter(clips, None)
         for earlier in self.blocks[:chosen]:
             x = earlier(x, rotary)
         layer = self.blocks[chosen]

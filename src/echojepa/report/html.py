@@ -19,17 +19,19 @@ from markupsafe import Markup
 from PIL import Image
 
 import echojepa
-from echojepa.backbones.jepa_encoder import JEPAEncoder
+from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
-from echojepa.data.clips import frame_indices, letterbox, resize
+from echojepa.data.clips import clock, frame_indices, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.metrics import METRICS
 from echojepa.explain.attention import attention_received, grey_frames, overlay
 from echojepa.explain.maps import embedding_map
+from echojepa.models.contract import resize
 from echojepa.report import figures
 from echojepa.tasks import TASKS
-from echojepa.training.checkpoint import load_card, write_text_atomically
+from echojepa.training.checkpoint import write_text_atomically
+from echojepa.training.weights import load_card
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
 
 MONITORED = {
@@ -62,7 +64,7 @@ def data_uri(picture: np.ndarray[Any, Any]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) -> Player:
+def attention_player(store: LoopStore, backbone: VideoTransformer, site: str | None) -> Player:
     """Attention received in the encoder's last block, over the longest loop of a site (by default the last
     site that came in), clip after clip through the whole loop."""
     table = store.metadata(["site", "times"]).to_pylist()
@@ -73,10 +75,12 @@ def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) 
     row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
     spec, times = backbone.spec, np.array(table[row]["times"])
     mask = resize(letterbox(store.mask(row)[None].astype(np.uint8) * 255), PLAYER_SIZE)[0, 0].numpy() > 127
+    moments, interval = clock(times, spec)
+    span = interval * spec.frames
     clips, shown = [], []
-    for number in range(max(1, round((times[-1] + times[1]) / spec.seconds))):
-        pixels = letterbox(store.frames(row, frame_indices(times, number * spec.seconds, spec).tolist()))
-        clips.append(resize(pixels, spec.size).expand(3, -1, -1, -1))
+    for number in range(max(1, round((moments[-1] + moments[1]) / span))):
+        pixels = letterbox(store.frames(row, frame_indices(times, number * span, spec).tolist()))
+        clips.append(spec.fit(pixels).expand(3, -1, -1, -1))
         shown.append(grey_frames(resize(pixels, PLAYER_SIZE)))
     attention = backbone.attention(torch.stack(clips), -1)
     maps = torch.cat([attention_received(one, backbone.encoder.grid).cpu() for one in attention])
@@ -84,7 +88,8 @@ def attention_player(store: LoopStore, backbone: JEPAEncoder, site: str | None) 
     painted = overlay(frames, maps, mask)
     plain = np.repeat(frames[..., None], 3, axis=-1)
     pictures = [data_uri(np.concatenate(pair, axis=1)) for pair in zip(plain, painted, strict=True)]
-    return Player(pictures, round(1000 * spec.seconds / spec.frames), wanted, len(clips) * spec.seconds)
+    seconds = interval * times[-1] / moments[-1]
+    return Player(pictures, round(1000 * seconds), wanted, len(pictures) * seconds)
 
 
 def result_tables(results: Path) -> list[dict[str, Any]]:
@@ -195,7 +200,7 @@ def write_report(config: ReportConfig) -> Path:
         version=echojepa.__version__,
         tables=result_tables(config.results),
         figures=draw_figures(config),
-        player=attention_player(store, JEPAEncoder.trained(config.run), config.attention_site),
+        player=attention_player(store, VideoTransformer.from_pretrained(config.run), config.attention_site),
         data=data_tables(store),
         probes=probes,
         card=card,

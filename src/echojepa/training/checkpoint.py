@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import echojepa
-from echojepa.config import config_from_json
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import Architecture, VisionTransformer
+
+ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
 class CheckpointError(UserError):
     """A weights file is missing, damaged, or belongs to another model."""
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """What travels beside an encoder's tensors."""
-
-    architecture: Architecture
-    """Size and tubelets."""
-    spec: InputSpec
-    """How to feed it."""
-    steps: int
-    """Training steps behind the weights."""
-    clips: int
-    """Training clips behind the weights."""
-    data_fingerprint: str
-    """Fingerprint of the data set it was trained on."""
-    version: str
-    """Version of this package that wrote it."""
-    sha256: str
-    """Checksum of the tensors' file."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -103,8 +79,28 @@ def load_foreign(path: Path) -> dict[str, Any]:
     return content
 
 
+def build_from(
+    build: Callable[[], ModuleType], tensors: dict[str, Tensor], name: str, dtype: torch.dtype = torch.float32
+) -> ModuleType:
+    """The module that `build` makes, with these tensors as its weights; CheckpointError as `load_strictly`.
+
+    It is built without storage: drawing a ViT-L's first weights takes ten seconds, only to be overwritten.
+    """
+    with torch.device("meta"):
+        module = build()
+    check_fit(module, tensors, name)
+    module.load_state_dict({key: value.to(dtype) for key, value in tensors.items()}, assign=True)
+    return module
+
+
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
-    """Load tensors into a module; CheckpointError tells what was found and what was expected."""
+    """Copy tensors into a module's own; CheckpointError tells what was found and what was expected."""
+    check_fit(module, tensors, name)
+    module.load_state_dict(tensors)
+
+
+def check_fit(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """CheckpointError unless the tensors have exactly the module's names and shapes."""
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:
@@ -118,7 +114,6 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], name: str) -> N
             f"{name} does not fit this architecture. Missing: {missing[:5]} ({len(missing)} in all); "
             f"unknown: {unknown[:5]} ({len(unknown)}); other shapes: {shapes[:5]} ({len(shapes)})"
         )
-    module.load_state_dict(tensors)
 
 
 def file_sha256(path: Path) -> str:
@@ -127,54 +122,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; CheckpointError for a missing or damaged one."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file; give the path of a weights file")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is damaged: {error}") from error
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
     whole = {name: value.contiguous() for name, value in tensors.items()}
     write_atomically(path, lambda file: save_file(whole, file))
-
-
-def save_encoder(
-    folder: Path,
-    encoder: VisionTransformer,
-    architecture: Architecture,
-    spec: InputSpec,
-    *,
-    steps: int,
-    clips: int,
-    data_fingerprint: str,
-) -> EncoderCard:
-    """Write `encoder.safetensors` and, last, `encoder.json` that vouches for it."""
-    weights = folder / "encoder.safetensors"
-    save_tensors(weights, encoder.state_dict())
-    card = EncoderCard(
-        architecture, spec, steps, clips, data_fingerprint, echojepa.__version__, file_sha256(weights)
-    )
-    text = json.dumps(asdict(card), indent=2) + "\n"
-    write_text_atomically(folder / "encoder.json", text)
-    return card
-
-
-def load_card(folder: Path) -> EncoderCard:
-    """Read `encoder.json`; CheckpointError where the run has not finished."""
-    path = folder / "encoder.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder} holds no encoder.json; give the folder of a finished `echojepa pretrain` run"
-        )
-    return config_from_json(EncoderCard, path.read_text(encoding="utf-8"))
-
-
-def load_encoder(folder: Path) -> tuple[VisionTransformer, EncoderCard]:
-    """The trained encoder of a run folder; CheckpointError if the tensors are not those of the card."""
-    card, weights = load_card(folder), folder / "encoder.safetensors"
-    if not weights.is_file() or file_sha256(weights) != card.sha256:
-        raise CheckpointError(
-            f"{weights} is missing or is not the file that encoder.json describes; "
-            "copy both files together again"
-        )
-    encoder = VisionTransformer(card.architecture, card.spec, torch.Generator().manual_seed(0))
-    try:
-        load_strictly(encoder, load_file(weights), weights.name)
-    except SafetensorError as error:
-        raise CheckpointError(f"{weights.name} is damaged: {error}") from error
-    return encoder, card

@@ -18,12 +18,15 @@ from echojepa.data.clips import Augment, ClipDataset
 from echojepa.data.store import LoopStore
 from echojepa.models.jepa import JEPA
 from echojepa.models.masking import sample_mask
-from echojepa.models.predictor import Predictor
+from echojepa.models.objective import Objective
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.videomae import VideoMAE
 from echojepa.models.vit import VisionTransformer
 from echojepa.randomness import derive_seed
-from echojepa.training.checkpoint import load_state, load_strictly, save_encoder, save_state
+from echojepa.training.checkpoint import load_state, load_strictly, save_state
 from echojepa.training.monitors import FeatureHealth, cheap_probe, feature_health, warnings_of
 from echojepa.training.schedules import ema_momentum, learning_rate
+from echojepa.training.weights import Origin, save_weights, weights_of
 from echojepa.vocabulary import Kind, Split
 
 MONITOR_CLIPS = 96
@@ -50,29 +53,35 @@ def build_encoder(config: PretrainConfig) -> VisionTransformer:
     return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
 
 
-def build_jepa(config: PretrainConfig) -> JEPA:
-    """Encoder, predictor and target encoder before any training."""
-    encoder = build_encoder(config)
-    predictor = Predictor(
-        encoder.width,
-        encoder.grid,
+def build_objective(config: PretrainConfig) -> Objective:
+    """Encoder and predictor before any training, under the config's objective."""
+    encoder, architecture = build_encoder(config), config.architecture
+    pixels = 3 * architecture.tubelet * architecture.patch**2
+    shape = PredictorShape(
         config.predictor_width,
         config.predictor_depth,
         config.predictor_heads,
-        generator_for(config.seed, "predictor"),
-        config.architecture.rope,
+        outputs=pixels if config.objective == "videomae" else encoder.width,
     )
-    return JEPA(encoder, predictor)
+    predictor = Predictor(
+        encoder.width,
+        encoder.grid,
+        shape,
+        architecture.position,
+        generator_for(config.seed, "predictor"),
+        architecture.trained_side,
+    )
+    return VideoMAE(encoder, predictor) if config.objective == "videomae" else JEPA(encoder, predictor)
 
 
-def build_optimizer(model: JEPA, config: PretrainConfig) -> torch.optim.AdamW:
+def build_optimizer(model: Objective, config: PretrainConfig) -> torch.optim.AdamW:
     """AdamW over encoder and predictor; biases and norms are not decayed."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.optim.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, 0.999), fused=True)
+    return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, config.optim.beta2), fused=True)
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
@@ -102,30 +111,34 @@ def batch_order(loops: int, config: PretrainConfig, start: int) -> Iterator[list
 
 
 def train_step(
-    model: JEPA, optimizer: torch.optim.Optimizer, clips: Tensor, config: PretrainConfig, step: int
+    model: Objective, optimizer: torch.optim.Optimizer, clips: Tensor, config: PretrainConfig, step: int
 ) -> dict[str, float]:
-    """One step on uint8 clips (B, 3, T, H, W): forward, backward, optimiser, EMA."""
+    """One step on uint8 clips (B, 3, T, H, W): forward, backward, optimiser, and what follows it."""
     draws = generator_for(config.seed, "mask", step)
     drawn = [sample_mask(mask, model.encoder.grid, len(clips), draws) for mask in config.masks]
     masks = [mask.to(clips.device) for mask in drawn]
     rate = learning_rate(config.optim, step, config.steps)
     momentum = ema_momentum(config.optim, step, config.steps)
     with autocast(config.precision, clips.device):
-        output = model(config.spec.prepare(clips), masks)
-    output.loss.backward()
+        loss = model(config.spec.prepare(clips), masks)
+    loss.backward()
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    model.update_target(momentum)
-    loss = output.loss.item()
-    if loss != loss:
+    model.after_step(momentum)
+    if not loss.isfinite():
         raise ConfigError(f"the loss is not a number at step {step}; lower optim.lr (now {config.optim.lr})")
-    return {"loss": loss, "lr": rate, "momentum": momentum, "redraws": sum(mask.redraws for mask in masks)}
+    return {
+        "loss": loss.item(),
+        "lr": rate,
+        "momentum": momentum,
+        "redraws": sum(mask.redraws for mask in masks),
+    }
 
 
 class Monitor:
-    """Looks at the target encoder's features of fixed training clips every now and then."""
+    """Looks at the kept encoder's features of fixed training clips every now and then."""
 
     def __init__(
         self, dataset: ClipDataset, views: list[str | None], patients: list[str], device: torch.device
@@ -161,7 +174,7 @@ def open_run(config: PretrainConfig) -> None:
         )
 
 
-def resume(model: JEPA, optimizer: torch.optim.Optimizer, folder: Path) -> int:
+def resume(model: Objective, optimizer: torch.optim.Optimizer, folder: Path) -> int:
     """Load the last checkpoint, drop metrics written after it, and return the next step."""
     checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
     step = 0
@@ -214,7 +227,7 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
         [entry["patient_id"] for entry in table],
         device,
     )
-    model = build_jepa(config).to(device)
+    model = build_objective(config).to(device)
     optimizer = build_optimizer(model, config)
     start = resume(model, optimizer, config.out)
     monitor.first = first_health(config.out)
@@ -226,7 +239,7 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
             began = time.perf_counter()
             record: dict[str, float | list[str]] = {"step": step}
             if step % config.monitor_every == 0:
-                measured, warnings = monitor(model.target_encoder, config)
+                measured, warnings = monitor(model.result, config)
                 record |= measured
                 if warnings:
                     record["warnings"] = warnings
@@ -244,13 +257,8 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
                     {"step": step + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict()},
                 )
     clips_seen = config.steps * config.batch_size
-    save_encoder(
-        config.out,
-        model.target_encoder,
-        config.architecture,
-        config.spec,
-        steps=config.steps,
-        clips=clips_seen,
-        data_fingerprint=store.fingerprint(),
+    origin = Origin(config.objective, config.steps, clips_seen, store.fingerprint())
+    save_weights(
+        config.out, weights_of(model.result, config.architecture, config.spec, origin, model.predictor)
     )
     return PretrainSummary(config.steps, clips_seen, len(rows), loss, tuple(told))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from echojepa.config import OptimConfig
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up, constant, linear cooldown to zero; `step` counts from 0 to steps - 1."""
-    rise = (step + 1) / max(1.0, config.warmup * steps)
-    fall = (steps - step) / max(1.0, config.cooldown * steps)
-    return config.lr * min(1.0, rise, fall)
+    """Linear warm-up, constant, cooldown to zero; `step` counts from 0 to steps - 1."""
+    rise = min(1.0, (step + 1) / max(1.0, config.warmup * steps))
+    fall = min(1.0, (steps - step) / max(1.0, config.cooldown * steps))
+    if config.cooldown_shape == "cosine":
+        fall = 0.5 - 0.5 * math.cos(math.pi * fall)
+    return config.lr * min(rise, fall)
 
 
 def ema_momentum(config: OptimConfig, step: int, steps: int) -> float:

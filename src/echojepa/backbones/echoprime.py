@@ -1,0 +1,77 @@
+"""EchoPrime's video encoder: torchvision's MViT-v2-S with a head of 512, its vector and its 392 tokens.
+
+Facts: github echonet/EchoPrime (echo_prime/model.py, utils/utils.py) and its file's key names; arXiv
+2410.09704. Its weights are not redistributable and come from the user. What its own code does before, masking
+outside the sector and cutting a wide picture to a square, is the data set's matter here and the same for
+every model. It cuts a tenth off each side before it resizes, we after: equal but for the outermost pixels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.vision import torchvision_models
+from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.training.checkpoint import build_from, file_sha256
+
+SPEC = InputSpec(
+    size=224,
+    frames=16,
+    seconds=None,
+    stride=2,
+    resized=280,  # a tenth of the picture is cut off each side
+    interpolation="bicubic",
+    value_max=255.0,
+    mean=(29.110628, 28.076836, 29.096405),
+    std=(47.989223, 46.456997, 47.20083),
+)
+WIDTH, VECTOR = 768, 512
+
+
+def network() -> nn.Module:
+    """MViT-v2-S with EchoPrime's head; its first weights are torchvision's random ones."""
+    model = torchvision_models().mvit_v2_s()
+    model.head[1] = nn.Linear(WIDTH, VECTOR)
+    return model
+
+
+def is_echoprime(content: dict[str, Any]) -> bool:
+    """Whether a file's dictionary is EchoPrime's bare state dict."""
+    return "conv_proj.weight" in content and "head.1.weight" in content
+
+
+class EchoPrime(Backbone):
+    """The frozen video encoder; `pooled` is the 512-d vector that it was contrasted with reports by."""
+
+    def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
+        super().__init__(name, model, SPEC, WIDTH, sha256)
+
+    @classmethod
+    def from_file(cls, content: dict[str, Any], path: Path) -> EchoPrime:
+        """The encoder of a user's file; CheckpointError where a tensor does not fit."""
+        return cls(path.name, build_from(network, content, path.name), file_sha256(path))
+
+    @classmethod
+    def untrained(cls) -> EchoPrime:
+        """The architecture with random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return cls("untrained architecture (EchoPrime)", network())
+
+    def features(self, pixels: Tensor) -> TokenGrid:
+        """The 392 tokens that stand beside the class token at the end, and the vector made of that one.
+
+        torchvision's own forward pass, which gives the vector alone, step by step.
+        """
+        model: Any = self.network
+        x = model.pos_encoding(model.conv_proj(pixels).flatten(2).transpose(1, 2))
+        grid = (model.pos_encoding.temporal_size, *model.pos_encoding.spatial_size)
+        for block in model.blocks:
+            x, grid = block(x, grid)
+        x = model.norm(x)
+        return TokenGrid(x[:, 1:], grid, model.head(x[:, 0]))

@@ -1,0 +1,85 @@
+"""`load_backbone`: one line for every kind of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.controls import Constant
+from echojepa.backbones.echoprime import EchoPrime, is_echoprime
+from echojepa.backbones.meta import ENCODERS, is_meta
+from echojepa.backbones.panecho import PanEcho, is_panecho
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.backbones.videomae import (
+    is_videomae,
+    read_videomae_file,
+    read_videomae_folder,
+    untrained_videomae,
+)
+from echojepa.models.contract import InputSpec
+from echojepa.training.checkpoint import CheckpointError, load_foreign
+from echojepa.training.weights import CARD
+
+RANDOM = "random:"
+"""Before a run's folder: the weights that it started from."""
+CONTROLS: dict[str, Callable[[], Backbone]] = {
+    "constant": Constant,
+    "untrained:echoprime": EchoPrime.untrained,
+    "untrained:panecho": PanEcho.untrained,
+    "untrained:videomae": lambda: untrained_videomae("large", InputSpec()),
+}
+"""Backbones without weights of their own."""
+
+
+def load_backbone(name: str | Path, spec: InputSpec | None = None) -> Backbone:
+    """A frozen backbone by the path of its weights, or by name.
+
+    A folder: a finished run of ours, Hugging Face's V-JEPA 2 or VideoMAE. A file: V-JEPA 2, V-JEPA 2.1 or
+    EchoJEPA, VideoMAE, EchoPrime, PanEcho, told apart by what is in it. A name: `constant`, `untrained:...`
+    for an architecture with random weights, `random:RUN` for what a run of ours started from. `spec`
+    replaces the input that a video transformer's weights name, or do not.
+
+    Raises CheckpointError with what was found and what was expected; no code of a file is ever run.
+    """
+    if str(name) in CONTROLS:
+        return CONTROLS[str(name)]()
+    if str(name).startswith(RANDOM):
+        return VideoTransformer.untrained(Path(str(name).removeprefix(RANDOM)))
+    path = Path(name)
+    if path.is_dir():
+        return load_folder(path, spec)
+    if not path.is_file():
+        raise CheckpointError(
+            f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, {RANDOM}RUN"
+        )
+    return load_file(path, spec)
+
+
+def load_folder(path: Path, spec: InputSpec | None) -> Backbone:
+    """The backbone of a folder."""
+    config = path / "config.json"
+    if not (path / CARD).is_file() and config.is_file():
+        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+        if kind == "videomae":
+            return read_videomae_folder(path, spec)
+    return VideoTransformer.from_pretrained(path, spec)
+
+
+def load_file(path: Path, spec: InputSpec | None) -> Backbone:
+    """The backbone of a file; which it is stands in its keys."""
+    content = load_foreign(path)
+    if is_meta(content):
+        return VideoTransformer.from_pretrained(path, spec)
+    if is_videomae(content):
+        return read_videomae_file(content, path, spec)
+    if is_panecho(content):
+        return PanEcho.from_file(content, path)
+    if is_echoprime(content):
+        return EchoPrime.from_file(content, path)
+    raise CheckpointError(
+        f"{path.name} has the entries {sorted(map(str, content))[:8]}. Known are files of V-JEPA 2 (with one "
+        f"of {ENCODERS}), VideoMAE (`model`), PanEcho (`weights`) and EchoPrime (`conv_proj.weight`, "
+        "`head.1.weight`)"
+    )

@@ -1,0 +1,86 @@
+"""PanEcho's video encoder: a ConvNeXt-T a frame under a transformer over frames, its tokens and their mean.
+
+Facts: github CarDS-Yale/PanEcho (hubconf.py, src/models.py, src/dataset.py) and its file's key names; JAMA
+2025, doi 10.1001/jama.2025.8731. Its code is AGPL and its weights are non-commercial: both stay with the
+user; this is our own composition of torchvision's and torch's modules.
+
+A clip of 3 x 16 planes is cut into 16 pictures of three *consecutive planes*, channel after channel: picture
+0 has the red of frames 0, 1 and 2 for its three colours, picture 5 the red of frame 15 and the green of
+frames 0 and 1. Its own code reads memory so, in training too, so its weights must be fed that way. Of a grey
+cine that shows the whole clip three times over, three frames in each picture; a token is not one frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.vision import torchvision_models
+from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.vit import sincos_table
+from echojepa.training.checkpoint import build_from, file_sha256
+
+SPEC = InputSpec(size=224, frames=16, seconds=None, stride=1, resized=256, interpolation="area")
+WIDTH, LAYERS, HEADS = 768, 4, 8
+PREFIX = "encoder."
+TIMES = "time_encoder.pe"
+"""Its fixed table of times: rebuilt here, as its own loader does for another number of frames."""
+
+
+class FrameTransformer(nn.Module):
+    """Pictures of three planes to features, then features attend to each other."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        convnext = torchvision_models().convnext_tiny()
+        convnext.classifier[2] = nn.Identity()
+        self.encoder = nn.ModuleDict({"model": convnext})
+        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, dim_feedforward=WIDTH, dropout=0.0, batch_first=True)
+        self.transformer = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+        with torch.device("cpu"):
+            self.register_buffer("times", sincos_table(frames, WIDTH), persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Prepared clips (B, 3, T, H, W) -> tokens (B, T, 768)."""
+        pictures = clips.flatten(1, 2).unflatten(1, (-1, 3)).flatten(0, 1)
+        tokens = self.encoder["model"](pictures).unflatten(0, (len(clips), -1))
+        return self.transformer(tokens + self.get_buffer("times"))
+
+
+def is_panecho(content: dict[str, Any]) -> bool:
+    """Whether a file's dictionary is PanEcho's: an entry `weights` with its two encoders."""
+    weights = content.get("weights")
+    return isinstance(weights, dict) and any(key.startswith("encoder.encoder.model.") for key in weights)
+
+
+class PanEcho(Backbone):
+    """The frozen video encoder; `pooled` is the mean of its tokens, 768-d, that its tasks read."""
+
+    def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
+        super().__init__(name, model, SPEC, WIDTH, sha256)
+
+    @classmethod
+    def from_file(cls, content: dict[str, Any], path: Path) -> PanEcho:
+        """The encoder of a user's file, its heads left out; CheckpointError where a tensor does not fit."""
+        encoder = {
+            key.removeprefix(PREFIX): value
+            for key, value in content["weights"].items()
+            if key.startswith(PREFIX) and key != PREFIX + TIMES
+        }
+        return cls(path.name, build_from(lambda: FrameTransformer(SPEC.frames), encoder, path.name),
+                   file_sha256(path))  # fmt: skip
+
+    @classmethod
+    def untrained(cls) -> PanEcho:
+        """The architecture with random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return cls("untrained architecture (PanEcho)", FrameTransformer(SPEC.frames))
+
+    def features(self, pixels: Tensor) -> TokenGrid:
+        """Sixteen tokens."""
+        return TokenGrid(self.network(pixels), (SPEC.frames, 1, 1))

@@ -1,0 +1,73 @@
+"""Video transformers: encoders pretrained here, EchoJEPA's, V-JEPA's and VideoMAE's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.layouts import read_weights
+from echojepa.config import PretrainConfig, config_from_json
+from echojepa.errors import UserError
+from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.vit import VisionTransformer
+from echojepa.training.pretrain import build_encoder
+from echojepa.training.weights import Weights, load_card, save_weights
+
+OBJECTIVES = {"jepa": "JEPA", "videomae": "MAE"}
+"""How tables call encoders that were trained here."""
+
+
+class VideoTransformer(Backbone):
+    """A frozen VisionTransformer behind the backbone contract."""
+
+    def __init__(
+        self,
+        name: str,
+        encoder: VisionTransformer,
+        spec: InputSpec,
+        *,
+        pool_norm: nn.LayerNorm | None = None,
+        weights: Weights | None = None,
+    ) -> None:
+        parts = {"encoder": encoder} | ({"pool_norm": pool_norm} if pool_norm else {})
+        super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, weights.sha256 if weights else "")
+        self.encoder = encoder
+        self.pool_norm = pool_norm
+        self.weights = weights
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str, spec: InputSpec | None = None) -> VideoTransformer:
+        """A JEPA encoder from our folder, a Hugging Face `VJEPA2Model` folder, or a file of Meta's layout.
+
+        `spec` replaces the input that the weights name. CheckpointError where anything does not fit.
+        """
+        weights = read_weights(Path(path), spec)
+        name = OBJECTIVES.get(weights.origin.name, weights.origin.name)
+        return cls(name, weights.build_encoder(), weights.spec, weights=weights)
+
+    @classmethod
+    def untrained(cls, folder: Path) -> VideoTransformer:
+        """The very weights that a run started from: what its architecture alone can do."""
+        card = load_card(folder)
+        config = config_from_json(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+        return cls("random encoder", build_encoder(config), card.spec)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write our folder of the weights, predictor included, for `from_pretrained`."""
+        if self.weights is None:
+            raise UserError(f"{self.name} has no pretrained weights to save")
+        save_weights(Path(folder), self.weights)
+
+    def features(self, pixels: Tensor) -> TokenGrid:
+        """Tokens of prepared clips, and the vector that a fine-tuned VideoMAE classified with."""
+        tokens = self.encoder(pixels)
+        vector = self.pool_norm(tokens.mean(dim=1)) if self.pool_norm else None
+        return TokenGrid(tokens, self.encoder.grid, vector)
+
+    @torch.inference_mode()
+    def attention(self, clips: Tensor, block: int) -> Tensor:
+        """Attention (B, heads, N, N) of one block for uint8 clips (B, 3, T, H, W)."""
+        return self.encoder.attention(self.spec.prepare(clips.to(self.device)), block)

@@ -1,0 +1,32 @@
+"""What the training loop asks of an objective, so that JEPA and its baseline share loop, data and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from echojepa.models.masking import Mask
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import VisionTransformer
+
+
+class Objective(nn.Module):
+    """An encoder, the predictor it is trained with, and a loss."""
+
+    encoder: VisionTransformer
+    """What sees the visible tokens and is trained."""
+    predictor: Predictor
+    """What infers the hidden ones from its features."""
+
+    @property
+    def result(self) -> VisionTransformer:
+        """The encoder that a run keeps."""
+        return self.encoder
+
+    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
+        """Scalar loss of prepared clips (B, 3, T, H, W), averaged over mask types."""
+        raise NotImplementedError
+
+    def after_step(self, momentum: float) -> None:
+        """What is to be done once the optimiser has moved the weights; nothing by default."""

@@ -1,0 +1,51 @@
+"""The pixel baseline: predict the pixels of what is hidden.
+
+VideoMAE (arXiv 2203.12602) on JEPA's own encoder, loop and data, so that only the objective differs: nine
+tenths of the picture are hidden through the whole clip, a light decoder infers their normalised pixels, the
+loss is their squared error. Speckle is most of an ultrasound picture's variance; here it must be modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from echojepa.models.masking import Mask
+from echojepa.models.objective import Objective
+from echojepa.models.predictor import Predictor
+from echojepa.models.vit import VisionTransformer, gather_tokens
+
+
+def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
+    """Pixels of clips (B, 3, T, H, W) by tubelet, (B, N, tubelet * patch * patch * 3), channel last.
+
+    Each channel of a tubelet has its own mean taken out and is divided by its standard deviation (unbiased)
+    plus 1e-6, as VideoMAE's code does. That undoes the InputSpec's normalisation too.
+    """
+    cut = clips.unflatten(4, (-1, patch)).unflatten(3, (-1, patch)).unflatten(2, (-1, tubelet))
+    pixels = cut.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4, 6).flatten(1, 3).float()
+    centred = pixels - pixels.mean(dim=2, keepdim=True)
+    return (centred / (pixels.var(dim=2, keepdim=True).sqrt() + 1e-6)).flatten(2)
+
+
+class VideoMAE(Objective):
+    """Encoder and a decoder that gives each hidden tubelet's pixels."""
+
+    def __init__(self, encoder: VisionTransformer, decoder: Predictor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.predictor = decoder
+
+    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
+        """Mean squared error of the hidden tubelets' normalised pixels."""
+        tubelet, patch, _ = self.encoder.patch_embed.kernel
+        targets = pixel_targets(clips, tubelet, patch)
+        losses = []
+        for mask in masks:
+            context = self.encoder(clips, mask.context_ids)
+            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
+            losses.append(F.mse_loss(predicted.float(), gather_tokens(targets, mask.target_ids)))
+        return torch.stack(losses).mean()

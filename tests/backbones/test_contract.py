@@ -1,0 +1,124 @@
+"""What every backbone promises, over all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import echojepa
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.controls import Constant
+from echojepa.backbones.echoprime import EchoPrime
+from echojepa.backbones.layouts import write_weights
+from echojepa.backbones.loading import CONTROLS
+from echojepa.backbones.panecho import PanEcho
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.backbones.videomae import untrained_videomae
+from echojepa.config import Layout
+from echojepa.models.contract import InputSpec
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.training.checkpoint import CheckpointError
+from echojepa.training.weights import Origin, weights_of
+
+SPEC = InputSpec(size=64, frames=4, seconds=1.0)
+KINDS = ("ours", "huggingface", "meta", "videomae", "echoprime", "panecho", "constant")
+SHAPES = {"echoprime": (392, 768, 512), "panecho": (16, 768, 768), "constant": (8, 8, 8),
+          "videomae": (32, 192, 192)}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    kind: str = request.param
+    made = {"videomae": lambda: untrained_videomae("micro", SPEC), "echoprime": EchoPrime.untrained,
+            "panecho": PanEcho.untrained, "constant": lambda: Constant(SPEC)}  # fmt: skip
+    if kind in made:
+        return made[kind]()
+    layouts: dict[str, Layout] = {"ours": "echojepa", "huggingface": "huggingface", "meta": "meta"}
+    path = tmp_path_factory.mktemp("weights") / "weights.pt"
+    generator = torch.Generator().manual_seed(0)
+    encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
+    predictor = Predictor(192, encoder.grid, PredictorShape(32, 1, 1, 192), "vjepa2", generator)
+    origin = Origin("test")
+    write_weights(
+        path, weights_of(encoder, Architecture("micro", patch=8), SPEC, origin, predictor), layouts[kind]
+    )
+    loaded = echojepa.load_backbone(path, SPEC)
+    assert torch.equal(loaded(clips_for(loaded)).tokens, encoder(SPEC.prepare(clips_for(loaded))))
+    return loaded
+
+
+def clips_for(backbone: Backbone, count: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(7)
+    shape = (count, 3, backbone.spec.frames, backbone.spec.size, backbone.spec.size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def kind_of(backbone: Backbone) -> str:
+    names = {"EchoPrime": "echoprime", "PanEcho": "panecho", "constant": "constant", "VideoMAE": "videomae"}
+    return next((kind for word, kind in names.items() if word in backbone.name), "ours")
+
+
+def test_tokens_fill_the_grid_and_shapes_are_the_published_ones(backbone: Backbone) -> None:
+    output = backbone(clips_for(backbone, 2))
+    tokens, width, pooled = SHAPES.get(kind_of(backbone), (128, 192, 192))
+    assert output.tokens.shape == (2, tokens, width) and output.pooled.shape == (2, pooled)
+    assert backbone.embed_dim == width and output.tokens.dtype == torch.float32
+
+
+def test_it_is_frozen_and_in_evaluation_mode(backbone: Backbone) -> None:
+    output = backbone(clips_for(backbone, 1))
+    assert not output.tokens.requires_grad and not output.pooled.requires_grad
+    assert not any(parameter.requires_grad for parameter in backbone.network.parameters())
+    assert not any(module.training for module in backbone.network.modules())
+
+
+def test_a_clip_s_features_depend_on_that_clip_alone(backbone: Backbone) -> None:
+    clips = clips_for(backbone)
+    together = backbone(clips)
+    alone = backbone(clips[1:2])
+    others = backbone(torch.stack([255 - clips[0], clips[1]]))
+    for output, place in ((alone, 0), (others, 1)):
+        torch.testing.assert_close(output.tokens[place], together.tokens[1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output.pooled[place], together.pooled[1], atol=1e-4, rtol=1e-4)
+
+
+def test_pixels_are_prepared_once_by_the_spec_and_by_nobody_else(backbone: Backbone) -> None:
+    clips = clips_for(backbone, 1)
+    prepared = backbone.spec.prepare(clips)
+    with torch.inference_mode():
+        expected = backbone.features(prepared).tokens
+    assert torch.equal(backbone(clips).tokens, expected)
+    with pytest.raises(TypeError, match="uint8"):
+        backbone(prepared)
+    with pytest.raises(ValueError, match="expected clips"):
+        backbone(clips[:, :, :-1])
+
+
+def test_a_backbone_without_its_weights_is_called_an_untrained_architecture() -> None:
+    for name, make in CONTROLS.items():
+        if name.startswith("untrained:") and name != "untrained:videomae":
+            assert make().name.startswith("untrained architecture (")
+    assert untrained_videomae("micro", SPEC).name == "untrained architecture (VideoMAE, micro)"
+
+
+def test_save_pretrained_and_from_pretrained_give_the_same_features(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    architecture = Architecture("micro", patch=8, position="interleaved", trained_side=16)
+    encoder = VisionTransformer(architecture, SPEC, generator)
+    weights = weights_of(encoder, architecture, SPEC, Origin("mine"))
+    backbone = VideoTransformer("mine", weights.build_encoder(), SPEC, weights=weights)
+    backbone.save_pretrained(tmp_path / "saved")
+    again = VideoTransformer.from_pretrained(tmp_path / "saved")
+    clips = clips_for(backbone, 2)
+    assert torch.equal(again(clips).tokens, backbone(clips).tokens)
+    finer = echojepa.load_backbone(tmp_path / "saved", replace(SPEC, size=96))
+    assert finer(clips).grid == (2, 12, 12)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(CheckpointError, match=r"constant, untrained:echoprime.*random:RUN"):
+        echojepa.load_backbone("echoprime")
