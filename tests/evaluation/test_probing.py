@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-import torch.nn.functional as F
 from sklearn.linear_model import Ridge
 
 from echojepa.config import ProbeConfig
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.metrics import accuracy, r2
 from echojepa.evaluation.probing import Labelled, attentive_probe, constant_probe, gram, ridge_probe, settled
-from echojepa.models.probe import AttentiveProbes, GridAdamW, Scale, Standardiser, sincos_position
+from echojepa.models.grid import GridAdamW
+from echojepa.models.probe import Standardiser
 from echojepa.tasks import LVEF, VIEW
 from echojepa.vocabulary import Split
 
@@ -46,36 +44,6 @@ def labelled(signal: float, classes: tuple[str, ...] = (), seed: int = 0) -> Lab
 def on_test(predictions, metric) -> float:
     chosen = predictions.splits == Split.TEST
     return metric(predictions.truth[chosen], predictions.prediction[chosen])
-
-
-def test_folded_attention_equals_the_plain_pooler() -> None:
-    """The released pooler, written out: keys and values of every token, then attention, then the MLP."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(3, 32, 48, generator=generator)
-    fitted = Standardiser.fit(torch.randn(20, 32, 48, generator=generator))
-    model = AttentiveProbes(2, GRID, 5, fitted, Scale(50, 10), generator, attention_heads=4)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    found = model.predict(tokens)
-    x = (tokens - fitted.mean) / fitted.std
-    for g in range(2):
-        p = {name: value[g] for name, value in model.named_parameters()}
-        normed = F.layer_norm(x, (48,), p["norm1_weight"], p["norm1_bias"])
-        keys = (normed + sincos_position(GRID, 48)) @ p["k_weight"].T
-        values = normed @ p["v_weight"].T + p["v_bias"]
-        query = (p["q_weight"] @ p["query"] + p["q_bias"]).view(4, 12)
-        scores = torch.einsum("ad,bnad->ban", query, keys.unflatten(-1, (4, 12))) / math.sqrt(12)
-        pooled = torch.einsum("ban,bnad->bad", scores.softmax(-1), values.unflatten(-1, (4, 12))).flatten(1)
-        y = p["query"] + pooled
-        hidden = F.gelu(
-            F.linear(
-                F.layer_norm(y, (48,), p["norm2_weight"], p["norm2_bias"]), p["fc1_weight"], p["fc1_bias"]
-            )
-        )
-        y = y + F.linear(hidden, p["fc2_weight"], p["fc2_bias"])
-        expected = F.linear(y, p["linear_weight"], p["linear_bias"]) * 10 + 50
-        torch.testing.assert_close(found[g], expected, atol=1e-3, rtol=1e-4)
 
 
 def test_the_grid_s_adamw_is_torch_s() -> None:
@@ -167,10 +135,3 @@ def test_clips_of_a_study_are_averaged_before_they_are_scored() -> None:
 def test_settled_training_is_told_from_training_cut_short() -> None:
     assert settled([10, 5, 4, 3.9, 3.9, 3.9, 3.9, 3.9], LVEF)
     assert not settled([10, 9, 8, 7, 6, 5, 4, 3], LVEF)
-
-
-@pytest.mark.parametrize("width", [48, 128, 192])
-def test_positions_of_all_tokens_differ(width: int) -> None:
-    position = sincos_position((4, 12, 12), width)
-    assert position.shape == (576, width)
-    assert torch.cdist(position, position).fill_diagonal_(9).min() > 0.05

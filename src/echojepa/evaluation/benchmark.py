@@ -30,7 +30,7 @@ from echojepa.evaluation.probing import (
     constant_probe,
     ridge_probe,
 )
-from echojepa.models.probe import AttentiveProbes
+from echojepa.models.probe import Probes
 from echojepa.tasks import TASKS, Task
 from echojepa.training.checkpoint import save_tensors, write_text_atomically
 from echojepa.vocabulary import Kind, Split
@@ -141,7 +141,7 @@ def probe_task(data: Labelled, task: Task, backbone: Backbone, config: ProbeConf
 
 
 def save_probe(
-    folder: Path, model: AttentiveProbes, data: Labelled, task: Task, backbone: Backbone, result: ProbeResult
+    folder: Path, model: Probes, data: Labelled, task: Task, backbone: Backbone, result: ProbeResult
 ) -> None:
     """Write the chosen head's tensors and, last, `probe.json` with all that is needed to read them."""
     save_tensors(folder / "probe.safetensors", dict(model.state_dict()))

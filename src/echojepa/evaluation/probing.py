@@ -21,7 +21,8 @@ from torch import Tensor
 from echojepa.config import ProbeConfig
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.metrics import METRICS
-from echojepa.models.probe import AttentiveProbes, GridAdamW, Scale, Standardiser
+from echojepa.models.grid import GridAdamW
+from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
@@ -160,7 +161,7 @@ def settled(errors: Sequence[float], task: Task) -> bool:
     return before - after <= 0.02 * reach
 
 
-def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[ProbeResult, AttentiveProbes]:
+def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[ProbeResult, Probes]:
     """Train the grid of heads; the head and epoch that validation patients choose predicts."""
     train, val = data.within(Split.TRAIN), data.within(Split.VAL)
     settings = [(lr, decay) for lr in config.learning_rates for decay in config.weight_decays]
@@ -168,8 +169,8 @@ def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[Pr
     generator = torch.Generator().manual_seed(derive_seed(config.seed, f"probe {task.name}"))
     standardiser = Standardiser.fit(data.features.tokens[train])
     scale = target_scale(data.truth[train], task)
-    outputs = max(1, len(data.classes))
-    model = AttentiveProbes(len(settings), data.features.grid, outputs, standardiser, scale, generator)
+    shape = ProbeShape(data.features.grid, data.features.tokens.shape[-1], max(1, len(data.classes)))
+    model = Probes(len(settings), shape, standardiser, scale, generator)
     optimizer = GridAdamW(model, rates, decays)
     batches = math.ceil(len(train) / config.batch_size)
     losses, errors = [], []
@@ -191,8 +192,8 @@ def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[Pr
             best = (errors[-1][head], epoch, head, kept)
     assert best is not None
     _, epoch, head, kept = best
-    winner = AttentiveProbes(1, data.features.grid, outputs, standardiser, scale, generator)
-    winner.load_state_dict(kept | dict(winner.named_buffers()))
+    winner = Probes(1, shape, standardiser, scale, generator)
+    winner.load_state_dict(winner.state_dict() | kept)
     curve = [row[head] for row in errors]
     history = {"train loss": [row[head] for row in losses], "validation": [abs(value) for value in curve]}
     chosen = {"learning rate": settings[head][0], "weight decay": settings[head][1], "epoch": epoch + 1}
@@ -214,6 +215,6 @@ def schedule(share: float) -> float:
 
 
 @torch.no_grad()
-def predict(model: AttentiveProbes, tokens: Tensor, batch_size: int) -> Tensor:
+def predict(model: Probes, tokens: Tensor, batch_size: int) -> Tensor:
     """Predictions (G, n, outputs) of all clips."""
     return torch.cat([model.predict(part) for part in tokens.split(batch_size)], dim=1)

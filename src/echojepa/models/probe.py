@@ -1,10 +1,14 @@
-"""Attentive probes: a grid of independent heads trained together on the same frozen tokens.
+"""Probes: a grid of independent heads trained together on the same frozen tokens of one view or many.
 
-Each head is V-JEPA's depth-1 attentive pooler: a learned query attends over normalised tokens (no output
-projection, the query itself is not normalised), an MLP block follows, then a linear layer. Two things are
-ours. Tokens are standardised by the training set, position by position, because features of one position
-share a large mean that says nothing. And keys get a fixed 3-D sine-cosine position: under rotary embeddings
-tokens carry no absolute position, so that attention pooling alone could not tell where something is.
+Depth 0 is linear: the mean of tokens, a norm, a linear layer. Depth 1 is V-JEPA's attentive pooler: a
+learned query attends over normalised tokens (no output projection, the query itself is not normalised), an
+MLP block follows, then a linear layer. Depth d has d - 1 transformer blocks over the tokens before. A study's
+clips are slots, view by view and clip by clip: each gets the sum of an embedding of its view and one of its
+clip, and an absent slot is not looked at.
+
+Two things are ours. Tokens are standardised by the training set, position by position, because features of
+one position share a large mean that says nothing. And keys get a fixed 3-D sine-cosine position: under
+rotary embeddings tokens carry no absolute position, so that pooling alone could not tell where something is.
 
 With one query per head, keys and values need never be computed token by token:
 q . (Wk x) = (Wk^T q) . x, and a weighted mean of values is Wv applied to the weighted mean of tokens. This
@@ -19,6 +23,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from echojepa.models.grid import GridBlock, GridLinear, GridMLP, GridNorm, same_start
 
 
 def sincos_position(grid: tuple[int, int, int], width: int) -> Tensor:
@@ -49,8 +55,13 @@ class Standardiser:
             variance += (part.float() - mean).square().sum(dim=(0, 1))
         return cls(mean, (variance / (len(tokens) * tokens.shape[1])).sqrt().clamp_min(1e-6))
 
+    @classmethod
+    def identity(cls, tokens: int, width: int) -> Standardiser:
+        """One that leaves tokens as they are."""
+        return cls(torch.zeros(tokens, width), torch.ones(width))
+
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Standardised float32 tokens (B, N, D)."""
+        """Standardised float32 tokens (..., N, D)."""
         return (tokens.float() - self.mean) / self.std
 
 
@@ -62,13 +73,92 @@ class Scale:
     std: float = 1.0
 
 
-class AttentiveProbes(nn.Module):
+@dataclass(frozen=True)
+class ProbeShape:
+    """What must be known beside the tensors to rebuild a probe."""
+
+    grid: tuple[int, int, int]
+    """(T', H', W') of a clip's tokens."""
+    width: int
+    """Width of the backbone's tokens."""
+    outputs: int
+    """Values, or classes."""
+    depth: int = 1
+    """0 linear, 1 attentive, more: transformer blocks before it."""
+    attention_heads: int = 8
+    """Heads of each attention."""
+    views: int = 1
+    """Views of a study."""
+    clips: int = 1
+    """Clips of a view."""
+    position: bool = True
+    """Whether keys of the pooler get a fixed position."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.attention_heads or min(self.views, self.clips, self.outputs, self.depth + 1) < 1:
+            raise ValueError(
+                "a probe needs a width that its attention heads divide, depth >= 0, and at least one view, "
+                f"clip and output; got {self}"
+            )
+
+    @property
+    def slots(self) -> int:
+        """Clips of a study."""
+        return self.views * self.clips
+
+
+class Pooler(nn.Module):
+    """One query a head over tokens, and the MLP block that follows."""
+
+    position: Tensor
+
+    def __init__(self, heads: int, shape: ProbeShape, generator: torch.Generator) -> None:
+        super().__init__()
+        width = shape.width
+        self.attention_heads = shape.attention_heads
+        with torch.device("cpu"):  # a fact, not a weight: also where weights are built without storage
+            position = sincos_position(shape.grid, width).repeat(shape.slots, 1)
+        self.register_buffer("position", position * shape.position, persistent=False)
+        self.query = same_start(heads, (width,), generator)
+        self.norm1 = GridNorm(heads, width)
+        self.q = GridLinear(heads, width, width, generator)
+        self.k = GridLinear(heads, width, width, generator, bias=False)
+        self.v = GridLinear(heads, width, width, generator)
+        self.norm2 = GridNorm(heads, width)
+        self.mlp = GridMLP(heads, width, generator)
+
+    def forward(self, tokens: Tensor, seen: Tensor | None) -> Tensor:
+        """Tokens (G or 1, B, M, D), looked at where `seen` (B, M) -> (G, B, D)."""
+        x = self.query.unsqueeze(1) + self.attend(tokens, seen)[0]
+        return x + self.mlp(self.norm2(x))
+
+    def attend(self, tokens: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Pooled values (G, B, D) and the attention (G, B, A, M) that pooled them."""
+        lead = "x" if len(tokens) == 1 else "g"  # x is summed over, and is one
+        each = tokens.shape[-1] // self.attention_heads
+        normed = F.layer_norm(tokens, tokens.shape[-1:])
+        query = self.q(self.query.unsqueeze(1)).squeeze(1).unflatten(1, (self.attention_heads, each))
+        keys = self.k.weight.unflatten(1, (self.attention_heads, each))
+        folded = torch.einsum("gai,gaid->gad", query, keys) / math.sqrt(each)
+        scaled = folded * self.norm1.weight.unsqueeze(1)
+        scores = torch.einsum(f"{lead}bmd,gad->gbam", normed, scaled)
+        scores = scores + torch.einsum("md,gad->gam", self.position, folded).unsqueeze(1)
+        if seen is not None:
+            scores = scores.masked_fill(~seen[:, None], -math.inf)
+        attention = scores.softmax(-1)
+        means = torch.einsum(f"gbam,{lead}bmd->gbad", attention, normed)
+        means = means * self.norm1.weight[:, None, None] + self.norm1.bias[:, None, None]
+        rows = self.v.weight.unflatten(1, (self.attention_heads, each))
+        assert self.v.bias is not None
+        return torch.einsum("gbad,gaid->gbai", means, rows).flatten(2) + self.v.bias.unsqueeze(1), attention
+
+
+class Probes(nn.Module):
     """G heads of the same shape and start; they differ by how they are trained.
 
     What standardises tokens and what turns outputs into clinical units are buffers, saved with the weights.
     """
 
-    position: Tensor
     input_mean: Tensor
     input_std: Tensor
     target: Tensor
@@ -76,99 +166,84 @@ class AttentiveProbes(nn.Module):
     def __init__(
         self,
         heads: int,
-        grid: tuple[int, int, int],
-        outputs: int,
+        shape: ProbeShape,
         standardiser: Standardiser,
         scale: Scale,
         generator: torch.Generator,
-        attention_heads: int = 8,
     ) -> None:
         super().__init__()
-        width = len(standardiser.std)
-        if width % attention_heads:
-            raise ValueError(f"width {width} is no multiple of {attention_heads} attention heads")
-        self.attention_heads = attention_heads
-        self.register_buffer("position", sincos_position(grid, width))
+        width = shape.width
+        self.shape = shape
         self.register_buffer("input_mean", standardiser.mean)
         self.register_buffer("input_std", standardiser.std)
         self.register_buffer("target", torch.tensor([scale.mean, scale.std]))
+        if shape.slots > 1:
+            self.view_embed = same_start(heads, (shape.views, width), generator)
+            self.clip_embed = same_start(heads, (shape.clips, width), generator)
+        blocks = (GridBlock(heads, width, shape.attention_heads, generator) for _ in range(shape.depth - 1))
+        self.blocks = nn.ModuleList(blocks)
+        self.pooler = Pooler(heads, shape, generator) if shape.depth else None
+        self.norm = None if shape.depth else GridNorm(heads, width)
+        self.linear = GridLinear(heads, width, shape.outputs, generator)
 
-        def weight(*shape: int) -> nn.Parameter:
-            start = nn.init.trunc_normal_(torch.empty(*shape), std=0.02, generator=generator)
-            return nn.Parameter(start.expand(heads, *shape).clone())
+    def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, D), or of slots (B, S, N, D), present where (B, S) -> outputs (G, B, outputs).
 
-        def constant(size: int, value: float = 0.0) -> nn.Parameter:
-            return nn.Parameter(torch.full((heads, size), value))
+        Slots are view-major: S = view * clips + clip. ValueError for another number of slots, and for a
+        study of which nothing is present.
+        """
+        x, seen = self.enter(tokens, present)
+        if self.pooler is None:
+            assert self.norm is not None
+            weight = torch.ones(x.shape[1:3]) if seen is None else seen.float()
+            mean = (x * weight.to(x)[None, :, :, None]).sum(2) / weight.sum(1).to(x)[None, :, None]
+            return self.linear(self.norm(mean))
+        for block in self.blocks:
+            x = block(x, seen)
+        return self.linear(self.pooler(x, seen))
 
-        self.query = weight(width)
-        self.norm1_weight, self.norm1_bias = constant(width, 1.0), constant(width)
-        self.q_weight, self.q_bias = weight(width, width), constant(width)
-        self.k_weight = weight(width, width)
-        self.v_weight, self.v_bias = weight(width, width), constant(width)
-        self.norm2_weight, self.norm2_bias = constant(width, 1.0), constant(width)
-        self.fc1_weight, self.fc1_bias = weight(4 * width, width), constant(4 * width)
-        self.fc2_weight, self.fc2_bias = weight(width, 4 * width), constant(width)
-        self.linear_weight, self.linear_bias = weight(outputs, width), constant(outputs)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens of the backbone (B, N, D) -> standardised outputs (G, B, outputs)."""
-        pooled, _ = self.attend(tokens)
-        x = self.query.unsqueeze(1) + pooled
-        normed = F.layer_norm(x, x.shape[-1:]) * self.norm2_weight.unsqueeze(1) + self.norm2_bias.unsqueeze(1)
-        hidden = F.gelu(torch.baddbmm(self.fc1_bias.unsqueeze(1), normed, self.fc1_weight.mT))
-        x = x + torch.baddbmm(self.fc2_bias.unsqueeze(1), hidden, self.fc2_weight.mT)
-        return torch.baddbmm(self.linear_bias.unsqueeze(1), x, self.linear_weight.mT)
-
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, D) -> values in clinical units, or logits, (G, B, outputs)."""
+    def predict(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """As `forward`, in clinical units, or logits."""
         mean, std = self.target
-        return self(tokens) * std + mean
+        return self(tokens, present) * std + mean
 
-    def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled values (G, B, D) and the attention (B, G, A, N) that pooled them."""
-        grid, width = self.query.shape
-        lanes, each = self.attention_heads, width // self.attention_heads
-        tokens = Standardiser(self.input_mean, self.input_std)(tokens)
-        normed = F.layer_norm(tokens, tokens.shape[-1:])
-        query = torch.einsum("gij,gj->gi", self.q_weight, self.query) + self.q_bias
-        keys = self.k_weight.view(grid, lanes, each, width)
-        folded = torch.einsum("gai,gaij->gaj", query.view(grid, lanes, each), keys) / math.sqrt(each)
-        scaled = (folded * self.norm1_weight.unsqueeze(1)).flatten(0, 1)
-        scores = normed @ scaled.T + self.position @ folded.flatten(0, 1).T
-        attention = scores.softmax(dim=1).transpose(1, 2)
-        means = (attention @ normed).unflatten(1, (grid, lanes))
-        means = means * self.norm1_weight.unsqueeze(1) + self.norm1_bias.unsqueeze(1)
-        values = torch.einsum("bgaj,gaij->gbai", means, self.v_weight.view(grid, lanes, each, width))
-        pooled = values.flatten(2) + self.v_bias.unsqueeze(1)
-        return pooled, attention.unflatten(1, (grid, lanes))
+    def attention(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """The pooler's attention (G, B, A, S * N); ValueError for a linear probe, which has none."""
+        if self.pooler is None:
+            raise ValueError("a linear probe has no attention; use a probe of depth 1 or more")
+        x, seen = self.enter(tokens, present)
+        for block in self.blocks:
+            x = block(x, seen)
+        return self.pooler.attend(x, seen)[1]
+
+    def enter(self, tokens: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Standardised tokens with their slots' embeddings (G or 1, B, S * N, D), and which are present."""
+        slots = tokens if tokens.ndim == 4 else tokens.unsqueeze(1)
+        if slots.shape[1] != self.shape.slots:
+            raise ValueError(
+                f"this probe reads {self.shape.views} views of {self.shape.clips} clips, "
+                f"{self.shape.slots} slots; got tokens {tuple(tokens.shape)}"
+            )
+        x = Standardiser(self.input_mean, self.input_std)(slots).flatten(1, 2).unsqueeze(0)
+        if self.shape.slots > 1:
+            slot = self.view_embed.unsqueeze(2) + self.clip_embed.unsqueeze(1)
+            x = x + slot.flatten(1, 2).repeat_interleave(slots.shape[2], dim=1).unsqueeze(1)
+        if present is None:
+            return x, None
+        if present.shape != slots.shape[:2] or not present.any(dim=1).all():
+            raise ValueError(
+                f"present must be {tuple(slots.shape[:2])} with a slot in every study; "
+                f"got {tuple(present.shape)}"
+            )
+        return x, present.repeat_interleave(slots.shape[2], dim=1)
 
 
-class GridAdamW:
-    """AdamW whose learning rate and weight decay differ along the first dimension of every parameter.
+def drop_views(present: Tensor, shape: ProbeShape, rate: float, generator: torch.Generator) -> Tensor:
+    """Training studies' presence (B, S) with each view absent by chance `rate`, never the last one.
 
-    Decoupled decay (arXiv 1711.05101) on matrices; vectors of a head are not decayed.
+    A probe that has seen missing views in training reads studies that lack them.
     """
-
-    def __init__(self, model: nn.Module, rates: Tensor, decays: Tensor) -> None:
-        self.parameters = list(model.parameters())
-        self.rates, self.decays = rates, decays
-        self.means = [torch.zeros_like(p) for p in self.parameters]
-        self.squares = [torch.zeros_like(p) for p in self.parameters]
-        self.steps = 0
-
-    @torch.no_grad()
-    def step(self, schedule: float) -> None:
-        """Update with learning rates times `schedule` and clear the gradients."""
-        self.steps += 1
-        first, second = 1 - 0.9**self.steps, 1 - 0.999**self.steps
-        for parameter, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
-            gradient = parameter.grad
-            assert gradient is not None
-            shape = (-1, *[1] * (parameter.ndim - 1))
-            rate = schedule * self.rates.view(shape)
-            if parameter.ndim > 2:
-                parameter.mul_(1 - rate * self.decays.view(shape))
-            mean.lerp_(gradient, 0.1)
-            square.lerp_(gradient.square(), 0.001)
-            parameter.sub_(rate * (mean / first) / ((square / second).sqrt() + 1e-8))
-            parameter.grad = None
+    views = present.unflatten(1, (shape.views, shape.clips)).any(2)
+    chance = torch.rand(views.shape, generator=generator).masked_fill(~views, -1.0)
+    kept = (chance >= rate) | (chance == chance.amax(1, keepdim=True))
+    return present & (kept & views).repeat_interleave(shape.clips, dim=1)

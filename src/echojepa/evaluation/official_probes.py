@@ -1,0 +1,103 @@
+"""Probe files of EchoJEPA's released evaluation code: every head of the grid, as our Probes.
+
+A file is a dictionary with `classifiers`, a list of state dicts that differ by learning rate and weight
+decay. Facts: github bowang-lab/EchoJEPA and alif-munim/EchoJEPA (src/models/attentive_pooler.py,
+linear_pooler.py, evals/). Their bias of keys is left out: it adds the same to every score of a query, which
+softmax does not see.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.training.checkpoint import CheckpointError, build_from, load_foreign
+
+CROSS = "pooler.cross_attention_block"
+RENAMED = (
+    (f"{CROSS}.norm1.", "pooler.norm1."),
+    (f"{CROSS}.norm2.", "pooler.norm2."),
+    (f"{CROSS}.mlp.", "pooler.mlp."),
+    (f"{CROSS}.xattn.q.", "pooler.q."),
+    ("pooler.query_tokens", "pooler.query"),
+    ("pooler.blocks.", "blocks."),
+    (".attn.qkv.", ".qkv."),
+    (".attn.proj.", ".proj."),
+    ("regressor.", "linear."),
+    ("view_embed.weight", "view_embed"),
+    ("clip_embed.weight", "clip_embed"),
+)
+"""Parts of their names and of ours."""
+
+
+def load_official_probes(
+    path: Path, grid: tuple[int, int, int], scale: Scale | None = None, attention_heads: int = 16
+) -> Probes:
+    """The heads of a file for a backbone whose clips have this grid of tokens.
+
+    `scale` is the mean and standard deviation that the file's regression targets were z-scored with, and
+    the number of attention heads is 16 in all released settings: the file holds neither. CheckpointError
+    for a file of another kind, and for one that does not fit.
+    """
+    content = load_foreign(path)
+    states = content.get("classifiers")
+    if not isinstance(states, list) or not states or not all(isinstance(state, dict) for state in states):
+        raise CheckpointError(
+            f"{path.name} has the entries {sorted(map(str, content))[:8]}; a probe file has a list "
+            "`classifiers`"
+        )
+    heads = [{rename(key): value for key, value in translate(state).items()} for state in states]
+    if any(head.keys() != heads[0].keys() for head in heads):
+        raise CheckpointError(
+            f"{path.name} holds heads of different designs; each must have the same tensors"
+        )
+    shape = recognise_probe(heads[0], grid, attention_heads, path.name)
+    tensors = {key: torch.stack([head[key] for head in heads]) for key in heads[0]}
+    scale = scale or Scale()
+    standardiser = Standardiser.identity(1, shape.width)
+    tensors |= {"input_mean": standardiser.mean, "input_std": standardiser.std,
+                "target": torch.tensor([scale.mean, scale.std])}  # fmt: skip
+    return build_from(
+        lambda: Probes(len(heads), shape, standardiser, scale, torch.Generator()), tensors, path.name
+    )
+
+
+def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One head's tensors without prefixes, keys and values apart, slots factorised."""
+    plain = {key.removeprefix("module."): value for key, value in state.items()}
+    for kind in ("weight", "bias"):
+        fused = plain.pop(f"{CROSS}.xattn.kv.{kind}", None)
+        if fused is not None:
+            key, value = fused.chunk(2)
+            plain[f"pooler.v.{kind}"] = value
+            if kind == "weight":
+                plain["pooler.k.weight"] = key
+    if "slot_embed.weight" in plain:
+        plain["view_embed.weight"] = plain.pop("slot_embed.weight")
+        plain["clip_embed.weight"] = torch.zeros_like(plain["view_embed.weight"][:1])
+    if "pooler.query_tokens" in plain:
+        plain["pooler.query_tokens"] = plain["pooler.query_tokens"].flatten()
+    return plain
+
+
+def rename(key: str) -> str:
+    """Our name of one of their tensors; an unknown one stays, and is refused."""
+    for theirs, ours in RENAMED:
+        key = key.replace(theirs, ours)
+    return key
+
+
+def recognise_probe(
+    head: dict[str, Tensor], grid: tuple[int, int, int], attention_heads: int, name: str
+) -> ProbeShape:
+    """The shape of a head; CheckpointError where it has no linear layer."""
+    if "linear.weight" not in head:
+        raise CheckpointError(f"{name} holds no linear or regressor weight; found {sorted(head)[:5]}")
+    outputs, width = head["linear.weight"].shape
+    blocks = {key.split(".")[1] for key in head if key.startswith("blocks.")}
+    views, clips = (len(head[key]) if key in head else 1 for key in ("view_embed", "clip_embed"))
+    depth = 1 + len(blocks) if "pooler.query" in head else 0
+    return ProbeShape(grid, width, outputs, depth, attention_heads, views, clips, position=False)

@@ -1,0 +1,121 @@
+"""Layers of many small networks trained side by side: every parameter has the heads first, (G, ...).
+
+Inputs are (G, ..., D), or (1, ..., D) where all heads are still given the same.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def same_start(
+    heads: int, shape: tuple[int, ...], generator: torch.Generator, std: float = 0.02
+) -> nn.Parameter:
+    """A parameter (G, *shape) whose heads start from one draw: they differ by how they are trained."""
+    start = nn.init.trunc_normal_(torch.empty(*shape), std=std, generator=generator)
+    return nn.Parameter(start.expand(heads, *shape).clone())
+
+
+class GridLinear(nn.Module):
+    """A linear layer a head."""
+
+    def __init__(
+        self, heads: int, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = same_start(heads, (outputs, inputs), generator)
+        self.bias = nn.Parameter(torch.zeros(heads, outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(G or 1, ..., inputs) -> (G, ..., outputs)."""
+        flat = x.flatten(1, -2).expand(len(self.weight), -1, -1)
+        out = (
+            flat @ self.weight.mT
+            if self.bias is None
+            else torch.baddbmm(self.bias.unsqueeze(1), flat, self.weight.mT)
+        )
+        return out.unflatten(1, x.shape[1:-1])
+
+
+class GridNorm(nn.Module):
+    """A layer norm a head, eps 1e-5 as in the released probes."""
+
+    def __init__(self, heads: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(heads, width))
+        self.bias = nn.Parameter(torch.zeros(heads, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(G or 1, ..., D) -> (G, ..., D)."""
+        middle = [1] * (x.ndim - 2)
+        weight, bias = (p.view(len(p), *middle, -1) for p in (self.weight, self.bias))
+        return F.layer_norm(x, x.shape[-1:]) * weight + bias
+
+
+class GridMLP(nn.Module):
+    """Two linear layers a head with GELU between, four times as wide inside."""
+
+    def __init__(self, heads: int, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.fc1 = GridLinear(heads, width, 4 * width, generator)
+        self.fc2 = GridLinear(heads, 4 * width, width, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(G, ..., D) -> (G, ..., D)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class GridBlock(nn.Module):
+    """A pre-norm transformer block a head, without positions."""
+
+    def __init__(self, heads: int, width: int, attention_heads: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.attention_heads = attention_heads
+        self.norm1 = GridNorm(heads, width)
+        self.qkv = GridLinear(heads, width, 3 * width, generator)
+        self.proj = GridLinear(heads, width, width, generator)
+        self.norm2 = GridNorm(heads, width)
+        self.mlp = GridMLP(heads, width, generator)
+
+    def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
+        """Tokens (G or 1, B, M, D) -> (G, B, M, D); keys where `seen` (B, M) is false are not looked at."""
+        q, k, v = (
+            self.qkv(self.norm1(x)).unflatten(-1, (3, self.attention_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        )
+        mask = None if seen is None else seen[None, :, None, None, :]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(2, 3).flatten(-2)
+        x = x + self.proj(mixed)
+        return x + self.mlp(self.norm2(x))
+
+
+class GridAdamW:
+    """AdamW whose learning rate and weight decay differ along the first dimension of every parameter.
+
+    Decoupled decay (arXiv 1711.05101) on matrices; vectors of a head are not decayed.
+    """
+
+    def __init__(self, model: nn.Module, rates: Tensor, decays: Tensor) -> None:
+        self.parameters = list(model.parameters())
+        self.rates, self.decays = rates, decays
+        self.means = [torch.zeros_like(p) for p in self.parameters]
+        self.squares = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, schedule: float) -> None:
+        """Update with learning rates times `schedule` and clear the gradients."""
+        self.steps += 1
+        first, second = 1 - 0.9**self.steps, 1 - 0.999**self.steps
+        for parameter, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
+            gradient = parameter.grad
+            assert gradient is not None
+            shape = (-1, *[1] * (parameter.ndim - 1))
+            rate = schedule * self.rates.view(shape)
+            if parameter.ndim > 2:
+                parameter.mul_(1 - rate * self.decays.view(shape))
+            mean.lerp_(gradient, 0.1)
+            square.lerp_(gradient.square(), 0.001)
+            parameter.sub_(rate * (mean / first) / ((square / second).sqrt() + 1e-8))
+            parameter.grad = None
