@@ -20,6 +20,8 @@ from echojepa.models.masking import PAPER_MASKS, MaskConfig
 from echojepa.models.vit import Architecture
 
 ConfigType = TypeVar("ConfigType")
+Precision = Literal["float32", "bf16", "int8"]
+Engine = Literal["torch", "openvino"]
 Layout = Literal["echojepa", "huggingface", "meta"]
 
 
@@ -155,6 +157,10 @@ class ProbeConfig:
     backbones: tuple[str, ...]
     """Run folders, weights of other layouts (docs/reference/weights.md), or names: `constant`, `random:RUN`
     for a run's architecture with random weights, `untrained:echoprime`, ..."""
+    precision: Precision = "float32"
+    """Arithmetic of the frozen backbone; int8 needs the openvino engine."""
+    engine: Engine = "torch"
+    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
     tasks: tuple[str, ...] = ("lvef", "view")
     """Names of tasks."""
     clips_per_loop: int = 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from echojepa.config import OptimConfig, PretrainConfig
 from echojepa.models.contract import InputSpec
+from echojepa.models.masking import TUBE_MASK
 from echojepa.models.vit import Architecture
 
 
@@ -32,6 +34,23 @@ def micro(data: Path, out: Path) -> PretrainConfig:
     )
 
 
+def videomae_rate(batch_size: int) -> float:
+    """VideoMAE's learning rate for a batch: 1.5e-4 a 256 clips (arXiv 2203.12602, table of settings)."""
+    return 1.5e-4 * batch_size / 256
+
+
+def jepa_rate(batch_size: int) -> float:
+    """EchoJEPA's learning rate for a batch: 5.25e-4 a 3072 clips (its released configs)."""
+    return 5.25e-4 * batch_size / 3072
+
+
+def micro_mae(data: Path, out: Path) -> PretrainConfig:
+    """The pixel baseline of `micro`: same encoder, data, steps and predictor, VideoMAE's mask and loss."""
+    jepa = micro(data, out)
+    optim = replace(jepa.optim, lr=1e-3, cooldown=0.9, cooldown_shape="cosine", beta2=0.95, weight_decay=0.05)
+    return replace(jepa, objective="videomae", masks=(TUBE_MASK,), optim=optim)
+
+
 def smoke(data: Path, out: Path) -> PretrainConfig:
     """Seconds on a CPU: shows that everything runs, learns nothing. Used by the tests."""
     return PretrainConfig(
@@ -49,4 +68,8 @@ def smoke(data: Path, out: Path) -> PretrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[Path, Path], PretrainConfig]] = {"micro": micro, "smoke": smoke}
+RECIPES: dict[str, Callable[[Path, Path], PretrainConfig]] = {
+    "micro": micro,
+    "micro-mae": micro_mae,
+    "smoke": smoke,
+}

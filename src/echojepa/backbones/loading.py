@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from echojepa.backbones.compiled import CompiledTransformer
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime, is_echoprime
@@ -18,6 +19,8 @@ from echojepa.backbones.videomae import (
     read_videomae_folder,
     untrained_videomae,
 )
+from echojepa.config import Engine, Precision
+from echojepa.errors import UserError
 from echojepa.models.contract import InputSpec
 from echojepa.training.checkpoint import CheckpointError, load_foreign
 from echojepa.training.weights import CARD
@@ -33,16 +36,36 @@ CONTROLS: dict[str, Callable[[], Backbone]] = {
 """Backbones without weights of their own."""
 
 
-def load_backbone(name: str | Path, spec: InputSpec | None = None) -> Backbone:
+def load_backbone(
+    name: str | Path,
+    spec: InputSpec | None = None,
+    *,
+    precision: Precision = "float32",
+    engine: Engine = "torch",
+) -> Backbone:
     """A frozen backbone by the path of its weights, or by name.
 
     A folder: a finished run of ours, Hugging Face's V-JEPA 2 or VideoMAE. A file: V-JEPA 2, V-JEPA 2.1 or
     EchoJEPA, VideoMAE, EchoPrime, PanEcho, told apart by what is in it. A name: `constant`, `untrained:...`
     for an architecture with random weights, `random:RUN` for what a run of ours started from. `spec`
-    replaces the input that a video transformer's weights name, or do not.
+    replaces the input that a video transformer's weights name, or do not. A video transformer computes in
+    float32 or bf16, by torch or, on a processor, by OpenVINO, which has int8 too; the others in float32.
 
     Raises CheckpointError with what was found and what was expected; no code of a file is ever run.
     """
+    backbone = find_backbone(name, spec)
+    if (precision, engine) == ("float32", "torch"):
+        return backbone
+    if not isinstance(backbone, VideoTransformer):
+        raise UserError(f"{backbone.name} computes in float32 by torch alone; got {precision} by {engine}")
+    if engine == "openvino":
+        return CompiledTransformer(backbone, precision)
+    backbone.set_precision(precision)
+    return backbone
+
+
+def find_backbone(name: str | Path, spec: InputSpec | None) -> Backbone:
+    """The backbone of a name or path, in float32."""
     if str(name) in CONTROLS:
         return CONTROLS[str(name)]()
     if str(name).startswith(RANDOM):

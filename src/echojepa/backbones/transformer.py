@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,13 +10,15 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.layouts import read_weights
-from echojepa.config import PretrainConfig, config_from_json
+from echojepa.config import Precision, PretrainConfig, config_from_json
 from echojepa.errors import UserError
 from echojepa.models.contract import InputSpec, TokenGrid
 from echojepa.models.vit import VisionTransformer
 from echojepa.training.pretrain import build_encoder
 from echojepa.training.weights import Weights, load_card, save_weights
 
+CPU_TOKENS = 2048
+"""Tokens that a processor is given at a time: more take more memory and no less time."""
 OBJECTIVES = {"jepa": "JEPA", "videomae": "MAE"}
 """How tables call encoders that were trained here."""
 
@@ -55,6 +58,12 @@ class VideoTransformer(Backbone):
         config = config_from_json(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
         return cls("random encoder", build_encoder(config), card.spec)
 
+    def set_precision(self, precision: Precision) -> None:
+        """Compute in float32 or bf16; UserError for int8, which needs the openvino engine."""
+        if precision == "int8":
+            raise UserError("int8 needs --engine openvino (pip install 'echojepa[fast]')")
+        self.encoder.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+
     def save_pretrained(self, folder: Path | str) -> None:
         """Write our folder of the weights, predictor included, for `from_pretrained`."""
         if self.weights is None:
@@ -63,11 +72,19 @@ class VideoTransformer(Backbone):
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Tokens of prepared clips, and the vector that a fine-tuned VideoMAE classified with."""
-        tokens = self.encoder(pixels)
+        tokens = torch.cat([self.encoder(part) for part in self.parts(pixels)]).float()
         vector = self.pool_norm(tokens.mean(dim=1)) if self.pool_norm else None
         return TokenGrid(tokens, self.encoder.grid, vector)
+
+    def parts(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Clips in the encoder's precision, in lots of a size that suits the device."""
+        pixels = pixels.to(self.encoder.patch_embed.proj.weight.dtype)
+        if self.device.type != "cpu":
+            return (pixels,)
+        return pixels.split(max(1, CPU_TOKENS // math.prod(self.encoder.grid)))
 
     @torch.inference_mode()
     def attention(self, clips: Tensor, block: int) -> Tensor:
         """Attention (B, heads, N, N) of one block for uint8 clips (B, 3, T, H, W)."""
-        return self.encoder.attention(self.spec.prepare(clips.to(self.device)), block)
+        parts = self.parts(self.spec.prepare(clips.to(self.device)))
+        return torch.cat([self.encoder.attention(part, block) for part in parts]).float()

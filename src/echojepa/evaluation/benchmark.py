@@ -112,7 +112,7 @@ def run_probes(config: ProbeConfig, progress: Progress) -> list[Path]:
     cohort = read_cohort(store)
     folders = []
     for name in config.backbones:
-        backbone = load_backbone(name)
+        backbone = load_backbone(name, precision=config.precision, engine=config.engine)
         wanted = [(TASKS[task], config.out / task / slug(backbone.name)) for task in config.tasks]
         folders += [folder for _, folder in wanted]
         wanted = [(task, folder) for task, folder in wanted if not (folder / "probe.json").exists()]

@@ -1,0 +1,98 @@
+"""A frozen video transformer compiled for the processor by OpenVINO: float32, bf16 or int8.
+
+Int8 has integer weights, one scale an output channel, and integer activations, whose scales (one a token
+and group of channels) are found while it runs: no clips are needed to prepare it. Attention and norms stay
+in bf16.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.config import Precision
+from echojepa.errors import UserError
+from echojepa.models.contract import TokenGrid
+from echojepa.models.vit import Block, VisionTransformer
+
+HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
+"""OpenVINO's arithmetic outside of integer products."""
+
+
+def openvino() -> Any:
+    """The library; UserError where it is not installed."""
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise UserError(
+            "the openvino engine needs OpenVINO, which does not import; run: pip install 'echojepa[fast]'"
+        ) from error
+
+
+def quantise_weights(model: Any) -> None:
+    """Make every large matrix of a graph int8, symmetric, one scale an output channel, in place.
+
+    The pattern (int8 constant, converted, times a scale) is what OpenVINO's processor plugin multiplies in
+    integers when it is allowed to quantise activations.
+    """
+    opset = importlib.import_module("openvino.opset13")
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "MatMul" or node.input_value(1).get_node().get_type_name() != "Constant":
+            continue
+        constant = node.input_value(1).get_node()
+        matrix = constant.get_data()
+        inner = 1 if node.get_attributes()["transpose_b"] else 0
+        scale = np.maximum(np.abs(matrix).max(axis=inner, keepdims=True), 1e-12) / 127
+        whole = opset.constant(np.round(matrix / scale).astype(np.int8))
+        node.input(1).replace_source_output(
+            opset.multiply(opset.convert(whole, np.float32), opset.constant(scale.astype(np.float32))).output(
+                0
+            )
+        )
+
+
+def row_lengths(encoder: VisionTransformer) -> tuple[int, int]:
+    """What matrices of the blocks multiply: rows as long as a token, and as an MLP's hidden layer."""
+    first = encoder.blocks[0]
+    assert isinstance(first, Block)
+    return encoder.width, first.mlp.fc1.out_features
+
+
+class CompiledTransformer(Backbone):
+    """A VideoTransformer whose encoder OpenVINO runs, one clip at a time."""
+
+    def __init__(self, source: VideoTransformer, precision: Precision, threads: int = 0) -> None:
+        super().__init__(
+            f"{source.name} ({precision}, OpenVINO)",
+            source.network,
+            source.spec,
+            source.embed_dim,
+            source.sha256,
+        )
+        library = openvino()
+        spec, self.grid, self.pool_norm = source.spec, source.encoder.grid, source.pool_norm
+        example = torch.zeros(1, 3, spec.frames, spec.size, spec.size)
+        with torch.no_grad():
+            model = library.convert_model(source.encoder.cpu(), example_input=example)
+        model.reshape(list(example.shape))
+        options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": 1}
+        if precision == "int8":
+            quantise_weights(model)
+            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(math.gcd(*row_lengths(source.encoder)))
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        self.model = library.Core().compile_model(model, "CPU", options)
+
+    def features(self, pixels: Tensor) -> TokenGrid:
+        """Tokens of prepared clips."""
+        clips = pixels.cpu().split(1)
+        tokens = torch.cat([torch.from_numpy(self.model(clip.numpy())[0].copy()) for clip in clips])
+        vector = self.pool_norm(tokens.mean(dim=1)) if self.pool_norm else None
+        return TokenGrid(tokens, self.grid, vector)
