@@ -85,8 +85,11 @@ def build(name: str, size: str, threads: int) -> Run:
     return theirs(size, precision) if side == "theirs" else ours(size, precision, engine[0], threads)
 
 
-SIDES = ("theirs bf16", "theirs float32", "ours bf16 torch", "ours float32 torch", "ours bf16 openvino",
-         "ours float32 openvino", "ours int8 openvino")  # fmt: skip
+MATCHES = (
+    ("theirs bf16", "ours bf16 torch", "ours bf16 openvino", "ours int8 openvino"),
+    ("theirs float32", "ours float32 torch", "ours float32 openvino"),
+)
+"""Who takes turns with whom; all seven at once would not fit 24 GB."""
 
 
 def take_turns(runs: dict[str, Run], pixels: Tensor, rounds: int) -> dict[str, np.ndarray]:
@@ -157,32 +160,33 @@ def main() -> None:
             run(clip)
         print(peak_memory())
         return
-    runs = {name: build(name, options.size, options.threads) for name in SIDES}
-    reference = runs["theirs float32"](clip)
+    features: dict[str, Tensor] = {}
     best: dict[str, float] = {}
-    for batch in options.batches:
-        seconds = take_turns(runs, clip.repeat(batch, 1, 1, 1, 1), options.rounds)
-        print(
-            f"\nbatch {batch}: seconds a clip, fastest (median); times as fast as theirs (spread of rounds)"
-        )
-        for name, values in seconds.items():
-            rival = seconds["theirs float32" if "float32" in name else "theirs bf16"]
-            ratios = rival / values
-            best[name] = max(best.get(name, 0.0), rival.min() / values.min())
-            rate = flops(options.size) * batch / values.min() / 1e9
-            print(f"  {name:22} {values.min() / batch:6.2f} ({np.median(values) / batch:6.2f})   "
-                  f"{rival.min() / values.min():5.2f} ({ratios.min():.2f} to {ratios.max():.2f})   "
-                  f"{rate:5.0f} GFLOP/s")  # fmt: skip
+    for match in MATCHES:
+        runs = {name: build(name, options.size, options.threads) for name in match}
+        for batch in options.batches:
+            seconds = take_turns(runs, clip.repeat(batch, 1, 1, 1, 1), options.rounds)
+            print(f"batch {batch}: seconds a clip, fastest (median); times as fast as theirs (of rounds)")
+            for name, values in seconds.items():
+                ratios = seconds[match[0]] / values
+                ratio = seconds[match[0]].min() / values.min()
+                best[name] = max(best.get(name, 0.0), ratio)
+                rate = flops(options.size) * batch / values.min() / 1e9
+                print(f"  {name:22} {values.min() / batch:6.2f} ({np.median(values) / batch:6.2f})   "
+                      f"{ratio:5.2f} ({ratios.min():.2f} to {ratios.max():.2f})   {rate:5.0f} GFLOP/s",
+                      flush=True)  # fmt: skip
+        features |= {name: run(clip) for name, run in runs.items()}
+        del runs
     row = SIZES[options.size]
     for precision in ("bf16", "float32"):
         rate = product_rate(precision, row.width, row.hidden, 1568)
         print(f"plain products, torch, {precision}: {rate:.0f} GFLOP/s")
-    print("\nmean difference from theirs in float32, as a share of its standard deviation")
-    for name, run in runs.items():
-        print(f"  {name:22} {(run(clip) - reference).abs().mean() / reference.std():.5f}")
-    del runs
-    print("\npeak memory, GB")
-    memory = {name: memory_of(name, options.size, options.threads) for name in SIDES}
+    print("mean difference from theirs in float32, as a share of its standard deviation")
+    reference = features["theirs float32"]
+    for name, found in features.items():
+        print(f"  {name:22} {(found - reference).abs().mean() / reference.std():.5f}")
+    print("peak memory, GB")
+    memory = {name: memory_of(name, options.size, options.threads) for match in MATCHES for name in match}
     for name, value in memory.items():
         print(f"  {name:22} {value:.2f}")
     share = memory["ours bf16 torch"] / memory["theirs bf16"]

@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from echojepa.backbones.layouts import read_weights
 from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import DemoConfig, SimulateConfig, config_from_json
 from echojepa.demo import demo_stages, write_demo_key
+from echojepa.models.contract import InputSpec
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.training.weights import Origin, save_weights, weights_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +47,10 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
     ("arguments", "expected"),
     [
         (["pretrian"], "Did you mean 'pretrain'?"),
-        (["pretrain", "micr", "--data", "d", "--out", "o"], "unknown recipe 'micr'. Known: micro, smoke."),
+        (
+            ["pretrain", "micr", "--data", "d", "--out", "o"],
+            "unknown recipe 'micr'. Known: large, large-mae, micro, micro-mae, smoke.",
+        ),
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
         (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
@@ -122,3 +131,23 @@ def test_the_readme_s_commands_exist() -> None:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for path in re.findall(r"\]\(((?!http)[^)#]+)", text):
         assert (ROOT / path).exists(), f"the README links {path}"
+
+
+def test_convert_reads_one_layout_and_writes_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = InputSpec(size=64, frames=4, seconds=1.0)
+    architecture = Architecture("micro", patch=8)
+    encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
+    predictor = Predictor(
+        192, encoder.grid, PredictorShape(32, 1, 1, 192), "vjepa2", torch.Generator().manual_seed(1)
+    )
+    save_weights(tmp_path / "ours", weights_of(encoder, architecture, spec, Origin("jepa"), predictor))
+    assert main(["convert", str(tmp_path / "ours"), "--to", "meta", "--out", str(tmp_path / "vit.pt")]) == 0
+    assert "sha256" in capsys.readouterr().out
+    back = read_weights(tmp_path / "vit.pt", spec)
+    assert all(torch.equal(value, back.encoder[name]) for name, value in encoder.state_dict().items())
+    assert main(["convert", str(tmp_path / "ours"), "--to", "meta", "--out", str(tmp_path / "vit.pt")]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "none.pt"), "--to", "meta", "--out", str(tmp_path / "x.pt")]) == 1
+    assert "neither a weights file" in capsys.readouterr().err

@@ -175,7 +175,8 @@ def run_probe(config: ProbeConfig) -> None:
     for folder in folders:
         facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
         settled = "" if facts["converged"] else "; NOT settled, raise --epochs"
-        console.print(f"{folder}: chosen {facts['chosen']}{settled}")
+        weights = f", sha256 {facts['backbone_sha256'][:12]}" if facts["backbone_sha256"] else ""
+        console.print(f"{folder}: {facts['backbone']}{weights}: chosen {facts['chosen']}{settled}")
 
 
 def run_evaluate(config: EvaluateConfig) -> None:

@@ -20,9 +20,11 @@ from echojepa.training.weights import Origin, Weights, weights_of
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 
 
-def make_weights(size: SizeName = "micro", spec: InputSpec = SPEC, mask_tokens: int = 10) -> Weights:
+def make_weights(
+    size: SizeName = "micro", spec: InputSpec = SPEC, mask_tokens: int = 10, patch: int = 8
+) -> Weights:
     generator = torch.Generator().manual_seed(0)
-    architecture = Architecture(size, patch=8)
+    architecture = Architecture(size, patch=patch)
     encoder = VisionTransformer(architecture, spec, generator)
     shape = PredictorShape(60, 2, 3, encoder.width, mask_tokens)
     predictor = Predictor(encoder.width, encoder.grid, shape, "vjepa2", generator)
@@ -52,6 +54,19 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(size: SizeName, pixels:
         predicted = predictor(gather_tokens(features, context_ids), context_ids, target_ids)
     torch.testing.assert_close(features, output.last_hidden_state, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(predicted, output.predictor_output.last_hidden_state, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", [224, 256])
+def test_the_large_encoder_equals_transformers_too(pixels: int, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    weights = make_weights("large", InputSpec(size=pixels, frames=16), mask_tokens=1, patch=16)
+    write_huggingface(tmp_path, weights)
+    theirs = transformers.VJEPA2Model.from_pretrained(tmp_path).eval()
+    clip = torch.randn(1, 3, 16, pixels, pixels, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
+        torch.testing.assert_close(weights.build_encoder()(clip), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_of_ten_mask_tokens_transformers_uses_the_second_and_meta_the_first(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_a_short_loop_is_played_forwards_and_backwards() -> None:
     assert latest_start(times, spec) == 0.0
 
 
+def test_a_spec_with_a_stride_counts_stored_frames_whatever_their_rate() -> None:
+    spec = InputSpec(frames=4, seconds=None, stride=3)
+    for rate in (20.0, 50.0):
+        times = np.arange(20) / rate
+        np.testing.assert_array_equal(frame_indices(times, 2.0, spec), [2, 5, 8, 11])
+        assert latest_start(times, spec) == 10.0
+    np.testing.assert_array_equal(frame_indices(np.arange(6) / 30, 0.0, spec), [0, 3, 4, 1])
+
+
 def test_a_clip_that_fits_never_runs_past_the_end() -> None:
     times = np.arange(40) / 30
     spec = InputSpec(frames=8, seconds=1.0)

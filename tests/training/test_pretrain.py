@@ -11,6 +11,7 @@ import torch
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import ConfigError, PretrainConfig, config_from_json, config_to_json
+from echojepa.models.masking import TUBE_MASK
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import pretrain as pretrain_module
 from echojepa.training.checkpoint import CheckpointError, load_state
@@ -75,6 +76,20 @@ def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> 
     state = load_state(finished.out / "checkpoint.pt")["model"]
     for name, tensor in load_weights(finished.out).build_predictor().state_dict().items():
         assert torch.equal(tensor, state[f"predictor.{name}"])
+
+
+def test_the_pixel_baseline_shares_the_loop_and_resumes_bitwise(dataset: Path, tmp_path: Path) -> None:
+    one = replace(smoke(dataset, tmp_path / "one"), objective="videomae", masks=(TUBE_MASK,))
+    other = replace(one, out=tmp_path / "other")
+    pretrain(one, quiet)
+    with pytest.raises(Stop):
+        pretrain(other, stop_at(3))
+    pretrain(other, quiet)
+    weights, again = load_weights(one.out), load_weights(other.out)
+    assert weights.origin.name == "videomae" and weights.sha256 == again.sha256
+    start = build_encoder(one).state_dict()
+    assert not torch.equal(weights.encoder["blocks.0.mlp.fc1.weight"], start["blocks.0.mlp.fc1.weight"])
+    assert load_backbone(one.out).name == "MAE"
 
 
 def test_random_is_the_start_and_both_backbones_keep_the_contract(finished: PretrainConfig) -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import Precision
 from echojepa.errors import UserError
-from echojepa.models.contract import TokenGrid
+from echojepa.models.contract import InputSpec, TokenGrid
 from echojepa.models.vit import Block, VisionTransformer
 
 HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -27,7 +28,12 @@ HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
 
 
 def openvino() -> Any:
-    """The library; UserError where it is not installed."""
+    """The library; UserError where it is not installed.
+
+    It would report its use to a server on import. A hospital's machine tells nobody: where its module for
+    that cannot be imported, it falls back to one of its own that does nothing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
@@ -65,30 +71,31 @@ def row_lengths(encoder: VisionTransformer) -> tuple[int, int]:
     return encoder.width, first.mlp.fc1.out_features
 
 
+def compile_encoder(encoder: VisionTransformer, spec: InputSpec, precision: Precision, threads: int) -> Any:
+    """OpenVINO's compiled model of an encoder, for one prepared clip; `threads` 0 leaves the number to it."""
+    library = openvino()
+    example = torch.zeros(1, 3, spec.frames, spec.size, spec.size)
+    with torch.no_grad():
+        model = library.convert_model(torch.export.export(encoder, (example,)))
+    model.reshape(list(example.shape))
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": 1}
+    if precision == "int8":
+        quantise_weights(model)
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(math.gcd(*row_lengths(encoder)))
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    return library.Core().compile_model(model, "CPU", options)
+
+
 class CompiledTransformer(Backbone):
     """A VideoTransformer whose encoder OpenVINO runs, one clip at a time."""
 
     def __init__(self, source: VideoTransformer, precision: Precision, threads: int = 0) -> None:
-        super().__init__(
-            f"{source.name} ({precision}, OpenVINO)",
-            source.network,
-            source.spec,
-            source.embed_dim,
-            source.sha256,
-        )
-        library = openvino()
-        spec, self.grid, self.pool_norm = source.spec, source.encoder.grid, source.pool_norm
-        example = torch.zeros(1, 3, spec.frames, spec.size, spec.size)
-        with torch.no_grad():
-            model = library.convert_model(source.encoder.cpu(), example_input=example)
-        model.reshape(list(example.shape))
-        options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": 1}
-        if precision == "int8":
-            quantise_weights(model)
-            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(math.gcd(*row_lengths(source.encoder)))
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        self.model = library.Core().compile_model(model, "CPU", options)
+        name = f"{source.name} ({precision}, OpenVINO)"
+        rest = source.pool_norm or nn.Identity()  # the encoder's own weights are not needed any more
+        super().__init__(name, rest, source.spec, source.embed_dim, source.sha256)
+        self.grid, self.pool_norm = source.encoder.grid, source.pool_norm
+        self.model = compile_encoder(source.encoder.cpu(), source.spec, precision, threads)
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Tokens of prepared clips."""

@@ -59,10 +59,12 @@ class VideoTransformer(Backbone):
         return cls("random encoder", build_encoder(config), card.spec)
 
     def set_precision(self, precision: Precision) -> None:
-        """Compute in float32 or bf16; UserError for int8, which needs the openvino engine."""
+        """Compute in bf16 from now on, or stay in float32; UserError for int8, which needs openvino."""
         if precision == "int8":
             raise UserError("int8 needs --engine openvino (pip install 'echojepa[fast]')")
-        self.encoder.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        if precision == "bf16":
+            self.encoder.to(torch.bfloat16)
+            self.name += " (bf16)"
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write our folder of the weights, predictor included, for `from_pretrained`."""

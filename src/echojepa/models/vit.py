@@ -169,7 +169,7 @@ class Attention(nn.Module):
 
     def queries_keys_values(self, x: Tensor, rotary: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, rotated, and values: each (B, heads, N, head_width)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         if rotary is None:
             return q, k, v
         cos, sin = (table.to(v.dtype) for table in rotary)
