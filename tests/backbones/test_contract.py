@@ -18,11 +18,12 @@ from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.backbones.videomae import untrained_videomae
 from echojepa.config import Layout
+from echojepa.errors import UserError
 from echojepa.models.contract import InputSpec
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.training.checkpoint import CheckpointError
-from echojepa.training.weights import Origin, weights_of
+from echojepa.training.weights import Origin, save_weights, weights_of
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 KINDS = ("ours", "huggingface", "meta", "videomae", "echoprime", "panecho", "constant")
@@ -109,14 +110,27 @@ def test_save_pretrained_and_from_pretrained_give_the_same_features(tmp_path: Pa
     generator = torch.Generator().manual_seed(0)
     architecture = Architecture("micro", patch=8, position="interleaved", trained_side=16)
     encoder = VisionTransformer(architecture, SPEC, generator)
-    weights = weights_of(encoder, architecture, SPEC, Origin("mine"))
-    backbone = VideoTransformer("mine", weights.build_encoder(), SPEC, weights=weights)
+    save_weights(tmp_path / "first", weights_of(encoder, architecture, SPEC, Origin("mine")))
+    backbone = VideoTransformer.from_pretrained(tmp_path / "first")
     backbone.save_pretrained(tmp_path / "saved")
     again = VideoTransformer.from_pretrained(tmp_path / "saved")
     clips = clips_for(backbone, 2)
     assert torch.equal(again(clips).tokens, backbone(clips).tokens)
     finer = echojepa.load_backbone(tmp_path / "saved", replace(SPEC, size=96))
     assert finer(clips).grid == (2, 12, 12)
+    with torch.no_grad():
+        encoder.norm.weight.mul_(2.0)
+    save_weights(tmp_path / "first", weights_of(encoder, architecture, SPEC, Origin("mine")))
+    with pytest.raises(UserError, match="changed since"):
+        backbone.save_pretrained(tmp_path / "late")
+    with pytest.raises(UserError, match="no pretrained JEPA encoder"):
+        untrained_videomae("micro", SPEC).save_pretrained(tmp_path / "other")
+
+
+def test_an_input_that_cannot_be_changed_is_not_ignored() -> None:
+    for name in ("constant", "untrained:echoprime", "untrained:panecho"):
+        with pytest.raises(UserError, match="is fixed to"):
+            echojepa.load_backbone(name, SPEC)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:

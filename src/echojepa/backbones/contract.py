@@ -25,7 +25,8 @@ class Backbone(ABC):
         self.embed_dim = embed_dim
         """Width of its tokens."""
         self.sha256 = sha256
-        """Checksum of the file its weights were read from; empty where there was none."""
+        """Checksum of the file its weights were read from, or of the run that they are the start of; empty
+        where there is none."""
 
     @torch.inference_mode()
     def __call__(self, clips: Tensor) -> TokenGrid:

@@ -144,10 +144,11 @@ def write_huggingface(folder: Path, weights: Weights) -> None:
     """Write a folder for `VJEPA2Model.from_pretrained`; CheckpointError for what it cannot hold."""
     architecture, shape = weights.architecture, weights.predictor_shape
     size = SIZES[architecture.size]
-    if architecture.position != "vjepa2" or shape is None or shape.outputs != size.width:
+    stretched = architecture.position != "vjepa2" or architecture.trained_side is not None
+    if stretched or shape is None or shape.outputs != size.width:
         raise CheckpointError(
             "Hugging Face's VJEPA2Model needs V-JEPA 2's rotary positions and a JEPA predictor; these "
-            f"weights have '{architecture.position}' positions and the predictor {shape}; write --to echojepa"
+            f"weights have {architecture} and the predictor {shape}; write --to echojepa"
         )
     tensors = to_huggingface(weights.encoder, "encoder") | to_huggingface(weights.predictor, "predictor")
     config = {

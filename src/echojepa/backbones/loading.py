@@ -67,9 +67,9 @@ def load_backbone(
 def find_backbone(name: str | Path, spec: InputSpec | None) -> Backbone:
     """The backbone of a name or path, in float32."""
     if str(name) in CONTROLS:
-        return CONTROLS[str(name)]()
+        return fed_as_built(CONTROLS[str(name)](), spec)
     if str(name).startswith(RANDOM):
-        return VideoTransformer.untrained(Path(str(name).removeprefix(RANDOM)))
+        return fed_as_built(VideoTransformer.untrained(Path(str(name).removeprefix(RANDOM))), spec)
     path = Path(name)
     if path.is_dir():
         return load_folder(path, spec)
@@ -78,6 +78,13 @@ def find_backbone(name: str | Path, spec: InputSpec | None) -> Backbone:
             f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, {RANDOM}RUN"
         )
     return load_file(path, spec)
+
+
+def fed_as_built(backbone: Backbone, spec: InputSpec | None) -> Backbone:
+    """Itself; UserError where another input was asked for and cannot be given."""
+    if spec is not None:
+        raise UserError(f"the input of {backbone.name} is fixed to {backbone.spec}; leave out `spec`")
+    return backbone
 
 
 def load_folder(path: Path, spec: InputSpec | None) -> Backbone:
@@ -98,9 +105,9 @@ def load_file(path: Path, spec: InputSpec | None) -> Backbone:
     if is_videomae(content):
         return read_videomae_file(content, path, spec)
     if is_panecho(content):
-        return PanEcho.from_file(content, path)
+        return fed_as_built(PanEcho.from_file(content, path), spec)
     if is_echoprime(content):
-        return EchoPrime.from_file(content, path)
+        return fed_as_built(EchoPrime.from_file(content, path), spec)
     raise CheckpointError(
         f"{path.name} has the entries {sorted(map(str, content))[:8]}. Known are files of V-JEPA 2 (with one "
         f"of {ENCODERS}), VideoMAE (`model`), PanEcho (`weights`) and EchoPrime (`conv_proj.weight`, "

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from echojepa.models.contract import InputSpec
 from echojepa.models.predictor import PredictorShape
+from echojepa.models.vit import SIZES
 from echojepa.training.checkpoint import CheckpointError, file_sha256, load_foreign, write_atomically
 from echojepa.training.weights import Origin, Weights, recognise
 
@@ -100,15 +101,17 @@ def read_second_edition(
 
 
 def write_meta(path: Path, weights: Weights) -> None:
-    """Write a file that V-JEPA 2's code reads; CheckpointError for positions that it does not know."""
-    if weights.architecture.position != "vjepa2":
+    """Write a file that V-JEPA 2's code reads; CheckpointError for weights that it does not know."""
+    architecture, shape = weights.architecture, weights.predictor_shape
+    stretched = architecture.position != "vjepa2" or architecture.trained_side is not None
+    if stretched or (shape and shape.outputs != SIZES[architecture.size].width):
         raise CheckpointError(
-            f"Meta's V-JEPA 2 has only its own rotary positions, these weights have "
-            f"'{weights.architecture.position}'; write --to echojepa"
+            "Meta's V-JEPA 2 has only its own rotary positions and a JEPA predictor; these weights have "
+            f"{architecture} and the predictor {shape}; write --to echojepa"
         )
     encoder = {PREFIX + key: value.contiguous() for key, value in weights.encoder.items()}
     content: dict[str, Any] = {"encoder": encoder, "target_encoder": encoder}
-    if weights.predictor_shape:
+    if shape:
         content["predictor"] = {PREFIX + key: value.contiguous() for key, value in weights.predictor.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: torch.save(content, file))

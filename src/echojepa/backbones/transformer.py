@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,13 +35,15 @@ class VideoTransformer(Backbone):
         spec: InputSpec,
         *,
         pool_norm: nn.LayerNorm | None = None,
-        weights: Weights | None = None,
+        sha256: str = "",
+        read: Callable[[], Weights] | None = None,
     ) -> None:
         parts = {"encoder": encoder} | ({"pool_norm": pool_norm} if pool_norm else {})
-        super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, weights.sha256 if weights else "")
+        super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, sha256)
         self.encoder = encoder
         self.pool_norm = pool_norm
-        self.weights = weights
+        self.read = read
+        """Reads the weights again, predictor included, which are not kept in memory."""
 
     @classmethod
     def from_pretrained(cls, path: Path | str, spec: InputSpec | None = None) -> VideoTransformer:
@@ -49,14 +53,15 @@ class VideoTransformer(Backbone):
         """
         weights = read_weights(Path(path), spec)
         name = OBJECTIVES.get(weights.origin.name, weights.origin.name)
-        return cls(name, weights.build_encoder(), weights.spec, weights=weights)
+        read = partial(read_weights, Path(path), spec)
+        return cls(name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read)
 
     @classmethod
     def untrained(cls, folder: Path) -> VideoTransformer:
         """The very weights that a run started from: what its architecture alone can do."""
         card = load_card(folder)
         config = config_from_json(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
-        return cls("random encoder", build_encoder(config), card.spec)
+        return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256)
 
     def set_precision(self, precision: Precision) -> None:
         """Compute in bf16 from now on, or stay in float32; UserError for int8, which needs openvino."""
@@ -67,10 +72,16 @@ class VideoTransformer(Backbone):
             self.name += " (bf16)"
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write our folder of the weights, predictor included, for `from_pretrained`."""
-        if self.weights is None:
-            raise UserError(f"{self.name} has no pretrained weights to save")
-        save_weights(Path(folder), self.weights)
+        """Write our folder of the weights, predictor included, for `from_pretrained`.
+
+        UserError for one that `from_pretrained` did not make, and where its file has changed since.
+        """
+        if self.read is None:
+            raise UserError(f"{self.name} is no pretrained JEPA encoder; only those are saved")
+        weights = self.read()
+        if weights.sha256 != self.sha256:
+            raise UserError(f"the file that {self.name} was read from has changed since; load it again")
+        save_weights(Path(folder), weights)
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Tokens of prepared clips, and the vector that a fine-tuned VideoMAE classified with."""

@@ -18,7 +18,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
 from echojepa.training.checkpoint import CheckpointError, build_from, file_sha256, load_safetensors
-from echojepa.training.weights import Origin, Weights, recognise
+from echojepa.training.weights import recognise
 
 LEFT_OUT = ("decoder.", "encoder_to_decoder.", "mask_token", "head.", "classifier.")
 """What pretraining and classification add to the encoder."""
@@ -105,8 +105,7 @@ def build(tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec) -
     pool_norm = None
     if pool:
         pool_norm = build_from(lambda: nn.LayerNorm(encoder.width, eps=1e-6), pool, f"{name}, fc_norm")
-    weights = Weights(architecture, spec, plain, Origin(name), sha256)
-    return VideoTransformer(name, encoder, spec, pool_norm=pool_norm, weights=weights)
+    return VideoTransformer(name, encoder, spec, pool_norm=pool_norm, sha256=sha256)
 
 
 def blank(architecture: Architecture, spec: InputSpec, normed: bool) -> VisionTransformer:

@@ -115,7 +115,7 @@ def run_probes(config: ProbeConfig, progress: Progress) -> list[Path]:
         backbone = load_backbone(name, precision=config.precision, engine=config.engine)
         wanted = [(TASKS[task], config.out / task / slug(backbone.name)) for task in config.tasks]
         folders += [folder for _, folder in wanted]
-        wanted = [(task, folder) for task, folder in wanted if not (folder / "probe.json").exists()]
+        wanted = [(task, folder) for task, folder in wanted if not probed(folder, backbone)]
         if not wanted:
             continue
         dataset = ClipDataset(store, cohort.rows, backbone.spec, clips_per_loop=config.clips_per_loop)
@@ -126,6 +126,20 @@ def run_probes(config: ProbeConfig, progress: Progress) -> list[Path]:
             progress(number, len(wanted), f"{backbone.name}: probing {task.name}")
             probe_task(label_clips(cohort, features, task), task, backbone, config, folder)
     return folders
+
+
+def probed(folder: Path, backbone: Backbone) -> bool:
+    """Whether a folder holds this backbone's probes; ConfigError where they are of another of its name."""
+    facts = folder / "probe.json"
+    if not facts.exists():
+        return False
+    before = json.loads(facts.read_text(encoding="utf-8"))["backbone_sha256"]
+    if before != backbone.sha256:
+        raise ConfigError(
+            f"{folder} holds probes of other weights that are called '{backbone.name}' too "
+            f"(sha256 {before[:12]}, not {backbone.sha256[:12]}); give another --out for these"
+        )
+    return True
 
 
 def probe_task(data: Labelled, task: Task, backbone: Backbone, config: ProbeConfig, folder: Path) -> None:
