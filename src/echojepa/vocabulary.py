@@ -36,6 +36,8 @@ class Kind(StrEnum):
 
     CINE = "cine"
     STILL = "still"
+    DOPPLER = "doppler"
+    MMODE = "mmode"
 
 
 SYNTHETIC_MANUFACTURER = "echojepa phantom"
@@ -55,3 +57,6 @@ class Reason(StrEnum):
     NO_SECTOR = "no ultrasound sector found"
     DUPLICATE = "same pixels or same instance as an earlier file"
     UNREADABLE = "file could not be read"
+    HELD_TEXT = "held for review: still text inside the picture"
+    LIMITS = "needed more time or memory than allowed"
+    CRASHED = "its decoder crashed"

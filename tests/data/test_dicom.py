@@ -10,8 +10,9 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import Rejected, example_cines, read_cine
+from echojepa.data.dicom import example_cines, read_cine
 from echojepa.data.dicom_writer import write_cine
+from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason, View
 
 KEY = b"a test key of sufficient length"

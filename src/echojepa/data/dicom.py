@@ -27,6 +27,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import JPEGBaseline8Bit
 
 from echojepa.data.cine import CineLoop, Region, RegionKind
+from echojepa.data.rejection import Rejected
 from echojepa.errors import UserError
 from echojepa.vocabulary import Reason, View
 
@@ -58,18 +59,6 @@ OTHER: RegionKind = "other"
 REGION_KINDS: dict[int, RegionKind] = {
     1: "tissue", 2: "colour", 3: "pw", 4: "cw", 10: "mmode",
 }  # fmt: skip
-
-
-class Rejected(UserError):
-    """A file cannot be ingested; `reason` is from the closed list, `detail` carries no identifier."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.reason, self.detail)
 
 
 def pseudonym(key: bytes, kind: str, identifier: str) -> str:

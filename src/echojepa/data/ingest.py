@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echojepa.config import IngestConfig
-from echojepa.data.dicom import Rejected, pseudonym, read_cine
+from echojepa.data.dicom import pseudonym, read_cine
 from echojepa.data.labels import read_labels
 from echojepa.data.private import IngestError, read_key, write_file_map
+from echojepa.data.rejection import Rejected
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, to_png

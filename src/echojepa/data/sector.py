@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from echojepa.data.dicom import Rejected
+from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
 
 Mask = NDArray[np.bool_]

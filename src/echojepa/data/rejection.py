@@ -1,0 +1,20 @@
+"""Why a file does not come in: raised by whatever reads it, kept as a row of `rejected.parquet`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echojepa.errors import UserError
+from echojepa.vocabulary import Reason
+
+
+class Rejected(UserError):
+    """A file cannot be ingested; `reason` is from the closed list, `detail` carries no identifier."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail)
