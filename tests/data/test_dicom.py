@@ -52,7 +52,14 @@ def test_uncompressed_pixels_times_and_facts_survive_exactly(tmp_path: Path, col
 
 def test_jpeg_files_read_like_pydicom_reads_them(tmp_path: Path) -> None:
     smooth = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
-    loop = CineLoop(np.stack([smooth] * 3), np.arange(3) * 0.04, "", "p", "2.25.1", "2.25.2")
+    loop = CineLoop(
+        frames=np.stack([smooth] * 3),
+        times=np.arange(3) * 0.04,
+        time_source="test",
+        patient_id="p",
+        study_id="2.25.1",
+        loop_id="2.25.2",
+    )
     path = write(tmp_path / "a.dcm", loop, "jpeg")
     found = read_cine(path, KEY).frames
     np.testing.assert_array_equal(found, pydicom.dcmread(path).pixel_array)

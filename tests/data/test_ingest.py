@@ -52,7 +52,7 @@ def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) 
     np.testing.assert_allclose(store.times(0), loop.times, atol=1e-6)
     np.testing.assert_array_equal(store.frames(0, [3, 1, 3]), expected[[3, 1, 3]])
     entry = store.metadata().to_pylist()[0]
-    assert entry["mm_per_pixel"] == pytest.approx(loop.regions[0].mm_per_pixel[0])  # pyright: ignore
+    assert (entry["pixel_height_mm"], entry["pixel_width_mm"]) == pytest.approx(loop.regions[0].mm_per_pixel)
 
 
 def test_the_sector_of_the_phantom_is_found_and_no_overlay_with_it(tmp_path: Path) -> None:

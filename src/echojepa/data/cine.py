@@ -1,4 +1,4 @@
-"""A cine loop in memory: the one thing that readers hand on and writers take."""
+"""What is known of one stored video, and a cine loop in memory: what readers hand on and writers take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.vocabulary import View
+from echojepa.vocabulary import Kind, View
 
 RegionKind = Literal["tissue", "colour", "pw", "cw", "mmode", "other"]
 
@@ -31,18 +31,20 @@ class Region:
     """Physical size of a pixel, (row, column), where the file states it in centimetres."""
 
 
-@dataclass(frozen=True)
-class CineLoop:
-    """One stored video of an examination, as recorded; ids are those of its source."""
+@dataclass(frozen=True, kw_only=True)
+class LoopFacts:
+    """All that is kept of one stored video beside its pixels; ids are those of its source."""
 
-    frames: NDArray[np.uint8]
-    """(T, H, W) grey or (T, H, W, 3) RGB."""
     times: NDArray[np.float64]
     """(T,) seconds since the first frame, strictly increasing."""
     time_source: str
-    """The DICOM attribute that the times came from."""
+    """The DICOM attribute, or the container, that the times came from."""
+    time_warning: str = ""
+    """Why the times may be wrong: an attribute that was passed over, or two that disagree."""
+    kind: Kind = Kind.CINE
+    """What it shows."""
     patient_id: str
-    """Identifier of the person (a keyed pseudonym once read by `data.dicom.read_cine`)."""
+    """Identifier of the person (a keyed pseudonym once read by `data.recording`)."""
     study_id: str
     """Identifier of the examination."""
     loop_id: str
@@ -53,5 +55,19 @@ class CineLoop:
     """Calibrated rectangles of the screen, in pixels, clipped to the frame."""
     heart_rate: float | None = None
     """Beats a minute where the file states it."""
+    sex: Literal["F", "M", "O"] | None = None
+    """The patient's sex where the file states it."""
+    age: float | None = None
+    """Years at the examination where the file states them; 90 for everyone older (HIPAA 164.514 b 2)."""
+    study_date: str | None = None
+    """Day of the examination, ISO 8601, shifted by a number of days that is the patient's own."""
     manufacturer: str = ""
-    """Maker of the scanner."""
+    """Maker of the scanner, from the closed list `data.dicom.MAKERS` once read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineLoop(LoopFacts):
+    """One stored video of an examination with all its pixels, as recorded."""
+
+    frames: NDArray[np.uint8]
+    """(T, H, W) grey or (T, H, W, 3) RGB."""

@@ -44,18 +44,26 @@ class StoredLoop:
     site: str
     view: str | None
     kind: str
+    colour: bool
+    """Whether frames are RGB."""
     frames: list[bytes]
     """A PNG each."""
     times: list[float]
     """Seconds since the first frame."""
+    frame_rate: float | None
+    """Frames a second, by the median interval; None for a single frame."""
     time_source: str
+    time_warning: str
     mask: bytes
     """PNG of the sector."""
     height: int
     width: int
-    colour: bool
-    mm_per_pixel: float | None
+    pixel_height_mm: float | None
+    pixel_width_mm: float | None
     heart_rate: float | None
+    sex: str | None
+    age: float | None
+    study_date: str | None
     manufacturer: str
     pixel_sha256: str
 
