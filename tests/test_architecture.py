@@ -18,13 +18,17 @@ RANKS = {
     "report": 9, "demo": 10, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 SOLE_IMPORTERS = {
-    "pydicom": {"data/dicom.py", "data/dicom_writer.py"},
+    "pydicom": {
+        "data/dicom.py", "data/dicom_writer.py", "data/pixels.py", "data/codecs.py", "data/photometric.py",
+    },
+    "av": {"data/video.py"},
+    "imagecodecs": {"data/codecs.py"},
     "lance": {"data/store.py"},
     "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},
     "rich": {"cli.py"},
     "jinja2": {"report/html.py"},
-}
+}  # fmt: skip
 
 
 def relative(path: Path) -> str:
