@@ -38,6 +38,7 @@ from echojepa.config import (
     config_to_json,
 )
 from echojepa.errors import UserError
+from echojepa.vocabulary import Reason
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -106,16 +107,43 @@ def run_simulate(config: SimulateConfig) -> None:
 
 
 def run_ingest(config: IngestConfig) -> None:
-    """Ingest and print the table of what came in."""
+    """Ingest and print the table of what came in, or only look."""
+    if config.dry_run:
+        return run_dry(config)
     from echojepa.data.ingest import ingest
 
     with progress_bar("ingest files") as show:
         summary = ingest(config, show)
+    rejected = summary.came.rejected
     show_table("What came in", ("", "loops"), summary.came_in())
-    if summary.rejected:
-        show_table("What did not", ("reason", "files"), sorted(summary.rejected.items()))
+    if rejected:
+        show_table("What did not", ("reason", "files"), sorted(rejected.items()))
         console.print(f"Paths of rejected files stand in your private map {summary.file_map}")
+    if Reason.HELD_TEXT.value in rejected:
+        console.print(
+            f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
+            "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
+        )
     console.print(f"Data set: {config.out}")
+    return None
+
+
+def run_dry(config: IngestConfig) -> None:
+    """Print what an ingest would bring in and cost."""
+    from echojepa.data.dry_run import dry_run
+
+    with progress_bar("look at files") as show:
+        found = dry_run(config, show)
+    show_table("Would come in, by header", ("kind", "files"), sorted(found.kinds.items()))
+    show_table("Would not, by header", ("reason", "files"), sorted(found.refused.items()))
+    refused = sum(found.sample_refused.values())
+    console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
+    for reason, number in sorted(found.sample_refused.items()):
+        console.print(f"  {reason}: {number}")
+    console.print(
+        f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "
+        f"No data set was written; the verdict on each file stands in your private table {found.table}"
+    )
 
 
 def run_pretrain(config: PretrainConfig) -> None:

@@ -63,6 +63,11 @@ class IngestConfig:
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
     """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    cleared: Path | None = None
+    """Table (CSV) with the column `file_id`: files held for review that a person has looked at and found free
+    of names. They come in."""
+    dry_run: bool = False
+    """Write no data set: say what would come in, what would not and why, and the disk and time needed."""
     seed: int = 0
     """Seed of the patient-level split."""
     strict: bool = False

@@ -1,4 +1,4 @@
-"""What is known of one stored video, and a cine loop in memory: what readers hand on and writers take."""
+"""What is known of one stored video, with its pixels still in the file or all in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from echojepa.data.frames import Frames
 from echojepa.vocabulary import Kind, View
 
 RegionKind = Literal["tissue", "colour", "pw", "cw", "mmode", "other"]
@@ -71,3 +72,11 @@ class CineLoop(LoopFacts):
 
     frames: NDArray[np.uint8]
     """(T, H, W) grey or (T, H, W, 3) RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording(LoopFacts):
+    """One stored video whose frames are decoded when they are asked for."""
+
+    pixels: Frames
+    """(T, H, W) or (T, H, W, 3), frame by frame."""

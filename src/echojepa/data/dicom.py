@@ -1,17 +1,21 @@
-"""DICOM in. With `dicom_writer` the only module that knows tags; patient identifiers stop here.
+"""DICOM's attributes in: with `dicom_writer` all that knows tags beside the decoders. Identifiers stop here.
 
-Reading gives a CineLoop whose ids are keyed pseudonyms. Frame times come from FrameTime, else
-FrameTimeVector, else CineRate, else RecommendedDisplayFrameRate: the first that is plausible.
+What leaves is the allow-list `LoopFacts`: keyed pseudonyms, numbers in plausible ranges, words from closed
+lists. Free text never leaves, not even in an error. Facts: DICOM PS3.3, C.7.6.5 (cine), C.8.5.5 (regions).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import logging
+import math
 import struct
-from io import BytesIO
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -19,28 +23,23 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut
-from pydicom.pixels.utils import pixel_array
 from pydicom.sr.codedict import Collection
 from pydicom.sr.coding import Code
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import EnhancedUSVolumeStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from echojepa.data.cine import CineLoop, Region, RegionKind
+from echojepa.data.attributes import VALUE_ERRORS, day, identifier, items, value, within
+from echojepa.data.cine import Recording
+from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
+from echojepa.data.frame_times import frame_times
+from echojepa.data.pixels import open_pixels
+from echojepa.data.regions import kind_of, read_regions
 from echojepa.data.rejection import Rejected
+from echojepa.data.video import Video
 from echojepa.errors import UserError
-from echojepa.vocabulary import Reason, View
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind, Reason, View
 
-MAX_BYTES = 2 << 30
-"""Decoded size above which a file is refused before anything is allocated."""
-PLAUSIBLE_FRAME_TIMES = (1.0, 1000.0)
-"""Milliseconds; a frame time outside is no frame time."""
-DECODE_ERRORS = (
-    ValueError, RuntimeError, AttributeError, NotImplementedError, EOFError, IndexError, KeyError, TypeError,
-    OSError, struct.error,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged pixel data."""
-
+HEART_RATES = (10.0, 400.0)
+"""Plausible beats a minute."""
 _CODES: Any = Collection("CID12226")
 VIEW_CODES: dict[View, Code] = {
     View.A2C: _CODES.ApicalTwoChamber,
@@ -55,16 +54,18 @@ VIEW_CODES: dict[View, Code] = {
 }
 """Views and their codes in DICOM's context group 12226, Echocardiography Image View."""
 _VIEW_OF_CODE = {(code.value, code.scheme_designator): view for view, code in VIEW_CODES.items()}
-OTHER: RegionKind = "other"
-REGION_KINDS: dict[int, RegionKind] = {
-    1: "tissue", 2: "colour", 3: "pw", 4: "cw", 10: "mmode",
+
+MAKERS: dict[str, str] = {
+    SYNTHETIC_MANUFACTURER: SYNTHETIC_MANUFACTURER,
+    "philips": "Philips", "ge ": "GE", "general electric": "GE", "gems": "GE", "ge-": "GE",
+    "siemens": "Siemens", "acuson": "Siemens", "canon": "Canon", "toshiba": "Canon",
+    "samsung": "Samsung", "medison": "Samsung", "sonosite": "Fujifilm", "fujifilm": "Fujifilm",
+    "hitachi": "Hitachi", "aloka": "Hitachi", "mindray": "Mindray", "esaote": "Esaote",
+    "butterfly": "Butterfly", "clarius": "Clarius", "hewlett": "Philips", "agilent": "Philips",
+    "medistim": "Medistim", "terason": "Terason", "atl": "Philips",
 }  # fmt: skip
-
-
-def pseudonym(key: bytes, kind: str, identifier: str) -> str:
-    """Keyed HMAC-SHA256 of an identifier, 20 hexadecimal digits; without the key it cannot be undone."""
-    return hmac.new(key, f"{kind}:{identifier}".encode(), hashlib.sha256).hexdigest()[:20]
-
+"""Beginnings of what files name as their maker, in lower case, and the maker's name that leaves."""
+OTHER_MAKER = "other"
 
 def example_cines() -> tuple[Path, ...]:
     """The two real MIT-licensed echocardiograms that pydicom and pydicom-data ship.
@@ -80,147 +81,93 @@ def example_cines() -> tuple[Path, ...]:
     return tuple(found)
 
 
-def read_cine(path: Path, key: bytes) -> CineLoop:
-    """Read one ultrasound file, (T, H, W) grey or (T, H, W, 3) RGB, with pseudonymous ids.
+def open_dicom(file: BinaryIO, key: bytes) -> Recording:
+    """The facts of an ultrasound file and its pixels, still encoded; Rejected for what cannot become a loop.
 
-    `loop_id` covers the pixels too, because files with one SOPInstanceUID and different pixels exist.
-    Raises Rejected for anything that cannot become a loop.
+    `loop_id` covers the encoded pixels too, because files with one SOPInstanceUID and different pixels exist.
     """
-    data = _read_header(path)
-    frames = _read_frames(data)
-    times, source = _frame_times(data, len(frames))
-    instance = str(data.get("SOPInstanceUID", ""))
-    study = str(data.get("StudyInstanceUID", "")) or instance
-    patient = str(data.get("PatientID", "")).strip() or f"study {study}"
-    issuer = str(data.get("IssuerOfPatientID", ""))
-    pixels = hashlib.sha256(frames.tobytes()).hexdigest()
-    return CineLoop(
-        frames=frames,
+    data = _read(file)
+    pixels = open_pixels(data)
+    encoded = hashlib.sha256(data.PixelData).hexdigest()
+    instance = identifier(data, "SOPInstanceUID") or encoded
+    study = identifier(data, "StudyInstanceUID") or instance
+    patient = identifier(data, "PatientID") or f"study {study}"
+    issuer = identifier(data, "IssuerOfPatientID")
+    person = pseudonym(key, "patient", f"{issuer}/{patient}")
+    regions = read_regions(data, pixels.height, pixels.width)
+    times, source, warning = frame_times(data, pixels.count, pixels if isinstance(pixels, Video) else None)
+    return Recording(
+        pixels=pixels,
         times=times,
         time_source=source,
-        patient_id=pseudonym(key, "patient", f"{issuer}/{patient}"),
+        time_warning=warning,
+        kind=kind_of(regions, pixels.count),
+        patient_id=person,
         study_id=pseudonym(key, "study", study),
-        loop_id=pseudonym(key, "loop", f"{instance}/{pixels}"),
+        loop_id=pseudonym(key, "loop", f"{instance}/{encoded}"),
         view=_view(data),
-        regions=_regions(data, frames.shape[1], frames.shape[2]),
-        heart_rate=_positive(data.get("HeartRate")),
-        manufacturer=str(data.get("Manufacturer", "")),
+        regions=regions,
+        heart_rate=within(value(data, "HeartRate"), HEART_RATES),
+        sex={"F": "F", "M": "M", "O": "O"}.get(str(value(data, "PatientSex")).strip()),  # pyright: ignore
+        age=_age(data),
+        study_date=shifted_day(key, person, day) if (day := day(data, "StudyDate")) else None,
+        manufacturer=_maker(str(value(data, "Manufacturer") or "")),
     )
 
 
-def _read_header(path: Path) -> Dataset:
+def _read(file: BinaryIO) -> Dataset:
+    """The whole data set of a file without a name: pydicom writes a path that it knows into warnings."""
+    head = file.read(132)
+    file.seek(0)
+    bare = head[:2] == b"\x08\x00" and head[128:] != b"DICM"  # written without preamble, as old archives do
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
-    try:
-        data = pydicom.dcmread(BytesIO(content))  # never the path: pydicom writes it into warnings
+        data = pydicom.dcmread(file, force=bare)
     except InvalidDicomError:
-        raise Rejected(Reason.NOT_DICOM, "the file lacks DICOM's preamble") from None
-    except DECODE_ERRORS as error:
+        raise Rejected(Reason.NOT_DICOM, "no preamble of DICOM and no known video container") from None
+    except (*VALUE_ERRORS, OSError, MemoryError) as error:
         raise Rejected(
             Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})"
         ) from None
-    if "Rows" not in data and "SOPClassUID" not in data:
-        raise Rejected(Reason.TRUNCATED, "it ends before any image attribute")
-    if data.get("Modality") != "US":
-        raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
-    if "PixelData" not in data:
-        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    try:
+        if "TransferSyntaxUID" not in data.file_meta:
+            implicit = data.original_encoding[0]
+            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        if "Rows" not in data and "SOPClassUID" not in data:
+            raise Rejected(Reason.TRUNCATED, "it ends before any image attribute")
+        if data.get("Modality") != "US":
+            raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
+        if data.get("SOPClassUID") == EnhancedUSVolumeStorage:
+            raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only flat pictures are read")
+        if "PixelData" not in data:
+            raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    except Rejected:
+        raise
+    except VALUE_ERRORS as error:
+        raise Rejected(Reason.TRUNCATED, f"its header does not parse ({type(error).__name__})") from None
     return data
 
 
-def _read_frames(data: Dataset) -> NDArray[np.uint8]:
-    try:
-        count = int(data.get("NumberOfFrames", 1) or 0)
-        shape = (int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel", 1)))
-        depth, syntax = int(data.BitsAllocated), data.file_meta.TransferSyntaxUID
-    except DECODE_ERRORS:
-        raise Rejected(Reason.TRUNCATED, "Rows, Columns, BitsAllocated or the syntax are missing") from None
-    if min(count, *shape) < 1 or not data.PixelData:
-        raise Rejected(Reason.NO_PIXELS, f"{count} frames of {shape[0]} x {shape[1]} pixels")
-    size = count * shape[0] * shape[1] * shape[2] * depth // 8
-    if size > MAX_BYTES:
-        raise Rejected(
-            Reason.TOO_LARGE, f"{size / 2**30:.1f} GiB decoded; at most {MAX_BYTES >> 30} are allowed"
-        )
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available or depth not in (8, 16) or shape[2] not in (1, 3):
-        raise Rejected(Reason.UNSUPPORTED, f"{syntax.name}, {depth} bits, {shape[2]} samples a pixel")
-    plugin = "pillow" if syntax == JPEGBaseline8Bit else ""
-    try:
-        pixels = np.asarray(pixel_array(data, decoding_plugin=plugin))
-    except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"pixels do not decode ({type(error).__name__})") from None
-    if count == 1:
-        pixels = pixels[None]
-    if data.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, data)
-    if data.PhotometricInterpretation == "MONOCHROME1":
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    if pixels.dtype != np.uint8:
-        pixels = np.right_shift(pixels.astype(np.uint16), max(0, int(data.get("BitsStored", 16)) - 8))
-    return np.ascontiguousarray(pixels.astype(np.uint8))
-
-
-def _positive(value: Any) -> float | None:
-    """The value as a float where it is a positive number."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) and number > 0 else None
-
-
-def _frame_times(data: Dataset, frames: int) -> tuple[NDArray[np.float64], str]:
-    """Seconds since the first frame, (T,), and the attribute they came from."""
-    if frames == 1:
-        return np.zeros(1), "single frame"
-    low, high = PLAUSIBLE_FRAME_TIMES
-    vector = data.get("FrameTimeVector")
-    steps = np.array([_positive(v) or 0.0 for v in vector[1:]]) if vector and len(vector) == frames else None
-    even: dict[str, float | None] = {"FrameTime": _positive(data.get("FrameTime"))}
-    for name in ("CineRate", "RecommendedDisplayFrameRate"):
-        rate = _positive(data.get(name))
-        even[name] = 1000 / rate if rate else None
-    for name in ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"):
-        if name == "FrameTimeVector":
-            if steps is not None and low <= steps.min() and steps.max() <= high:
-                return np.concatenate([[0.0], np.cumsum(steps)]) / 1000, name
-            continue
-        step = even[name]
-        if step is not None and low <= step <= high:
-            return np.arange(frames) * step / 1000, name
-    raise Rejected(Reason.NO_TIME, f"{frames} frames, and no plausible frame time or rate")
-
-
 def _view(data: Dataset) -> View | None:
-    for item in data.get("ViewCodeSequence", None) or ():
-        code = (str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")))
+    for item in items(data, "ViewCodeSequence"):
+        code = (str(value(item, "CodeValue")), str(value(item, "CodingSchemeDesignator")))
         if code in _VIEW_OF_CODE:
             return _VIEW_OF_CODE[code]
     return None
 
 
-def _regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
-    """Regions clipped to the frame. One that exceeds the frame was written for another picture size, so
-    its pixel size is not believed (pydicom's own cine has one)."""
-    found = []
-    for item in data.get("SequenceOfUltrasoundRegions", None) or ():
-        corners = [item.get(f"RegionLocation{end}") for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
-        if any(not isinstance(corner, int) for corner in corners):
-            continue
-        x0, y0, x1, y1 = corners
-        inside = x0 >= 0 and y0 >= 0 and x1 < width and y1 < height
-        deltas = [_positive(item.get(f"PhysicalDelta{axis}")) for axis in ("Y", "X")]
-        units = {item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection")}
-        row, column = deltas
-        size = (10 * row, 10 * column) if inside and units == {3} and row and column else None
-        kind = REGION_KINDS.get(int(item.get("RegionDataType", 0) or 0), OTHER)
-        box = max(x0, 0), max(y0, 0), min(x1, width - 1), min(y1, height - 1)
-        if box[0] < box[2] and box[1] < box[3]:
-            found.append(Region(*box, kind=kind, mm_per_pixel=size))
-    return tuple(found)
+def _age(data: Dataset) -> float | None:
+    """PatientAge ("045Y", "003W"), else from the day of birth to that of the study."""
+    stated = str(value(data, "PatientAge") or "").strip()
+    days = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
+    if stated[:-1].isdigit() and stated[-1] in days:
+        return coarse_age(int(stated[:-1]) * days[stated[-1]] / 365.25)
+    born, seen = day(data, "PatientBirthDate"), day(data, "StudyDate")
+    return coarse_age((seen - born).days / 365.25) if born and seen else None
+
+
+def _maker(stated: str) -> str:
+    """A name of the closed list, "other", or "" where none is stated."""
+    words = f"{stated.strip().lower()} "
+    if not words.strip():
+        return ""
+    return next((name for start, name in MAKERS.items() if words.startswith(start)), OTHER_MAKER)

@@ -16,7 +16,8 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import REGION_KINDS, VIEW_CODES
+from echojepa.data.dicom import VIEW_CODES
+from echojepa.data.regions import REGION_CODES
 
 
 def write_cine(
@@ -70,8 +71,8 @@ def _code_item(code: Code) -> Dataset:
 
 def _region_item(region: Region) -> Dataset:
     item = Dataset()
-    item.RegionSpatialFormat, item.RegionFlags = 1, 2
-    item.RegionDataType = next((number for number, kind in REGION_KINDS.items() if kind == region.kind), 0)
+    item.RegionSpatialFormat, item.RegionDataType = REGION_CODES[region.kind]
+    item.RegionFlags = 2
     item.RegionLocationMinX0, item.RegionLocationMinY0 = region.x0, region.y0
     item.RegionLocationMaxX1, item.RegionLocationMaxY1 = region.x1, region.y1
     if region.mm_per_pixel is not None:

@@ -1,209 +1,221 @@
 """From folders of files to a data set: every file comes in, or has a row that says why not.
 
-Workers decode, find the sector, crop and encode; the parent alone writes. Stopped at any moment and run
-again, it goes on with the files that are neither in the table nor in `rejected.parquet`.
+Workers decode, find the sector, crop and encode; the parent alone writes, in batches, under the data set's
+lock. Stopped at any moment and run again, it goes on with the files that are neither in the table nor in
+`rejected.parquet`; two at once share the work of writing and lose nothing.
 """
 
 from __future__ import annotations
 
+import csv
 import errno
-import hashlib
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from PIL import Image
 
 from echojepa.config import IngestConfig
-from echojepa.data.dicom import pseudonym, read_cine
+from echojepa.data import convert as conversion
+from echojepa.data.convert import Job, Refused, convert, lost, placed
+from echojepa.data.deidentify import pseudonym
 from echojepa.data.labels import read_labels
-from echojepa.data.private import IngestError, read_key, write_file_map
+from echojepa.data.private import IngestError, keep_pictures, read_key, write_file_map
 from echojepa.data.rejection import Rejected
-from echojepa.data.sector import find_sector
+from echojepa.data.rows import StoredLoop
 from echojepa.data.splits import assign_split
-from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, to_png
-from echojepa.vocabulary import Kind, Reason
+from echojepa.data.store import LABEL_SCHEMA, LoopStore
+from echojepa.data.workers import Died, Limits, run_in_order
+from echojepa.vocabulary import Reason
 
 COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
-COLOUR_DIFFERENCE, COLOUR_SHARE = 24, 0.002
-"""A loop is colour when this share of the sector's pixels differs by this much between channels."""
+CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
+"""What one file may use: processor seconds, more of them for a larger file, and 1.5 GiB."""
+TABLES = (".csv", ".parquet", ".json")
+"""Files of these kinds beside the videos are tables of labels and the like, not archives' files."""
+
+
+@dataclass
+class Came:
+    """What one run brought in, counted as it comes."""
+
+    loops: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    views: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def count(self, loop: StoredLoop) -> None:
+        """Count a loop that was written."""
+        self.loops += 1
+        self.kinds[loop.kind] += 1
+        self.views[loop.view or "not stated"] += 1
+        self.splits[loop.split] += 1
 
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one run brought in."""
+    """What one run brought in, and what there is now."""
 
-    loops: int
+    came: Came
     already: int
-    rejected: dict[str, int]
-    views: dict[str, int]
-    splits: dict[str, int]
     patients: int
     labels: int
     labels_without_study: int
     file_map: Path
+    pictures: Path
 
     def came_in(self) -> list[tuple[str, int]]:
         """Rows for a table a person reads."""
+        came = self.came
         rows = [
-            ("new loops", self.loops),
+            ("new loops", came.loops),
             ("already there", self.already),
             ("patients in the data set", self.patients),
         ]
-        rows += [(f"view {view}", count) for view, count in sorted(self.views.items())]
-        rows += [(f"split {split}", count) for split, count in sorted(self.splits.items())]
+        for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
+            rows += [(f"{word} {name}", number) for name, number in sorted(counts.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
 
 
 def list_files(sources: tuple[Path, ...]) -> list[Path]:
-    """Every file below the sources, sorted; hidden files and tables of labels are left out."""
+    """Every file below the sources, sorted; hidden files and tables of labels are left out.
+
+    A folder that cannot be listed is in the list itself, so that it gets its row and is not lost.
+    """
+    found: set[Path] = set()
     for source in sources:
         if not source.exists():
             raise IngestError(f"{source} does not exist; give folders or files to read")
-    found = {
-        path
-        for source in sources
-        for path in ([source] if source.is_file() else source.rglob("*"))
-        if path.is_file()
-        and not path.name.startswith(".")
-        and path.suffix not in (".csv", ".parquet", ".json")
-    }
-    if not found:
+        if source.is_file():
+            found.add(source)
+        closed: list[OSError] = []
+        for folder, _, names in os.walk(source, onerror=closed.append):
+            found.update(Path(folder, name) for name in names)
+        found.update(Path(error.filename) for error in closed)
+    kept = sorted(path for path in found if not path.name.startswith(".") and path.suffix not in TABLES)
+    if not kept:
         raise IngestError(
             f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
         )
-    return sorted(found)
+    return kept
 
 
-def shrink(frames: NDArray[np.uint8], max_side: int) -> tuple[NDArray[np.uint8], float]:
-    """Reduce (T, H, W[, 3]) so that no side exceeds max_side, aspect ratio kept; also the factor."""
-    height, width = frames.shape[1:3]
-    factor = min(1.0, max_side / max(height, width))
-    if factor == 1.0:
-        return frames, factor
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.stack(
-        [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]
-    ), factor
+def read_cleared(path: Path | None) -> set[str]:
+    """Ids of held files that a person has cleared; IngestError for a table without `file_id`."""
+    if path is None:
+        return set()
+    if not path.is_file():
+        raise IngestError(f"the table of cleared files {path} does not exist")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if "file_id" not in (reader.fieldnames or ()):
+            raise IngestError(f"{path} lacks the column file_id; it has {reader.fieldnames}")
+        return {row["file_id"].strip() for row in reader}
 
 
-def to_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB without colour -> grey, rounded ITU-R BT.601; equal channels come out unchanged."""
-    if frames.ndim == 3:
-        return frames
-    spread = frames.max(-1).astype(np.int16) - frames.min(-1)
-    if (spread > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE:
-        return frames
-    weighted = frames.astype(np.uint32) @ np.array([299, 587, 114], dtype=np.uint32)
-    return ((weighted + 500) // 1000).astype(np.uint8)
+def file_limits(job: Job) -> Limits:
+    """What converting a file may use."""
+    size = job.path.stat().st_size if job.path.is_file() else 0
+    return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY)
 
 
-def convert(path: Path, key: bytes, file_id: str, config: IngestConfig) -> StoredLoop | tuple[str, Rejected]:
-    """One file to one row (patient ordinal and split still open), or the reason why not."""
-    try:
-        loop = read_cine(path, key)
-        sector = find_sector(loop.frames)
-    except Rejected as rejected:
-        return file_id, rejected
-    rows, columns = sector.box
-    mask = sector.mask[rows, columns]
-    cropped = loop.frames[:, rows, columns]
-    inside = mask if cropped.ndim == 3 else mask[..., None]
-    frames, factor = shrink(to_grey(cropped * inside), config.max_side)
-    small_mask, _ = shrink(mask[None].astype(np.uint8) * 255, config.max_side)
-    calibrated = [
-        region.mm_per_pixel for region in loop.regions if region.kind == "tissue" and region.mm_per_pixel
-    ]
-    return StoredLoop(
-        loop_id=loop.loop_id,
-        file_id=file_id,
-        study_id=loop.study_id,
-        patient_id=loop.patient_id,
-        patient_ordinal=-1,
-        split="",
-        site=config.site,
-        view=loop.view,
-        kind=Kind.CINE if len(frames) > 1 else Kind.STILL,
-        frames=[to_png(frame) for frame in frames],
-        times=loop.times.tolist(),
-        frame_rate=1 / float(np.median(np.diff(loop.times))) if len(frames) > 1 else None,
-        time_source=loop.time_source,
-        time_warning=loop.time_warning,
-        mask=to_png(small_mask[0] > 127),
-        height=frames.shape[1],
-        width=frames.shape[2],
-        colour=frames.ndim == 4,
-        pixel_height_mm=calibrated[0][0] / factor if calibrated else None,
-        pixel_width_mm=calibrated[0][1] / factor if calibrated else None,
-        heart_rate=loop.heart_rate,
-        sex=loop.sex,
-        age=loop.age,
-        study_date=loop.study_date,
-        manufacturer=loop.manufacturer,
-        pixel_sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
-    )
-
-
-def in_parallel(
-    jobs: list[tuple[Path, str]], key: bytes, config: IngestConfig
-) -> Iterator[StoredLoop | tuple[str, Rejected]]:
-    """Convert files in order, on several processes where there are enough to pay for starting them."""
-    workers = min(config.workers or os.cpu_count() or 1, len(jobs))
-    if workers <= 1 or len(jobs) < 16:
-        for path, file_id in jobs:
-            yield convert(path, key, file_id, config)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for begin in range(0, len(jobs), COMMIT_EVERY):
-            part = jobs[begin : begin + COMMIT_EVERY]
-            yield from pool.map(
-                convert, *zip(*((p, key, i, config) for p, i in part), strict=True), chunksize=4
-            )
+def convert_all(jobs: list[Job], workers: int) -> Iterator[StoredLoop | Refused]:
+    """Convert files in order; one that ends its worker is refused like any other."""
+    results = run_in_order(convert, jobs, workers or os.cpu_count() or 1, file_limits, conversion.__name__)
+    for job, result in zip(jobs, results, strict=True):
+        yield lost(job, result.over_time) if isinstance(result, Died) else result
 
 
 class Registrar:
     """Gives patients their ordinal and split, refuses duplicates, and commits in batches."""
 
-    def __init__(self, store: LoopStore) -> None:
-        self.store, self.split_seed = store, store.split_seed
-        known = store.metadata(["patient_id", "patient_ordinal", "loop_id", "pixel_sha256"]).to_pydict()
-        self.ordinals = dict(zip(known["patient_id"], known["patient_ordinal"], strict=True))
-        self.seen = {*known["loop_id"], *known["pixel_sha256"]}
-        self.loops: list[StoredLoop] = []
-        self.rejected: list[dict[str, str]] = []
-        self.added: list[StoredLoop] = []
-        self.reasons: Counter[str] = Counter()
+    def __init__(self, store: LoopStore, pictures: Path) -> None:
+        self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
+        self.rows = 0
+        self.ordinals: dict[str, int] = {}
+        self.files: set[str] = set()
+        self.seen: set[str] = set()
+        self.waiting: list[StoredLoop | Refused] = []
+        self.came = Came()
+        self.learn()
 
-    def take(self, result: StoredLoop | tuple[str, Rejected]) -> None:
+    def learn(self) -> None:
+        """Take note of rows that were committed since the last look, by this process or another."""
+        self.store.refresh()
+        columns = ["patient_id", "patient_ordinal", "file_id", "loop_id", "pixel_sha256"]
+        new = self.store.metadata(columns, since=self.rows).to_pydict()
+        self.rows += len(new["file_id"])
+        self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
+        self.files |= set(new["file_id"])
+        self.seen |= {*new["loop_id"], *new["pixel_sha256"]}
+
+    def take(self, result: StoredLoop | Refused) -> None:
         """Accept a converted file."""
-        if isinstance(result, StoredLoop) and {result.loop_id, result.pixel_sha256} & self.seen:
-            result = result.file_id, Rejected(Reason.DUPLICATE, "these pixels came in before")
-        if isinstance(result, tuple):
-            file_id, why = result
-            self.rejected.append({"file_id": file_id, "reason": why.reason.value, "detail": why.detail})
-            self.reasons[why.reason.value] += 1
-            return
-        self.seen |= {result.loop_id, result.pixel_sha256}
-        ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
-        split = assign_split(self.split_seed, ordinal)
-        self.loops.append(replace(result, patient_ordinal=ordinal, split=split))
+        self.waiting.append(result)
 
     def commit(self) -> None:
         """Write what has been taken."""
-        if self.loops:
-            self.store.append(self.loops)
-        if self.rejected:
-            self.store.add_rejected(self.rejected)
-        self.added += [replace(loop, frames=[], mask=b"") for loop in self.loops]
-        self.loops, self.rejected = [], []
+        with self.store.lock():
+            self.learn()
+            loops, refused = self.sort_out()
+            keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
+            if loops:
+                self.store.append(loops)
+            self.store.replace_rejected(
+                [
+                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
+                    for r in refused
+                ],
+                came_in={loop.file_id for loop in loops},
+            )
+        for loop in loops:
+            self.came.count(loop)
+        self.came.rejected.update(r.why.reason.value for r in refused)
+        self.waiting = []
+
+    def sort_out(self) -> tuple[list[StoredLoop], list[Refused]]:
+        """What was taken and is not there yet: loops with their place, and refusals, duplicates with them."""
+        loops: list[StoredLoop] = []
+        refused = []
+        for result in self.waiting:
+            if result.file_id in self.files:
+                continue
+            if isinstance(result, Refused):
+                refused.append(result)
+            elif {result.loop_id, result.pixel_sha256} & self.seen:
+                why = Rejected(Reason.DUPLICATE, "these pixels came in before")
+                refused.append(Refused(result.file_id, why))
+            else:
+                self.seen |= {result.loop_id, result.pixel_sha256}
+                ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
+                loops.append(placed(result, ordinal, assign_split(self.split_seed, ordinal)))
+        return loops, refused
+
+
+def jobs_for(config: IngestConfig, files: list[Path], ids: list[str], key: bytes) -> list[Job]:
+    """A job for every file."""
+    cleared = read_cleared(config.cleared)
+    return [
+        Job(path, file_id, key, config.site, config.max_side, file_id in cleared)
+        for path, file_id in zip(files, ids, strict=True)
+    ]
+
+
+def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
+    """Jobs of files that are neither in the table nor refused, and of held ones that have been cleared."""
+    inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
+    refused = {row["file_id"]: row["reason"] for row in store.rejected().to_pylist()}
+    held = Reason.HELD_TEXT.value
+    return [
+        job
+        for job in jobs
+        if job.file_id not in inside
+        and (job.file_id not in refused or (job.cleared and refused[job.file_id] == held))
+    ]
 
 
 def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> IngestSummary:
@@ -219,36 +231,31 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
         store = LoopStore.create(config.out, config.seed)
         ids = [pseudonym(key, "file", str(path.resolve())) for path in files]
         file_map = write_file_map(config.key, files, ids)
-        done = {*store.metadata(["file_id"])["file_id"].to_pylist(), *store.rejected()["file_id"].to_pylist()}
-        jobs = [(path, file_id) for path, file_id in zip(files, ids, strict=True) if file_id not in done]
-        registrar = Registrar(store)
-        for number, result in enumerate(in_parallel(jobs, key, config), start=1):
+        jobs = still_to_do(store, jobs_for(config, files, ids, key))
+        registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))
+        for number, result in enumerate(convert_all(jobs, config.workers), start=1):
             registrar.take(result)
             if number % COMMIT_EVERY == 0 or number == len(jobs):
                 registrar.commit()
             progress(len(files) - len(jobs) + number, len(files))
-        store.add_labels(labels)
+        with store.lock():
+            store.add_labels(labels)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise IngestError(
                 f"the disk of {config.out} is full; make room and run again: what came in so far is safe"
             ) from error
         raise
-    return summarise(config, store, registrar, len(files) - len(jobs), labels, file_map)
+    return summarise(config, registrar, len(files) - len(jobs), labels, file_map)
 
 
 def summarise(
-    config: IngestConfig,
-    store: LoopStore,
-    registrar: Registrar,
-    already: int,
-    labels: pa.Table,
-    file_map: Path,
+    config: IngestConfig, registrar: Registrar, already: int, labels: pa.Table, file_map: Path
 ) -> IngestSummary:
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
-    table = store.metadata(["study_id", "patient_id"]).to_pydict()
+    table = registrar.store.metadata(["study_id", "patient_id"]).to_pydict()
     studies = set(table["study_id"])
-    rejected = dict(registrar.reasons)
+    rejected = dict(registrar.came.rejected)
     if not studies:
         raise IngestError(
             f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
@@ -259,13 +266,11 @@ def summarise(
         )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(
-        loops=len(registrar.added),
+        came=registrar.came,
         already=already,
-        rejected=rejected,
-        views=dict(Counter(loop.view or "not stated" for loop in registrar.added)),
-        splits=dict(Counter(loop.split for loop in registrar.added)),
         patients=len(set(table["patient_id"])),
         labels=joined,
         labels_without_study=labels.num_rows - joined,
         file_map=file_map,
+        pictures=registrar.pictures,
     )

@@ -1,12 +1,16 @@
-"""What stays with the owner of the files and never enters a data set: the key, and which file an id is."""
+"""What stays with the owner of the files and never enters a data set: the key, which file an id is, and
+pictures of loops that are held for review because they may show a name."""
 
 from __future__ import annotations
 
 import csv
 import os
 import secrets
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
+from echojepa.data.locking import locked
 from echojepa.errors import UserError
 
 
@@ -22,8 +26,12 @@ def read_key(path: Path, out: Path) -> bytes:
         )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+        with locked(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                temporary = path.with_name(f".{path.name}.tmp")
+                with open_private(temporary) as file:
+                    file.write(secrets.token_hex(32) + "\n")
+                temporary.replace(path)
     key = path.read_bytes().strip()
     if len(key) < 16:
         raise IngestError(
@@ -35,16 +43,33 @@ def read_key(path: Path, out: Path) -> bytes:
 def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
     """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones."""
     path = key.with_name(f"{key.name}.files.csv")
-    known = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
-    known |= {file_id: str(p.resolve()) for p, file_id in zip(files, ids, strict=True)}
-    temporary = path.with_name(f".{path.name}.tmp")
-    with os.fdopen(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        writer = csv.writer(file)
-        writer.writerows([("file_id", "path"), *known.items()])
-    temporary.replace(path)
+    with locked(key.with_name(f".{key.name}.lock")):
+        known = {}
+        if path.exists():
+            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
+        known |= {file_id: str(p.resolve()) for p, file_id in zip(files, ids, strict=True)}
+        write_private_table(path, [("file_id", "path"), *known.items()])
     return path
+
+
+def write_private_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV that its owner alone may read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open_private(temporary) as file:
+        csv.writer(file).writerows(rows)
+    temporary.replace(path)
+
+
+def open_private(path: Path) -> TextIO:
+    """A new text file that its owner alone may read; paths that are no text survive a round trip."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def keep_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
+    """Beside the key: a PNG of every held loop, named by its file id, for a person to look at."""
+    if pictures:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for file_id, picture in pictures.items():
+        (folder / f"{file_id}.png").write_bytes(picture)

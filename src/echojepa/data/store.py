@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from io import BytesIO
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +20,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
+from echojepa.data.locking import locked
+from echojepa.data.rows import StoredLoop, from_png
 from echojepa.errors import UserError
 
 FORMAT_VERSION = 1
+LOCK, TABLE, LABELS, REJECTED, FACTS = (
+    ".lock", "loops.lance", "labels.parquet", "rejected.parquet", "dataset.json",
+)  # fmt: skip
 
 
 class StoreError(UserError):
     """A folder is no data set, or one of another format."""
-
-
-@dataclass(frozen=True)
-class StoredLoop:
-    """A row of `loops.lance`."""
-
-    loop_id: str
-    file_id: str
-    study_id: str
-    patient_id: str
-    patient_ordinal: int
-    split: str
-    site: str
-    view: str | None
-    kind: str
-    colour: bool
-    """Whether frames are RGB."""
-    frames: list[bytes]
-    """A PNG each."""
-    times: list[float]
-    """Seconds since the first frame."""
-    frame_rate: float | None
-    """Frames a second, by the median interval; None for a single frame."""
-    time_source: str
-    time_warning: str
-    mask: bytes
-    """PNG of the sector."""
-    height: int
-    width: int
-    pixel_height_mm: float | None
-    pixel_width_mm: float | None
-    heart_rate: float | None
-    sex: str | None
-    age: float | None
-    study_date: str | None
-    manufacturer: str
-    pixel_sha256: str
 
 
 _TYPES = {
@@ -79,18 +46,6 @@ LABEL_SCHEMA = pa.schema(
     [("study_id", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
 )
 REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
-
-
-def to_png(image: NDArray[Any]) -> bytes:
-    """Lossless PNG of a (H, W) or (H, W, 3) uint8 picture or a (H, W) bool mask."""
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def from_png(data: bytes) -> NDArray[np.uint8]:
-    """The inverse of `to_png` (masks come back as bool)."""
-    return np.asarray(Image.open(BytesIO(data)))
 
 
 def replace_parquet(path: Path, table: pa.Table) -> None:
@@ -115,23 +70,31 @@ class LoopStore:
 
     @classmethod
     def create(cls, root: Path, seed: int) -> LoopStore:
-        """Make an empty data set, or open the one that is there."""
-        if (root / "dataset.json").exists():
-            return cls.open(root)
-        if root.exists() and any(root.iterdir()):
-            raise StoreError(f"{root} is not empty and no data set; give a new folder")
+        """Make an empty data set, or open the one that is there; one that was not made whole is made again.
+
+        StoreError for a folder that holds anything else.
+        """
         root.mkdir(parents=True, exist_ok=True)
-        lance.write_dataset(SCHEMA.empty_table(), str(root / "loops.lance"))
-        replace_parquet(root / "labels.parquet", LABEL_SCHEMA.empty_table())
-        replace_parquet(root / "rejected.parquet", REJECTED_SCHEMA.empty_table())
-        facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
-        (root / "dataset.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        return cls(root)
+        seen = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+        if seen - {TABLE, LABELS, REJECTED} and FACTS not in seen:
+            raise StoreError(f"{root} is not empty and no data set; give a new folder")
+        store = cls(root)
+        with store.lock():
+            if (root / FACTS).exists():
+                return cls.open(root)
+            lance.write_dataset(SCHEMA.empty_table(), str(root / TABLE), mode="overwrite")
+            replace_parquet(root / LABELS, LABEL_SCHEMA.empty_table())
+            replace_parquet(root / REJECTED, REJECTED_SCHEMA.empty_table())
+            facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
+            temporary = root / f".{FACTS}.tmp"
+            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(root / FACTS)
+        return store
 
     @classmethod
     def open(cls, root: Path) -> LoopStore:
         """Open a data set; StoreError for a folder that is none or of another format."""
-        facts = root / "dataset.json"
+        facts = root / FACTS
         if not facts.is_file():
             raise StoreError(f"{root} is no data set (no dataset.json); make one with `echojepa ingest`")
         version = json.loads(facts.read_text(encoding="utf-8")).get("format_version")
@@ -142,24 +105,34 @@ class LoopStore:
     @property
     def split_seed(self) -> int:
         """Seed of the patient-level split."""
-        return int(json.loads((self.root / "dataset.json").read_text(encoding="utf-8"))["split_seed"])
+        return int(json.loads((self.root / FACTS).read_text(encoding="utf-8"))["split_seed"])
 
     @property
     def table(self) -> lance.LanceDataset:
-        """The Lance table, opened in this process."""
+        """The Lance table, opened in this process; StoreError where it has other columns."""
         if self._table is None:
-            self._table = lance.dataset(str(self.root / "loops.lance"))
+            self._table = lance.dataset(str(self.root / TABLE))
+            if self._table.schema.names != SCHEMA.names:
+                raise StoreError(f"{self.root} was made before version 1 was settled; ingest its files again")
         return self._table
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the data set against other writers of this machine."""
+        return locked(self.root / LOCK)
+
+    def refresh(self) -> None:
+        """See what other processes have committed since the table was opened."""
+        self._table = None
 
     def append(self, loops: Iterable[StoredLoop]) -> None:
         """Add loops in one atomic commit."""
         rows = pa.Table.from_pylist([asdict(loop) for loop in loops], schema=SCHEMA)
-        self._table = lance.write_dataset(rows, str(self.root / "loops.lance"), mode="append")
+        self._table = lance.write_dataset(rows, str(self.root / TABLE), mode="append")
 
-    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Columns without pixels, in row order."""
+    def metadata(self, columns: Sequence[str] | None = None, since: int = 0) -> pa.Table:
+        """Columns without pixels, in row order, from row `since` on."""
         chosen = list(columns) if columns else [name for name in SCHEMA.names if name not in HEAVY]
-        return self.table.to_table(columns=chosen)
+        return self.table.to_table(columns=chosen, offset=since or None)
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, splits and pixels' checksums: equal for equal data."""
@@ -187,20 +160,25 @@ class LoopStore:
 
     def labels(self) -> pa.Table:
         """All labels: study_id, label, value, unit."""
-        return pq.read_table(self.root / "labels.parquet")
+        return pq.read_table(self.root / LABELS)
 
     def add_labels(self, table: pa.Table) -> None:
         """Add labels; a label that a study has already is replaced."""
         new = {(row["study_id"], row["label"]): row for row in self.labels().to_pylist() + table.to_pylist()}
-        replace_parquet(
-            self.root / "labels.parquet", pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA)
-        )
+        replace_parquet(self.root / LABELS, pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA))
 
     def rejected(self) -> pa.Table:
         """Every file that did not come in: file_id, reason, detail."""
-        return pq.read_table(self.root / "rejected.parquet")
+        return pq.read_table(self.root / REJECTED)
 
-    def add_rejected(self, rows: Sequence[dict[str, str]]) -> None:
-        """Add rows for files that did not come in."""
-        added = pa.Table.from_pylist(list(rows), schema=REJECTED_SCHEMA)
-        replace_parquet(self.root / "rejected.parquet", pa.concat_tables([self.rejected(), added]))
+    def replace_rejected(self, rows: Sequence[dict[str, str]], came_in: set[str]) -> None:
+        """Add rows for files that did not come in, in place of older ones of the same files, and drop those
+        of files that came in after all."""
+        new = pa.Table.from_pylist(list(rows), schema=REJECTED_SCHEMA)
+        gone = {*new["file_id"].to_pylist(), *came_in}
+        old = self.rejected()
+        kept = old.filter(
+            pa.array([file_id not in gone for file_id in old["file_id"].to_pylist()], pa.bool_())
+        )
+        if new.num_rows or kept.num_rows < old.num_rows:
+            replace_parquet(self.root / REJECTED, pa.concat_tables([kept, new]))

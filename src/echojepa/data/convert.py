@@ -1,0 +1,157 @@
+"""One file to one row: read it, find the sector, keep what is inside, frame by frame.
+
+No more than the looked-at frames are in memory at once, whatever the length of the loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from echojepa.data.burned_text import find_text, mark_text
+from echojepa.data.cine import Recording, Region
+from echojepa.data.attributes import discreetly
+from echojepa.data.frames import is_coloured
+from echojepa.data.recording import open_recording
+from echojepa.data.rejection import Rejected
+from echojepa.data.rows import StoredLoop, to_png
+from echojepa.data.sector import PROBE_FRAMES, Sector, find_sector
+from echojepa.vocabulary import Kind, Reason
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file and what is needed to convert it; the same for all processes."""
+
+    path: Path
+    file_id: str
+    key: bytes
+    site: str
+    max_side: int
+    cleared: bool
+    """Whether a person has looked at it and found its still text free of names."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that does not come in."""
+
+    file_id: str
+    why: Rejected
+    picture: bytes = b""
+    """PNG for a person to look at, where the file is held for that; it may show a name."""
+
+
+def convert(job: Job) -> StoredLoop | Refused:
+    """A row whose patient's ordinal and split are still open, or the reason why there is none."""
+    with discreetly():
+        try:
+            recording = open_recording(job.path, job.key)
+            looked = np.stack(list(recording.pixels.read(evenly(recording.pixels.count))))
+            sector = sector_of(recording, looked)
+            text = () if job.cleared else find_text(looked, sector)
+            if text:
+                why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
+                return Refused(job.file_id, why, mark_text(looked, sector, text))
+            return keep(recording, looked, sector, job)
+        except Rejected as rejected:
+            return Refused(job.file_id, rejected)
+        except MemoryError:
+            return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
+
+
+def evenly(count: int) -> list[int]:
+    """Numbers of the frames that are looked at first: all of a short loop, else spread over it."""
+    return np.unique(np.linspace(0, count - 1, min(PROBE_FRAMES, count)).astype(int)).tolist()
+
+
+def sector_of(recording: Recording, looked: NDArray[np.uint8]) -> Sector:
+    """Where the ultrasound is: found from the pixels, or for strips, which stand still, from the tags."""
+    if recording.kind in (Kind.CINE, Kind.STILL):
+        return find_sector(looked, recording.regions)
+    mask = np.zeros(looked.shape[1:3], dtype=bool)
+    for region in recording.regions:
+        if region.kind in ("pw", "cw", "mmode"):
+            mask[region.y0 : region.y1 + 1, region.x0 : region.x1 + 1] = True
+    return Sector(mask)
+
+
+def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: Job) -> StoredLoop:
+    """Crop, reduce and encode every frame; colour is kept only where there is some."""
+    rows, columns = sector.box
+    mask = sector.mask[rows, columns]
+    colour = any(is_coloured(frame, sector.mask) for frame in looked)
+    factor = min(1.0, job.max_side / max(mask.shape))
+    checksum, encoded = hashlib.sha256(), []
+    shape = mask.shape
+    for frame in recording.pixels.read(range(recording.pixels.count), grey=not colour):
+        inside = frame[rows, columns] * (mask[..., None] if colour else mask)
+        reduced = shrink(inside, factor)
+        shape = reduced.shape
+        checksum.update(reduced.tobytes())
+        encoded.append(to_png(reduced))
+    times = recording.times
+    height, width = pixel_size(recording.regions, factor)
+    return StoredLoop(
+        loop_id=recording.loop_id,
+        file_id=job.file_id,
+        study_id=recording.study_id,
+        patient_id=recording.patient_id,
+        patient_ordinal=-1,
+        split="",
+        site=job.site,
+        view=recording.view,
+        kind=recording.kind,
+        colour=colour,
+        frames=encoded,
+        times=times.tolist(),
+        frame_rate=1 / float(np.median(np.diff(times))) if len(times) > 1 else None,
+        time_source=recording.time_source,
+        time_warning=recording.time_warning,
+        mask=to_png(shrink(mask.astype(np.uint8) * 255, factor) > 127),
+        height=shape[0],
+        width=shape[1],
+        pixel_height_mm=height,
+        pixel_width_mm=width,
+        heart_rate=recording.heart_rate,
+        sex=recording.sex,
+        age=recording.age,
+        study_date=recording.study_date,
+        manufacturer=recording.manufacturer,
+        pixel_sha256=checksum.hexdigest(),
+    )
+
+
+def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Reduce a frame (H, W) or (H, W, 3) by a factor up to 1; a new pixel is the mean of what it covers."""
+    if factor == 1.0:
+        return np.ascontiguousarray(frame)
+    height, width = (max(1, round(side * factor)) for side in frame.shape[:2])
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
+
+
+def pixel_size(regions: Sequence[Region], factor: float) -> tuple[float | None, float | None]:
+    """Height and width of a stored pixel, mm, by the first calibrated picture; None where none is."""
+    for region in regions:
+        if region.kind in ("tissue", "colour") and region.mm_per_pixel:
+            height, width = region.mm_per_pixel
+            return height / factor, width / factor
+    return None, None
+
+
+def lost(job: Job, over_time: bool) -> Refused:
+    """The row of a file that ended its worker."""
+    if over_time:
+        return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more processor time than a file may"))
+    return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
+
+
+def placed(loop: StoredLoop, ordinal: int, split: str) -> StoredLoop:
+    """The same row with its patient's place in the protocol."""
+    return replace(loop, patient_ordinal=ordinal, split=split)

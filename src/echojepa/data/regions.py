@@ -1,0 +1,67 @@
+"""SequenceOfUltrasoundRegions: what the rectangles of a screen show, and how large their pixels are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from echojepa.data.attributes import items, value, within
+from echojepa.data.cine import Region, RegionKind
+from echojepa.vocabulary import Kind
+
+REGION_CODES: dict[RegionKind, tuple[int, int]] = {
+    "tissue": (1, 1), "colour": (1, 2), "mmode": (2, 1), "pw": (3, 3), "cw": (3, 4), "other": (0, 0),
+}  # fmt: skip
+"""RegionSpatialFormat and RegionDataType of what is seen in a region (PS3.3, C.8.5.5.1)."""
+CENTIMETRES = 3
+"""PhysicalUnits of a picture."""
+
+
+def read_regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
+    """Regions clipped to the frame. One that exceeds the frame was written for another picture size, so
+    its pixel size is not believed (pydicom's own cine has one)."""
+    found = []
+    for item in items(data, "SequenceOfUltrasoundRegions"):
+        corners = [value(item, f"RegionLocation{end}") for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
+        if any(not isinstance(corner, int) for corner in corners):
+            continue
+        x0, y0, x1, y1 = corners
+        inside = x0 >= 0 and y0 >= 0 and x1 < width and y1 < height
+        row, column = (
+            within(value(item, f"PhysicalDelta{axis}"), (-math.inf, math.inf)) for axis in ("Y", "X")
+        )
+        units = {value(item, f"PhysicalUnits{axis}Direction") for axis in ("X", "Y")}
+        size = (
+            (10 * abs(row), 10 * abs(column))
+            if inside and units == {CENTIMETRES} and row and column
+            else None
+        )
+        box = max(x0, 0), max(y0, 0), min(x1, width - 1), min(y1, height - 1)
+        if box[0] < box[2] and box[1] < box[3]:
+            found.append(Region(*box, kind=_region_kind(item), mm_per_pixel=size))
+    return tuple(found)
+
+
+def _region_kind(item: Dataset) -> RegionKind:
+    """What a region shows: spectra by type alone, M-mode by format alone, pictures by both."""
+    form, shown = value(item, "RegionSpatialFormat"), value(item, "RegionDataType")
+    if shown == REGION_CODES["pw"][1]:
+        return "pw"
+    if shown == REGION_CODES["cw"][1]:
+        return "cw"
+    if form == REGION_CODES["mmode"][0]:
+        return "mmode"
+    pictures: dict[Any, RegionKind] = {REGION_CODES[kind]: kind for kind in ("tissue", "colour")}
+    return pictures.get((form, shown), "other")
+
+
+def kind_of(regions: Sequence[Region], frames: int) -> Kind:
+    kinds = {region.kind for region in regions}
+    if kinds & {"pw", "cw"}:
+        return Kind.DOPPLER
+    if "mmode" in kinds:
+        return Kind.MMODE
+    return Kind.STILL if frames == 1 else Kind.CINE
