@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_fragments, generate_frames
+from pydicom.encaps import generate_frames
 
 from echojepa.data.codecs import CODECS, Decoded, Layout, decode
 from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
@@ -92,7 +92,7 @@ def _check_supported(layout: Layout, syntax: uid.UID) -> None:
 def _open_stream(data: Dataset, layout: Layout, count: int) -> Video:
     """MPEG-2, H.264 or HEVC: the fragments together are one stream. Its own times are not DICOM's."""
     try:
-        content = b"".join(generate_fragments(data.PixelData))
+        content = b"".join(generate_frames(data.PixelData, number_of_frames=1))
     except DECODE_ERRORS as error:
         raise Rejected(Reason.TRUNCATED, f"its fragments break ({type(error).__name__})") from None
     video = open_video(content)
