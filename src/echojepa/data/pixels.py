@@ -18,6 +18,7 @@ from echojepa.data.codecs import CODECS, Decoded, Layout, decode
 from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
 from echojepa.data.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.rejection import Rejected
+from echojepa.data.video import Video, open_video
 from echojepa.vocabulary import Reason
 
 NATIVE = (
@@ -37,6 +38,8 @@ def open_pixels(data: Dataset) -> Frames:
         raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     layout, count, syntax = _header(data)
     check_size(count, layout.height, layout.width)
+    if syntax in uid.MPEGTransferSyntaxes:
+        return _open_stream(data, layout, count)
     _check_supported(layout, syntax)
     try:
         plain = layout.allocated == layout.stored == 8 and not layout.signed
@@ -84,6 +87,22 @@ def _check_supported(layout: Layout, syntax: uid.UID) -> None:
     if layout.photometric not in known:
         name = layout.photometric if layout.photometric in GREY + COLOUR else "an unknown colour space"
         raise Rejected(Reason.UNSUPPORTED, f"{layout.samples} samples a pixel as {name}")
+
+
+def _open_stream(data: Dataset, layout: Layout, count: int) -> Video:
+    """MPEG-2, H.264 or HEVC: the fragments together are one stream. Its own times are not DICOM's."""
+    try:
+        content = b"".join(generate_frames(data.PixelData, number_of_frames=1))
+    except DECODE_ERRORS as error:
+        raise Rejected(Reason.TRUNCATED, f"its fragments break ({type(error).__name__})") from None
+    video = open_video(content)
+    if (video.height, video.width) != (layout.height, layout.width) or video.count < count:
+        raise Rejected(
+            Reason.TRUNCATED,
+            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the header says "
+            f"{count} of {layout.height} x {layout.width}",
+        )
+    return video
 
 
 class _Pixels(Frames):
