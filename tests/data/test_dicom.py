@@ -10,8 +10,9 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import example_cines, read_cine
+from echojepa.data.dicom import example_cines
 from echojepa.data.dicom_writer import write_cine
+from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason, View
 
@@ -30,7 +31,7 @@ def make_loop(colour: bool = False, frames: int = 6) -> CineLoop:
         view=View.PSAX_MV,
         regions=(Region(3, 4, 45, 38, mm_per_pixel=(0.5, 0.6)),),
         heart_rate=71,
-        manufacturer="Maker",
+        manufacturer="GE Vingmed Ultrasound",
     )
 
 
@@ -46,7 +47,7 @@ def test_uncompressed_pixels_times_and_facts_survive_exactly(tmp_path: Path, col
     np.testing.assert_array_equal(back.frames, loop.frames)
     np.testing.assert_allclose(back.times, loop.times)
     assert (back.time_source, back.view, back.heart_rate) == ("FrameTime", View.PSAX_MV, 71)
-    assert (back.regions[0].x0, back.regions[0].y1, back.manufacturer) == (3, 38, "Maker")
+    assert (back.regions[0].x0, back.regions[0].y1, back.manufacturer) == (3, 38, "GE")
     np.testing.assert_allclose(back.regions[0].mm_per_pixel, (0.5, 0.6))
 
 

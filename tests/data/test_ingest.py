@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data.dicom import example_cines, read_cine
+from echojepa.data.convert import shrink
+from echojepa.data.dicom import example_cines
 from echojepa.data.dicom_writer import write_cine
-from echojepa.data.ingest import IngestError, ingest, shrink, to_grey
+from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.labels import read_labels
+from echojepa.data.recording import read_cine
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
@@ -84,19 +86,11 @@ def test_on_the_real_cine_the_mask_covers_the_fan_and_no_text_outside_survives(
 
 
 def test_reducing_keeps_the_aspect_ratio_and_small_loops_as_they_are() -> None:
-    frames = np.zeros((2, 300, 400), dtype=np.uint8)
-    small, factor = shrink(frames, 200)
-    assert small.shape == (2, 150, 200) and factor == 0.5
-    assert shrink(small, 200)[0] is small
-
-
-def test_grey_files_stored_as_rgb_become_grey_exactly_and_colour_stays() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (2, 20, 20), dtype=np.uint8)
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
-    np.testing.assert_array_equal(to_grey(rgb), grey)
-    rgb[:, :5, :5, 0] = 255
-    rgb[:, :5, :5, 2] = 0
-    assert to_grey(rgb).ndim == 4
+    frame = np.random.default_rng(0).integers(0, 256, (300, 400), dtype=np.uint8)
+    assert shrink(frame, 0.5).shape == (150, 200)
+    np.testing.assert_array_equal(shrink(frame, 1.0), frame)
+    pairs = frame.reshape(150, 2, 200, 2).mean((1, 3))
+    assert np.abs(shrink(frame, 0.5) - pairs).max() <= 1
 
 
 def test_every_bad_file_has_a_row_and_the_good_ones_come_in(archive: Path, tmp_path: Path) -> None:
@@ -110,14 +104,14 @@ def test_every_bad_file_has_a_row_and_the_good_ones_come_in(archive: Path, tmp_p
     (source / "letter.dcm").write_text("Dear Dr Smith")
     (source / "empty.dcm").touch()
     summary = ingest(config_for(tmp_path, source), quiet)
-    assert summary.loops == 3 and sum(summary.rejected.values()) == 4
+    assert summary.came.loops == 3 and summary.came.rejected.total() == 4
     reasons = LoopStore.open(tmp_path / "data").rejected()["reason"].to_pylist()
     assert sorted(reasons) == sorted(
         [Reason.DUPLICATE.value, Reason.TRUNCATED.value, Reason.NOT_DICOM.value, Reason.NOT_DICOM.value]
     )
     assert set(reasons) <= {reason.value for reason in Reason}
     again = ingest(config_for(tmp_path, source), quiet)
-    assert (again.loops, again.already, again.rejected) == (0, 7, {})
+    assert (again.came.loops, again.already, again.came.rejected.total()) == (0, 7, 0)
     with pytest.raises(IngestError, match="rejected files by reason"):
         (source / "other.dcm").write_text("x")
         ingest(replace(config_for(tmp_path, source), strict=True), quiet)
@@ -167,7 +161,7 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_written(
             ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
     assert LoopStore.open(tmp_path / "data").metadata().num_rows == 2
     summary = ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
-    assert (summary.loops, summary.already) == (2, 2)
+    assert (summary.came.loops, summary.already) == (2, 2)
 
 
 def test_killed_at_any_moment_and_run_again_every_file_is_in_once(archive: Path, tmp_path: Path) -> None:

@@ -53,10 +53,10 @@ def identifier(data: Dataset, name: str) -> str:
         raise Rejected(Reason.TRUNCATED, f"its {name} does not parse") from None
 
 
-def within(value: Any, limits: tuple[float, float]) -> float | None:
+def within(stated: Any, limits: tuple[float, float]) -> float | None:
     """The value as a float where it is a number within limits."""
     try:
-        number = float(value)
+        number = float(stated)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if limits[0] <= number <= limits[1] else None
@@ -64,11 +64,12 @@ def within(value: Any, limits: tuple[float, float]) -> float | None:
 
 def items(data: Dataset, name: str) -> Sequence[Dataset]:
     """Items of a sequence, or none."""
-    value = value(data, name)
-    return value if isinstance(value, pydicom.Sequence) else ()
+    found = value(data, name)
+    return found if isinstance(found, pydicom.Sequence) else ()
 
 
 def day(data: Dataset, name: str) -> date | None:
+    """A date; None where it is absent or none."""
     try:
         return datetime.strptime(str(value(data, name)).strip(), "%Y%m%d").date()
     except ValueError:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.attributes import discreetly
 from echojepa.data.burned_text import find_text, mark_text
 from echojepa.data.cine import Recording, Region
-from echojepa.data.attributes import discreetly
 from echojepa.data.frames import is_coloured
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected

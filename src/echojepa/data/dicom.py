@@ -7,19 +7,10 @@ lists. Free text never leaves, not even in an error. Facts: DICOM PS3.3, C.7.6.5
 from __future__ import annotations
 
 import hashlib
-import logging
-import math
-import struct
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -36,7 +27,7 @@ from echojepa.data.regions import kind_of, read_regions
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video
 from echojepa.errors import UserError
-from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind, Reason, View
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason, View
 
 HEART_RATES = (10.0, 400.0)
 """Plausible beats a minute."""
@@ -67,6 +58,7 @@ MAKERS: dict[str, str] = {
 """Beginnings of what files name as their maker, in lower case, and the maker's name that leaves."""
 OTHER_MAKER = "other"
 
+
 def example_cines() -> tuple[Path, ...]:
     """The two real MIT-licensed echocardiograms that pydicom and pydicom-data ship.
 
@@ -96,6 +88,7 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
     person = pseudonym(key, "patient", f"{issuer}/{patient}")
     regions = read_regions(data, pixels.height, pixels.width)
     times, source, warning = frame_times(data, pixels.count, pixels if isinstance(pixels, Video) else None)
+    seen = day(data, "StudyDate")
     return Recording(
         pixels=pixels,
         times=times,
@@ -110,7 +103,7 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
         heart_rate=within(value(data, "HeartRate"), HEART_RATES),
         sex={"F": "F", "M": "M", "O": "O"}.get(str(value(data, "PatientSex")).strip()),  # pyright: ignore
         age=_age(data),
-        study_date=shifted_day(key, person, day) if (day := day(data, "StudyDate")) else None,
+        study_date=shifted_day(key, person, seen) if seen else None,
         manufacturer=_maker(str(value(data, "Manufacturer") or "")),
     )
 

@@ -59,6 +59,7 @@ def _region_kind(item: Dataset) -> RegionKind:
 
 
 def kind_of(regions: Sequence[Region], frames: int) -> Kind:
+    """What a file of so many frames shows: a strip where any region is one, else a cine or a still."""
     kinds = {region.kind for region in regions}
     if kinds & {"pw", "cw"}:
         return Kind.DOPPLER

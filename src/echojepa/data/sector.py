@@ -44,7 +44,7 @@ class Sector:
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def find_sector(frames: NDArray[np.uint8]) -> Sector:
+def find_sector(frames: NDArray[np.uint8], regions: object = ()) -> Sector:
     """Find the sector of a loop (T, H, W) or (T, H, W, 3); Rejected(NO_SECTOR) where there is none."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(PROBE_FRAMES, len(frames))).astype(int))
     looked = frames[chosen]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -82,7 +83,9 @@ class LoopStore:
         with store.lock():
             if (root / FACTS).exists():
                 return cls.open(root)
-            lance.write_dataset(SCHEMA.empty_table(), str(root / TABLE), mode="overwrite")
+            if (root / TABLE).exists():  # one that was stopped while it was being made; it has no rows
+                shutil.rmtree(root / TABLE)
+            lance.write_dataset(SCHEMA.empty_table(), str(root / TABLE))
             replace_parquet(root / LABELS, LABEL_SCHEMA.empty_table())
             replace_parquet(root / REJECTED, REJECTED_SCHEMA.empty_table())
             facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
