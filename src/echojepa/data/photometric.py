@@ -39,6 +39,11 @@ def value_table(data: Dataset, layout: Layout) -> NDArray[np.uint8]:
         kind = f"{'i' if layout.signed else 'u'}{layout.allocated // 8}"
         colours = apply_color_lut(values.astype(kind), data)
         if colours.dtype.itemsize > 1:
+            if (
+                not data.file_meta.TransferSyntaxUID.is_little_endian
+                and "RedPaletteColorLookupTableData" in data
+            ):
+                colours = colours.byteswap()  # pydicom 3.0 reads the entries of big endian files swapped
             colours = colours >> 8
         table = colours.astype(np.uint8)
         return table if np.ptp(table, axis=-1).any() else table[:, 0].copy()

@@ -52,23 +52,26 @@ class Video(Frames):
         container, stream = self._open()
         check_size(1, stream.height, stream.width)
         try:
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
-            self._points = [(packet.pts, packet.is_keyframe) for packet in packets]
+            points = [
+                (packet.pts, packet.is_keyframe)
+                for packet in container.demux(stream)
+                if packet.size and not packet.is_discard
+            ]
             claimed, self._format = stream.frames, container.format.name
             self._unit = float(stream.time_base or 0)
         except VIDEO_ERRORS as error:
             raise Rejected(Reason.TRUNCATED, f"its stream breaks ({type(error).__name__})") from None
         finally:
             container.close()
-        self.count = len(self._points)
+        self.count = len(points)
         check_size(self.count, stream.height, stream.width)
         if self.count < claimed:
             raise Rejected(Reason.TRUNCATED, f"{self.count} frames in the stream, its header says {claimed}")
-        stamps = sorted(pts for pts, _ in self._points if pts is not None)
+        stamps = sorted(pts for pts, _ in points if pts is not None)
         self._stamps = stamps if len({*stamps}) == self.count else None
         self._index_of: dict[int | None, int] = {pts: index for index, pts in enumerate(self._stamps or ())}
         self._keys = sorted(
-            self._index_of[pts] for pts, key in self._points if key and self._stamps and pts is not None
+            self._index_of[pts] for pts, key in points if key and self._stamps and pts is not None
         )
         self._seekable = self._stamps is not None and self._format in SEEKABLE
         self._restart()
@@ -124,6 +127,9 @@ class Video(Frames):
         if stream is None:
             container.close()
             raise Rejected(Reason.NO_PIXELS, "no video stream in it")
+        if stream.codec_context is None:
+            container.close()
+            raise Rejected(Reason.UNSUPPORTED, "a video encoding that FFmpeg does not decode")
         stream.codec_context.thread_count = 1  # ingest runs a process a core; threads were slower
         stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
         return container, stream
@@ -131,20 +137,31 @@ class Video(Frames):
     def _restart(self) -> None:
         """Stand before the first frame."""
         self._container, self._stream = self._open()
+        self._begin()
+
+    def _seek(self, key: int) -> None:
+        """Stand before a key frame."""
+        try:
+            self._container.seek((self._stamps or [])[key], stream=self._stream)
+        except VIDEO_ERRORS as error:
+            raise Rejected(
+                Reason.TRUNCATED, f"frame {key} cannot be reached ({type(error).__name__})"
+            ) from None
+        self._begin()
+
+    def _begin(self) -> None:
         self._decoded = self._container.decode(self._stream)
         self._last: tuple[int, Any] = (-1, None)
 
     def _decode_to(self, target: int) -> Any:
         """Decode up to a frame, from where decoding stands or from the best key frame before it."""
-        at, frame = self._last
+        at, _ = self._last
         nearest = self._keys[bisect_right(self._keys, target) - 1] if self._keys else 0
-        if self._seekable and (target < at or nearest > at + 1) and self._stamps:
-            self._container.seek(self._stamps[nearest], stream=self._stream)
-            self._decoded = self._container.decode(self._stream)
-            at = -1
+        if self._seekable and (target < at or nearest > at + 1):
+            self._seek(nearest)
         elif target < at:
             self._restart()
-            at = -1
+        at, frame = self._last
         while at != target:
             try:
                 frame = next(self._decoded)
