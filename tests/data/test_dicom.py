@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedUSVolumeStorage
 
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom import example_cines
 from echojepa.data.dicom_writer import write_cine
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
-from echojepa.vocabulary import Reason, View
+from echojepa.vocabulary import Kind, Reason, View
 
 KEY = b"a test key of sufficient length"
 
@@ -98,6 +101,13 @@ def edit(path: Path, **changes: object) -> Path:
         ({"FrameTime": "0", "CineRate": "50", "RecommendedDisplayFrameRate": "30"}, "CineRate", 0.02),
         ({"FrameTime": None, "RecommendedDisplayFrameRate": "40"}, "RecommendedDisplayFrameRate", 0.025),
         ({"FrameTime": "99999", "CineRate": "25"}, "CineRate", 0.04),
+        ({"FrameTimeVector": [0, 10, 10, 10, 10, 10]}, "FrameTime", 0.025),
+        (
+            {"FrameIncrementPointer": 0x00181065, "FrameTimeVector": [0, 10, 10, 10, 10, 10]},
+            "FrameTimeVector",
+            0.01,
+        ),
+        ({"FrameTime": "20", "FrameTimeVector": [0, 10, 10]}, "FrameTime", 0.02),
     ],
 )
 def test_frame_times_come_from_the_first_plausible_attribute(
@@ -106,6 +116,104 @@ def test_frame_times_come_from_the_first_plausible_attribute(
     loop = read_cine(edit(write(tmp_path / "a.dcm", make_loop()), **changes), KEY)
     assert loop.time_source == source
     assert np.diff(loop.times) == pytest.approx(step)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({}, ""),
+        ({"CineRate": "40"}, ""),
+        ({"CineRate": "30"}, "FrameTime and CineRate disagree"),
+        ({"FrameTime": "99999", "CineRate": "25"}, "FrameTime is implausible"),
+        ({"FrameTime": "0.2", "CineRate": "9000", "RecommendedDisplayFrameRate": "40"},
+         "FrameTime is implausible; CineRate is implausible"),
+    ],
+)  # fmt: skip
+def test_times_that_are_odd_carry_a_warning(tmp_path: Path, changes: dict[str, object], warning: str) -> None:
+    loop = read_cine(edit(write(tmp_path / "a.dcm", make_loop()), **changes), KEY)
+    assert loop.time_warning == warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "sex", "age"),
+    [
+        ({}, None, None),
+        ({"PatientSex": "F", "PatientAge": "045Y"}, "F", 45.0),
+        ({"PatientSex": "male", "PatientAge": "old"}, None, None),
+        ({"PatientAge": "006M"}, None, 0.5),
+        ({"PatientBirthDate": "19500615"}, None, 69.0),
+        ({"PatientBirthDate": "20210101"}, None, None),
+        ({"PatientAge": "095Y"}, None, 90.0),
+    ],
+)
+def test_sex_and_age_leave_coarse_and_only_where_plausible(
+    tmp_path: Path, changes: dict[str, object], sex: str | None, age: float | None
+) -> None:
+    loop = read_cine(edit(write(tmp_path / "a.dcm", make_loop()), **changes), KEY)
+    assert (loop.sex, loop.age) == (sex, age)
+
+
+@pytest.mark.parametrize(
+    ("codes", "frames", "kind", "region"),
+    [
+        ((1, 1), 6, Kind.CINE, "tissue"),
+        ((1, 2), 6, Kind.CINE, "colour"),
+        ((1, 1), 1, Kind.STILL, "tissue"),
+        ((3, 3), 1, Kind.DOPPLER, "pw"),
+        ((3, 4), 6, Kind.DOPPLER, "cw"),
+        ((2, 1), 1, Kind.MMODE, "mmode"),
+        ((4, 10), 6, Kind.CINE, "other"),  # an ECG trace
+        ((0, 13), 1, Kind.STILL, "other"),  # a grey bar
+    ],
+)
+def test_regions_tell_cines_from_strips(
+    tmp_path: Path, codes: tuple[int, int], frames: int, kind: Kind, region: str
+) -> None:
+    path = write(tmp_path / "a.dcm", make_loop(frames=frames))
+    data = pydicom.dcmread(path)
+    item = data.SequenceOfUltrasoundRegions[0]
+    item.RegionSpatialFormat, item.RegionDataType = codes
+    data.save_as(path)
+    loop = read_cine(path, KEY)
+    assert loop.kind == kind and loop.regions[0].kind == region
+
+
+def test_a_file_without_preamble_and_meta_reads_like_the_whole_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", make_loop())
+    whole, data = read_cine(path, KEY), pydicom.dcmread(path)
+    bare = tmp_path / "bare"
+    dataset = Dataset()
+    dataset.update({element.tag: element for element in data})
+    dataset.save_as(bare, implicit_vr=True, little_endian=True)
+    assert bare.read_bytes()[128:132] != b"DICM"
+    back = read_cine(bare, KEY)
+    np.testing.assert_array_equal(back.frames, whole.frames)
+    assert back.patient_id == whole.patient_id
+
+
+def test_files_without_a_patient_id_are_not_taken_for_one_patient(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{n}.dcm", replace(make_loop(), study_id=f"2.25.{n}")) for n in range(3)]
+    one, two, three = (read_cine(edit(path, PatientID=""), KEY) for path in paths)
+    assert len({one.patient_id, two.patient_id, three.patient_id}) == 3
+    same = read_cine(edit(paths[0], SOPInstanceUID="2.25.9"), KEY)
+    assert same.patient_id == one.patient_id  # one study is one patient's
+
+
+def test_a_three_dimensional_volume_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", make_loop())
+    with pytest.raises(Rejected) as caught:
+        read_cine(edit(path, SOPClassUID=EnhancedUSVolumeStorage), KEY)
+    assert caught.value.reason == Reason.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [("Philips Medical Systems", "Philips"), ("GE Vingmed Ultrasound", "GE"), ("G.E. Medical Systems", "GE"),
+     ("SonoSite, Inc.", "Fujifilm"), ("ALOKA CO., LTD.", "Hitachi"), ("Dr Jane Doe", "other"), ("", "")],
+)  # fmt: skip
+def test_a_maker_leaves_by_a_closed_list_only(tmp_path: Path, stated: str, name: str) -> None:
+    loop = read_cine(write(tmp_path / "a.dcm", replace(make_loop(), manufacturer=stated)), KEY)
+    assert loop.manufacturer == name
 
 
 @pytest.mark.parametrize(

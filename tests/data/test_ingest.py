@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,50 +138,6 @@ def test_the_key_is_made_once_private_and_never_inside_the_data_set(archive: Pat
     assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_text().strip()) == 64
     with pytest.raises(IngestError, match="inside the data set"):
         ingest(replace(config_for(tmp_path, source), key=tmp_path / "data/key"), quiet)
-
-
-def test_a_full_disk_is_said_and_costs_nothing_that_was_written(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = sorted(archive.rglob("*.dcm"))
-    ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:2])), quiet)
-
-    def full(self: LoopStore, loops: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(LoopStore, "append", full)
-        with pytest.raises(IngestError, match="full"):
-            ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
-    assert LoopStore.open(tmp_path / "data").metadata().num_rows == 2
-    summary = ingest(replace(config_for(tmp_path, archive), sources=tuple(files[:4])), quiet)
-    assert (summary.came.loops, summary.already) == (2, 2)
-
-
-def test_killed_at_any_moment_and_run_again_every_file_is_in_once(archive: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "echojepa",
-        "ingest",
-        "--sources",
-        str(archive),
-        "--out",
-        str(tmp_path / "data"),
-    ]
-    command += ["--key", str(tmp_path / "key"), "--workers", "1"]
-    script = (
-        "import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; import sys; "
-    )
-    code = [sys.executable, "-c", script + "sys.exit(main(sys.argv[1:]))", *command[3:]]
-    for wait in (2.0, 2.6, 3.2):
-        process = subprocess.Popen(code, stdout=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(wait)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert subprocess.run(code, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    ids = LoopStore.open(tmp_path / "data").metadata(["file_id"])["file_id"].to_pylist()
-    assert len(ids) == len(set(ids)) == 60
 
 
 def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(

@@ -12,13 +12,14 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
 
 VALUE_ERRORS = (
     ValueError, AttributeError, NotImplementedError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    RecursionError, struct.error,
+    RecursionError, BytesLengthException, struct.error,
 )  # fmt: skip
 """What pydicom raises on damaged headers and values."""
 

@@ -48,7 +48,7 @@ _VIEW_OF_CODE = {(code.value, code.scheme_designator): view for view, code in VI
 
 MAKERS: dict[str, str] = {
     SYNTHETIC_MANUFACTURER: SYNTHETIC_MANUFACTURER,
-    "philips": "Philips", "ge ": "GE", "general electric": "GE", "gems": "GE", "ge-": "GE",
+    "philips": "Philips", "ge ": "GE", "g.e.": "GE", "general electric": "GE", "gems": "GE", "ge-": "GE",
     "siemens": "Siemens", "acuson": "Siemens", "canon": "Canon", "toshiba": "Canon",
     "samsung": "Samsung", "medison": "Samsung", "sonosite": "Fujifilm", "fujifilm": "Fujifilm",
     "hitachi": "Hitachi", "aloka": "Hitachi", "mindray": "Mindray", "esaote": "Esaote",
@@ -117,7 +117,7 @@ def _read(file: BinaryIO) -> Dataset:
         data = pydicom.dcmread(file, force=bare)
     except InvalidDicomError:
         raise Rejected(Reason.NOT_DICOM, "no preamble of DICOM and no known video container") from None
-    except (*VALUE_ERRORS, OSError, MemoryError) as error:
+    except (*VALUE_ERRORS, OSError) as error:
         raise Rejected(
             Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})"
         ) from None
@@ -131,8 +131,8 @@ def _read(file: BinaryIO) -> Dataset:
             raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
         if data.get("SOPClassUID") == EnhancedUSVolumeStorage:
             raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only flat pictures are read")
-        if "PixelData" not in data:
-            raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+        if not isinstance(data.get("PixelData", b""), bytes):
+            raise Rejected(Reason.TRUNCATED, "its PixelData is something else")
     except Rejected:
         raise
     except VALUE_ERRORS as error:

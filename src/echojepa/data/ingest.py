@@ -206,8 +206,13 @@ def jobs_for(config: IngestConfig, files: list[Path], ids: list[str], key: bytes
 
 
 def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
-    """Jobs of files that are neither in the table nor refused, and of held ones that have been cleared."""
-    inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
+    """Jobs of files that are neither in the table nor refused, and of held ones that have been cleared.
+
+    A refusal of a file that is in the table, left by a kill between the two, is dropped.
+    """
+    with store.lock():
+        inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
+        store.replace_rejected([], came_in=inside)
     refused = {row["file_id"]: row["reason"] for row in store.rejected().to_pylist()}
     held = Reason.HELD_TEXT.value
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -16,6 +15,7 @@ REGION_CODES: dict[RegionKind, tuple[int, int]] = {
     "tissue": (1, 1), "colour": (1, 2), "mmode": (2, 1), "pw": (3, 3), "cw": (3, 4), "other": (0, 0),
 }  # fmt: skip
 """RegionSpatialFormat and RegionDataType of what is seen in a region (PS3.3, C.8.5.5.1)."""
+PICTURES: tuple[RegionKind, ...] = ("tissue", "colour")
 CENTIMETRES = 3
 """PhysicalUnits of a picture."""
 
@@ -33,10 +33,10 @@ def read_regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
         row, column = (
             within(value(item, f"PhysicalDelta{axis}"), (-math.inf, math.inf)) for axis in ("Y", "X")
         )
-        units = {value(item, f"PhysicalUnits{axis}Direction") for axis in ("X", "Y")}
+        units = [value(item, f"PhysicalUnits{axis}Direction") for axis in ("X", "Y")]
         size = (
             (10 * abs(row), 10 * abs(column))
-            if inside and units == {CENTIMETRES} and row and column
+            if inside and units == [CENTIMETRES] * 2 and row and column
             else None
         )
         box = max(x0, 0), max(y0, 0), min(x1, width - 1), min(y1, height - 1)
@@ -54,8 +54,10 @@ def _region_kind(item: Dataset) -> RegionKind:
         return "cw"
     if form == REGION_CODES["mmode"][0]:
         return "mmode"
-    pictures: dict[Any, RegionKind] = {REGION_CODES[kind]: kind for kind in ("tissue", "colour")}
-    return pictures.get((form, shown), "other")
+    for kind in PICTURES:
+        if REGION_CODES[kind] == (form, shown):
+            return kind
+    return "other"
 
 
 def kind_of(regions: Sequence[Region], frames: int) -> Kind:
