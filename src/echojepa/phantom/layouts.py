@@ -108,8 +108,8 @@ def _still_d(paint: Painter) -> None:
 
 
 def _moving_d(paint: Painter) -> None:
-    paint.heart_rate(860, 600, 230, 22)
-    paint.ecg(690, 24, 200, 2.5)
+    paint.heart_rate(850, 120, 230, 22)
+    paint.ecg(690, 24, 200, 2.5, before=False)
 
 
 def _still_e(paint: Painter) -> None:
@@ -154,4 +154,4 @@ LAYOUTS = (
     Layout("layout-e", 320, 240, 196, (154, 18), _still_e, _moving_e, 12),
     Layout("layout-f", 720, 576, 490, (250, 40), _still_f, _moving_f, (8, 10, 24)),
 )
-"""Six screens: grey and RGB, black and dark, phased and curved arrays, sectors cut by the bottom or the side."""
+"""Grey and RGB, black and dark, phased and curved arrays; sectors cut off by the bottom (d) or a side (f)."""

@@ -82,7 +82,7 @@ class Painter:
         ends = np.asarray(low), np.asarray(high)
         for row in range(height):
             level = ends[1] + (ends[0] - ends[1]) * row / height
-            fill = int(level) if level.ndim == 0 else tuple(int(part) for part in level)
+            fill: Any = int(level) if level.ndim == 0 else tuple(level.astype(int).tolist())
             self.pen.line((x, y + row, x + 9, y + row), fill=fill)
 
     def buttons(self, names: Sequence[str], top: int, fill: Colour, ink: Colour) -> None:
