@@ -199,7 +199,7 @@ def show(
         case.now = number / case.scanner.frame_rate
         painter = Painter(Image.fromarray(before), case)
         for words in planted:
-            level: Colour = words.level if grey else (words.level,) * 3
+            level: Colour = words.level if grey else (words.level, words.level, words.level)
             painter.text(words.x, words.y, words.text, level, words.size)
         layout.moving(painter)
         frames[number] = np.asarray(painter.canvas)
