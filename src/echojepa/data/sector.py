@@ -27,9 +27,9 @@ PROBE_FRAMES = 32
 """Frames looked at, evenly spaced."""
 CAP = 8
 """Grey levels above which one change counts no more: a trace that passes once is not lively."""
-LIVELY, SHARE = 0.3, 0.3
-"""A pixel is alive that changes by LIVELY grey levels on average and by SHARE of what its surroundings do:
-JPEG noise beside the sector is less."""
+LIVELY, SHARE = 0.3, 0.45
+"""A pixel is alive that changes by LIVELY grey levels on average and by SHARE of what those around it do that
+change at all: JPEG noise beside the sector is less."""
 STILL_GREY = 6
 """A single frame has no changes: there a pixel is alive that is this much above the background."""
 OVERLAY_GREY = 30
@@ -81,7 +81,6 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
         if len(looked) == 1:
             raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
         mask = morphology.binary_erosion(convex_hull(piece), iterations=2, border_value=1)
-    if len(looked) > 1:
         mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:
         raise Rejected(Reason.NO_SECTOR, f"the largest moving piece covers {mask.mean():.1%} of the screen")
@@ -98,8 +97,11 @@ def lively(frames: NDArray[np.uint8]) -> Mask:
     for before, after in zip(grey[:-1], grey[1:], strict=True):
         change += np.minimum(np.maximum(before, after) - np.minimum(before, after), CAP)
     activity = change.astype(np.float32) / (len(grey) - 1)
-    around = morphology.uniform_filter(activity, max(17, min(activity.shape) // 16), mode="nearest")
-    return (activity >= LIVELY) & (activity >= SHARE * around)
+    some = activity >= LIVELY
+    size = max(17, min(activity.shape) // 16)
+    share = morphology.uniform_filter(some.astype(np.float32), size, mode="nearest")
+    around = morphology.uniform_filter(np.where(some, activity, 0), size, mode="nearest")
+    return some & (activity * share >= SHARE * around)
 
 
 def largest_piece(alive: Mask, regions: Sequence[Region]) -> Mask:
