@@ -27,9 +27,9 @@ PROBE_FRAMES = 32
 """Frames looked at, evenly spaced."""
 CAP = 8
 """Grey levels above which one change counts no more: a trace that passes once is not lively."""
-LIVELY, SHARE = 0.3, 0.45
-"""A pixel is alive that changes by LIVELY grey levels on average and by SHARE of what those around it do that
-change at all: JPEG noise beside the sector is less."""
+LIVELY, SHARE = 0.3, 0.35
+"""A pixel is alive that changes by LIVELY grey levels on average, and of which both the change and the
+contrast to the background are SHARE of those around that change at all: JPEG noise beside a sector is less."""
 STILL_GREY = 6
 """A single frame has no changes: there a pixel is alive that is this much above the background."""
 OVERLAY_GREY = 30
@@ -89,19 +89,23 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
 
 def lively(frames: NDArray[np.uint8]) -> Mask:
     """(H, W) pixels that change like speckle; of a single frame, those brighter than the background."""
-    grey = frames if frames.ndim == 3 else frames[..., 1]
+    grey = frames if frames.ndim == 3 else np.ascontiguousarray(frames[..., 1])
+    background = int(np.bincount(grey[0].ravel(), minlength=256)[:64].argmax())
     if len(grey) == 1:
-        background = int(np.bincount(grey[0].ravel(), minlength=256)[:64].argmax())
         return grey[0].astype(np.int16) > background + STILL_GREY
     change = np.zeros(grey.shape[1:], dtype=np.uint16)
     for before, after in zip(grey[:-1], grey[1:], strict=True):
         change += np.minimum(np.maximum(before, after) - np.minimum(before, after), CAP)
     activity = change.astype(np.float32) / (len(grey) - 1)
-    some = activity >= LIVELY
+    alive = activity >= LIVELY
+    darkest, brightest = grey.min(0).astype(np.float32), grey.max(0).astype(np.float32)
+    contrast = np.maximum(brightest - background, background - darkest)
     size = max(17, min(activity.shape) // 16)
-    share = morphology.uniform_filter(some.astype(np.float32), size, mode="nearest")
-    around = morphology.uniform_filter(np.where(some, activity, 0), size, mode="nearest")
-    return some & (activity * share >= SHARE * around)
+    share = morphology.uniform_filter(alive.astype(np.float32), size, mode="nearest")
+    for measure in (activity, contrast):
+        around = morphology.uniform_filter(np.where(alive, measure, 0), size, mode="nearest")
+        alive = alive & (measure * share >= SHARE * around)
+    return alive
 
 
 def largest_piece(alive: Mask, regions: Sequence[Region]) -> Mask:
