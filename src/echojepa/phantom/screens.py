@@ -20,6 +20,8 @@ from echojepa.phantom.acoustics import Scanner
 from echojepa.phantom.heart import Heart
 
 Colour = int | tuple[int, int, int]
+CAPITAL = 0.72
+"""Height of a capital letter of the built-in font, as a share of the font's size."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def show(
         painter = Painter(Image.fromarray(before), case)
         for words in planted:
             level: Colour = words.level if grey else (words.level, words.level, words.level)
-            painter.text(words.x, words.y, words.text, level, words.size)
+            painter.text(words.x, words.y, words.text, level, round(words.size / CAPITAL))
         layout.moving(painter)
         frames[number] = np.asarray(painter.canvas)
         changed = frames[number] != before
