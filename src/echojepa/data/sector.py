@@ -8,6 +8,7 @@ most: they can be wrong or of another size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ CAP = 8
 """Grey levels above which one change counts no more: a trace that passes once is not lively."""
 LIVELY, SHARE = 0.3, 0.35
 """A pixel is alive that changes by LIVELY grey levels on average, and of which both the change and the
-contrast to the background are SHARE of those around that change at all: JPEG noise beside a sector is less."""
+contrast to the background are SHARE of those around that change: JPEG noise beside a sector is less."""
 STILL_GREY = 6
 """A single frame has no changes: there a pixel is alive that is this much above the background."""
 OVERLAY_GREY = 30
@@ -94,7 +95,7 @@ def lively(frames: NDArray[np.uint8]) -> Mask:
     if len(grey) == 1:
         return grey[0].astype(np.int16) > background + STILL_GREY
     change = np.zeros(grey.shape[1:], dtype=np.uint16)
-    for before, after in zip(grey[:-1], grey[1:], strict=True):
+    for before, after in itertools.pairwise(grey):
         change += np.minimum(np.maximum(before, after) - np.minimum(before, after), CAP)
     activity = change.astype(np.float32) / (len(grey) - 1)
     alive = activity >= LIVELY
