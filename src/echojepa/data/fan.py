@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 RUN, DENSE = 6, 0.6
 """An edge is where this share of the next RUN pixels inwards is alive."""
 POINTS = 48
