@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from echojepa.data.attributes import discreetly
-from echojepa.data.burned_text import find_text, mark_text
+from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, Region
 from echojepa.data.frames import is_coloured
 from echojepa.data.recording import open_recording
@@ -58,12 +58,21 @@ def convert(job: Job) -> StoredLoop | Refused:
             text = () if job.cleared else find_text(looked, sector)
             if text:
                 why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
-                return Refused(job.file_id, why, mark_text(looked, sector, text))
+                return Refused(job.file_id, why, review_picture(looked, text))
             return keep(recording, looked, sector, job)
         except Rejected as rejected:
             return Refused(job.file_id, rejected)
         except MemoryError:
             return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
+
+
+def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
+    """PNG of a loop's middle frame with a frame around each place where text was found."""
+    picture = Image.fromarray(looked[len(looked) // 2]).convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    for box in text:
+        pen.rectangle((box.left - 3, box.top - 3, box.right + 2, box.bottom + 2), outline=(255, 60, 60))
+    return to_png(np.asarray(picture))
 
 
 def evenly(count: int) -> list[int]:

@@ -1,12 +1,15 @@
 """Where the ultrasound is on the screen: found from the pixels, so that text and logos stay outside.
 
-Inside the fan speckle never stands still; burned-in text, scales and logos do. Pixels that change over
-the loop are cleaned of thin structures (an ECG trace moves too), the largest connected piece is taken,
-and its convex hull is the sector. Region tags are a hint at most: they can be wrong or of another size.
+Inside the fan speckle never stands still; burned-in text, scales and logos do. The largest lively piece is
+taken and a fan is fitted to it, so that the rim is a straight edge or an arc even where the picture is dark
+or an ECG crosses it. What is no fan (a linear array) is kept as its convex hull. Region tags are a hint at
+most: they can be wrong or of another size.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +18,29 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from echojepa.data.cine import Region
+from echojepa.data.fan import Mask, fit_fan
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
 
-Mask = NDArray[np.bool_]
 morphology: Any = ndimage  # scipy carries no types
-CHANGE = 3
-"""Grey levels a pixel must vary by to count as alive; JPEG noise on static text stays below."""
+PROBE_FRAMES = 32
+"""Frames looked at, evenly spaced."""
+CAP = 8
+"""Grey levels above which one change counts no more: a trace that passes once is not lively."""
+LIVELY, SHARE = 0.3, 0.35
+"""A pixel is alive that changes by LIVELY grey levels on average, and of which both the change and the
+contrast to the background are SHARE of those around that change: JPEG noise beside a sector is less."""
+STILL_GREY = 6
+"""A single frame has no changes: there a pixel is alive that is this much above the background."""
 OVERLAY_GREY = 30
 """Grey level above which a pixel that hardly changes may be an overlay."""
 MIN_SHARE = 0.04
 """A sector smaller than this share of the screen is none."""
-PROBE_FRAMES = 32
-"""Frames looked at, evenly spaced."""
+COARSE = 160
+"""Pixels of the shorter side of the coarse picture in which pieces are told apart."""
+MARGIN = 0.6
+"""Pixels that the fan is drawn in, so that no pixel of its surroundings is kept."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +57,91 @@ class Sector:
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def find_sector(frames: NDArray[np.uint8], regions: object = ()) -> Sector:
-    """Find the sector of a loop (T, H, W) or (T, H, W, 3); Rejected(NO_SECTOR) where there is none."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(PROBE_FRAMES, len(frames))).astype(int))
-    looked = frames[chosen]
-    grey = looked if looked.ndim == 3 else looked.max(axis=-1)
-    alive = (grey.max(0) - grey.min(0) >= CHANGE) if len(grey) > 1 else grey[0] > 2 * CHANGE
-    radius = max(1, round(min(alive.shape) / 160))
-    padded = np.pad(alive, radius, mode="edge")
-    solid = morphology.binary_opening(morphology.binary_closing(padded, _disc(radius)), _disc(2 * radius))
-    pieces, count = morphology.label(solid[radius:-radius, radius:-radius])
-    if count == 0:
-        raise Rejected(Reason.NO_SECTOR, "nothing on the screen moves")
-    sizes = np.bincount(pieces.ravel())[1:]
-    piece = pieces == 1 + int(sizes.argmax())
-    hull = convex_hull(piece)
-    core = morphology.binary_erosion(hull, _disc(radius), border_value=1)
-    mask = core & ~_overlay(grey, core, radius)
+def probe_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most PROBE_FRAMES of a loop's frames, evenly spaced."""
+    if len(frames) <= PROBE_FRAMES:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, PROBE_FRAMES).astype(int)]
+
+
+def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Sector:
+    """Find the sector of a loop (T, H, W) or (T, H, W, 3); Rejected(NO_SECTOR) where there is none.
+
+    `regions` (from tags) only decide between pieces of like size; they may be wrong.
+    """
+    looked = probe_frames(frames)
+    alive = lively(looked)
+    piece = largest_piece(alive, regions)
+    fan = fit_fan(alive & piece)
+    mask = None
+    if fan is not None:
+        mask = trim(fan.mask(alive.shape, MARGIN), alive)
+        if mask[piece].mean() < 0.9 or piece[mask].mean() < 0.8:
+            mask = None
+    if mask is None:
+        if len(looked) == 1:
+            raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
+        mask = morphology.binary_erosion(convex_hull(piece), iterations=2, border_value=1)
+        mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:
         raise Rejected(Reason.NO_SECTOR, f"the largest moving piece covers {mask.mean():.1%} of the screen")
     return Sector(mask)
+
+
+def lively(frames: NDArray[np.uint8]) -> Mask:
+    """(H, W) pixels that change like speckle; of a single frame, those brighter than the background."""
+    grey = frames if frames.ndim == 3 else np.ascontiguousarray(frames[..., 1])
+    background = int(np.bincount(grey[0].ravel(), minlength=256)[:64].argmax())
+    if len(grey) == 1:
+        return grey[0].astype(np.int16) > background + STILL_GREY
+    change = np.zeros(grey.shape[1:], dtype=np.uint16)
+    for before, after in itertools.pairwise(grey):
+        change += np.minimum(np.maximum(before, after) - np.minimum(before, after), CAP)
+    activity = change.astype(np.float32) / (len(grey) - 1)
+    alive = activity >= LIVELY
+    darkest, brightest = grey.min(0).astype(np.float32), grey.max(0).astype(np.float32)
+    contrast = np.maximum(brightest - background, background - darkest)
+    size = max(17, min(activity.shape) // 16)
+    share = morphology.uniform_filter(alive.astype(np.float32), size, mode="nearest")
+    for measure in (activity, contrast):
+        around = morphology.uniform_filter(np.where(alive, measure, 0), size, mode="nearest")
+        alive = alive & (measure * share >= SHARE * around)
+    return alive
+
+
+def largest_piece(alive: Mask, regions: Sequence[Region]) -> Mask:
+    """The largest solid connected piece (H, W) of the alive pixels, to the accuracy of a coarse picture."""
+    step = max(1, min(alive.shape) // COARSE)
+    height, width = alive.shape[0] // step, alive.shape[1] // step
+    blocks = alive[: height * step, : width * step].reshape(height, step, width, step)
+    padded = np.pad(blocks.mean((1, 3)) >= 0.3, 4, mode="edge")
+    solid = morphology.binary_opening(morphology.binary_closing(padded, _disc(1)), _disc(2))[4:-4, 4:-4]
+    pieces, count = morphology.label(solid)
+    if count == 0:
+        raise Rejected(Reason.NO_SECTOR, "nothing on the screen moves")
+    sizes = np.bincount(pieces.ravel()).astype(float)
+    for region in regions:
+        if region.kind in ("tissue", "colour"):
+            rows = slice(region.y0 // step, region.y1 // step + 1)
+            columns = slice(region.x0 // step, region.x1 // step + 1)
+            sizes += np.bincount(pieces[rows, columns].ravel(), minlength=count + 1)
+    piece = morphology.binary_dilation(pieces == 1 + int(sizes[1:].argmax()), _disc(1))
+    fine = np.kron(piece, np.ones((step, step), dtype=bool))
+    missing = alive.shape[0] - fine.shape[0], alive.shape[1] - fine.shape[1]
+    return np.pad(fine, ((0, missing[0]), (0, missing[1])), mode="edge")
+
+
+def trim(mask: Mask, alive: Mask) -> Mask:
+    """Cut rows and columns off a fan's outside in which hardly anything is alive: the picture ends there."""
+    trimmed = mask.copy()
+    for axis in (0, 1):
+        covered = (mask & alive).sum(1 - axis) >= 0.2 * mask.sum(1 - axis)
+        kept = np.flatnonzero(covered & mask.any(1 - axis))
+        outside = np.ones(mask.shape[axis], dtype=bool)
+        if len(kept):
+            outside[kept[0] : kept[-1] + 1] = False
+        trimmed[outside if axis == 0 else (slice(None), outside)] = False
+    return trimmed
 
 
 def _disc(radius: int) -> Mask:
@@ -71,17 +149,18 @@ def _disc(radius: int) -> Mask:
     return x**2 + y**2 <= radius**2
 
 
-def _overlay(grey: NDArray[np.uint8], core: Mask, radius: int) -> Mask:
-    """Bright pixels that hardly change within the sector's rim: ticks and letters that stand beside it.
+def overlay_at_rim(frames: NDArray[np.uint8], mask: Mask) -> Mask:
+    """Bright pixels that hardly change within the mask's rim: ticks and letters that reach into it.
 
     Hardly, not never: lossy compression makes a letter beside moving speckle flicker a little.
     """
-    if len(grey) == 1:
-        return np.zeros_like(core)
-    darkest, brightest = grey.min(0).astype(int), grey.max(0).astype(int)
-    still = (brightest - darkest < darkest / 3) & (darkest > OVERLAY_GREY)
-    rim = core & ~morphology.binary_erosion(core, _disc(2 * radius), border_value=1)
-    return rim & morphology.binary_dilation(still & rim, _disc(radius))
+    darkest, brightest = frames.min(0), frames.max(0)
+    if darkest.ndim == 3:
+        darkest, brightest = darkest.max(-1), brightest.max(-1)
+    still = (brightest - darkest < darkest // 3) & (darkest > OVERLAY_GREY)
+    width = max(2, min(mask.shape) // 80)
+    rim = mask & ~morphology.binary_erosion(mask, iterations=width, border_value=1)
+    return rim & morphology.binary_dilation(still & rim, _disc(width // 2))
 
 
 def convex_hull(piece: Mask) -> Mask:

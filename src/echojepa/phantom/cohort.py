@@ -11,27 +11,26 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from echojepa.config import SimulateConfig
-from echojepa.data.cine import CineLoop, Region
+from echojepa.data.cine import CineLoop
 from echojepa.data.dicom_writer import write_cine
 from echojepa.errors import UserError
 from echojepa.phantom.acoustics import Scanner, draw_scanner, record
 from echojepa.phantom.heart import Heart, draw_heart, ejection_fraction, shape_at
+from echojepa.phantom.layouts import small_layout
 from echojepa.phantom.planes import draw_pose
+from echojepa.phantom.screens import Case, Identity, Layout, PlantedText, show
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
 
 VIEWS = (View.A4C, View.A2C, View.PLAX)
-TOP, LEFT, RIGHT, BOTTOM = 14, 12, 40, 34
-"""Margins of the screen around the sector, pixels: text above, scale beside, ECG below."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class PhantomLoop:
     """As the scanner stores it: screen with overlays."""
     sector: NDArray[np.bool_]
     """(H, W) where on the screen the ultrasound truly is."""
+    overlay: NDArray[np.bool_]
+    """(T, H, W) pixels drawn by the screen, beside the ultrasound or over it."""
     scanner: Scanner
     """Settings of the recording."""
     start: float
@@ -77,83 +78,44 @@ def simulate_study(seed: int, ordinal: int, config: SimulateConfig) -> PhantomSt
 
 
 def simulate_loop(
-    heart: Heart, view: View, seed: int, ordinal: int, number: int, config: SimulateConfig
+    heart: Heart,
+    view: View,
+    seed: int,
+    ordinal: int,
+    number: int,
+    config: SimulateConfig,
+    layout: Layout | None = None,
+    planted: tuple[PlantedText, ...] = (),
 ) -> PhantomLoop:
-    """One recording of one view; scanner settings and plane are drawn anew for each."""
+    """One recording of one view on a screen; scanner settings and plane are drawn anew for each.
+
+    Without a layout the screen is the small one of the demo. `planted` is burned into the picture.
+    """
     numbers = (ordinal, VIEWS.index(view), number)
     rng = np.random.default_rng(derive_seed(seed, "loop", *numbers))
     scanner = draw_scanner(rng)
+    if layout is not None:
+        scanner = replace(scanner, height=layout.picture)
     pose = draw_pose(view, shape_at(heart, 0.0), rng)
     start = rng.uniform(0, heart.period)
     count = max(2, round(config.seconds * scanner.frame_rate))
     pictures, sector = record(heart, pose, scanner, count, start, rng)
-    frames, region, mask = draw_screen(pictures, sector, scanner, heart, start, ordinal)
+    identity = Identity(f"PHANTOM {ordinal:05d}", f"ID {ordinal:05d}", "2026-01-01")
+    case = Case(scanner, heart, start, identity)
+    screen = show(pictures, sector, layout or small_layout(scanner), case, planted)
     loop = CineLoop(
-        frames=frames,
+        frames=screen.frames,
         times=np.arange(count) / scanner.frame_rate,
         time_source="simulated",
         patient_id=f"PHANTOM-{seed}-{ordinal:05d}",
         study_id=uid(seed, "study", ordinal),
         loop_id=uid(seed, "instance", *numbers),
         view=view,
-        regions=(region,),
+        regions=(screen.region,),
         heart_rate=heart.heart_rate,
         manufacturer=SYNTHETIC_MANUFACTURER,
     )
-    return PhantomLoop(loop, mask, scanner, start)
-
-
-def draw_screen(
-    pictures: NDArray[np.uint8],
-    sector: NDArray[np.bool_],
-    scanner: Scanner,
-    heart: Heart,
-    start: float,
-    ordinal: int,
-) -> tuple[NDArray[np.uint8], Region, NDArray[np.bool_]]:
-    """Put pictures (T, h, w) on a scanner's screen (T, H, W) with name, scale, grey bar and ECG.
-
-    Also the calibrated region and where the sector is on the screen.
-    """
-    height, width = sector.shape
-    canvas = Image.new("L", (LEFT + width + RIGHT, TOP + height + BOTTOM))
-    pen = ImageDraw.Draw(canvas)
-    pen.text((2, 1), f"PHANTOM {ordinal:05d}", fill=200)
-    pen.text((canvas.width - 36, 1), "MI 1.1", fill=180)
-    for tick in range(0, int(scanner.depth) + 1, 10):
-        y = TOP + tick / scanner.mm_per_pixel
-        pen.line((canvas.width - 14, y, canvas.width - (4 if tick % 50 else 8), y), fill=190)
-    for level in range(48):
-        pen.line(
-            (canvas.width - 6, TOP + 20 + level, canvas.width - 2, TOP + 20 + level), fill=250 - 5 * level
-        )
-    screen = np.repeat(np.asarray(canvas)[None], len(pictures), axis=0)
-    inside = (slice(None), slice(TOP, TOP + height), slice(LEFT, LEFT + width))
-    screen[inside] = np.where(sector, pictures, screen[inside])
-    for number, frame in enumerate(screen):
-        draw_ecg(frame, heart, start, number / scanner.frame_rate)
-    mask = np.zeros(screen.shape[1:], dtype=bool)
-    mask[inside[1:]] = sector
-    size = (scanner.mm_per_pixel, scanner.mm_per_pixel)
-    region = Region(LEFT, TOP, LEFT + width - 1, TOP + height - 1, mm_per_pixel=size)
-    return screen, region, mask
-
-
-def draw_ecg(frame: NDArray[np.uint8], heart: Heart, start: float, now: float) -> None:
-    """Draw a sketch of an ECG along the bottom of a frame (H, W), swept up to the present moment."""
-    height, width = frame.shape
-    seconds = np.linspace(0, 1.5, width)
-    phase = ((seconds + start) % heart.period) / heart.period
-    wave = np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.012) ** 2)) + 0.25 * np.exp(
-        -(((phase - 0.33) / 0.05) ** 2)
-    )
-    rows = (height - 5 - 20 * wave).astype(int)
-    swept = seconds <= now
-    columns = np.arange(width)
-    for column, row, previous in zip(
-        columns[swept], rows[swept], np.r_[rows[:1], rows[:-1]][swept], strict=True
-    ):
-        frame[min(row, previous) : max(row, previous) + 1, column] = 170
+    return PhantomLoop(loop, screen.sector, screen.overlay, scanner, start)
 
 
 def write_study(ordinal: int, config: SimulateConfig) -> dict[str, float]:

@@ -1,0 +1,103 @@
+"""Claims about the phantom's screens: the truth that comes with them is the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echojepa.config import SimulateConfig
+from echojepa.phantom.cohort import PhantomLoop, simulate_loop
+from echojepa.phantom.heart import draw_heart
+from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.screens import Layout, PlantedText
+from echojepa.vocabulary import View
+
+HEART = draw_heart(np.random.default_rng(5))
+
+
+@cache
+def record(layout: Layout | None, *planted: PlantedText, ordinal: int = 0) -> PhantomLoop:
+    config = SimulateConfig(Path("unused"), seconds=0.2)
+    return simulate_loop(HEART, View.A4C, 0, ordinal, 0, config, layout, planted)
+
+
+def test_there_are_six_different_screens() -> None:
+    assert len({layout.name for layout in LAYOUTS}) >= 6
+    assert len({(layout.width, layout.height) for layout in LAYOUTS}) >= 6
+    assert {isinstance(layout.background, int) for layout in LAYOUTS} == {True, False}
+    assert any(layout.face for layout in LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_what_is_neither_ultrasound_nor_overlay_is_background(layout: Layout) -> None:
+    recorded = record(layout)
+    frames = recorded.loop.frames
+    assert frames.shape[1:3] == (layout.height, layout.width)
+    for frame, overlay in zip(frames, recorded.overlay, strict=True):
+        rest = frame[~recorded.sector & ~overlay]
+        assert (rest == np.asarray(layout.background)).all()
+        assert overlay.any() and (frame[overlay] != np.asarray(layout.background)).any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_the_ultrasound_is_the_same_whatever_stands_around_it(layout: Layout) -> None:
+    """Without its overlays a screen of the same size shows the same pixels in the sector."""
+    recorded = record(layout)
+    bare = record(replace(layout, still=lambda paint: None, moving=lambda paint: None))
+    assert not bare.overlay.any()
+    np.testing.assert_array_equal(bare.sector, recorded.sector)
+    same = (bare.loop.frames == recorded.loop.frames).reshape(*recorded.overlay.shape, -1).all(-1)
+    assert same[recorded.sector & ~recorded.overlay].all()
+
+
+def test_some_sectors_are_cut_off_by_the_screen_and_the_region_stays_on_it() -> None:
+    cut = set()
+    for layout in LAYOUTS:
+        recorded = record(layout)
+        region = recorded.loop.regions[0]
+        assert 0 <= region.x0 <= region.x1 < layout.width and 0 <= region.y0 <= region.y1 < layout.height
+        if recorded.sector[-1].any():
+            cut.add("bottom")
+        if recorded.sector[:, 0].any():
+            cut.add("side")
+        rows, columns = np.nonzero(recorded.sector)
+        assert (rows.min() >= region.y0, rows.max() <= region.y1) == (True, True)
+        assert (columns.min() >= region.x0, columns.max() <= region.x1) == (True, True)
+    assert cut == {"bottom", "side"}
+
+
+def test_a_curved_array_has_no_picture_above_its_face() -> None:
+    layout = next(layout for layout in LAYOUTS if layout.face)
+    recorded = record(layout)
+    first = np.flatnonzero(recorded.sector[:, layout.apex[0]])[0]
+    assert first - layout.apex[1] == pytest.approx(layout.face * layout.picture, abs=1)
+
+
+def test_readouts_dots_clocks_and_traces_move_and_names_stand_still() -> None:
+    for layout in LAYOUTS:
+        recorded = record(layout)
+        moving = recorded.loop.frames.max(0) != recorded.loop.frames.min(0)
+        moving = moving if moving.ndim == 2 else moving.any(-1)
+        outside = recorded.overlay.any(0) & ~recorded.sector
+        assert (moving & outside).any() and (~moving & outside).sum() > 100
+
+
+def test_the_name_on_the_screen_is_the_patients_own() -> None:
+    one, other = (record(LAYOUTS[0], ordinal=ordinal) for ordinal in (11, 72))
+    title = (slice(0, 1), slice(0, 40), slice(40, 300))
+    assert (one.loop.frames[title] != other.loop.frames[title]).any()
+
+
+def test_planted_text_changes_the_picture_where_it_is_planted_and_nowhere_else() -> None:
+    plain = record(LAYOUTS[0])
+    named = record(LAYOUTS[0], PlantedText("DOE", 300, 250, size=16, level=240))
+    changed = (plain.loop.frames != named.loop.frames).any((0, 3))
+    rows, columns = np.nonzero(changed)
+    assert rows.min() >= 250 and rows.max() < 250 + 2 * 16
+    assert rows.max() - rows.min() + 1 == pytest.approx(16, abs=2)
+    assert columns.min() >= 300 and columns.max() < 300 + 4 * 16
+    assert plain.sector[changed].all() and named.overlay[:, changed].any()
