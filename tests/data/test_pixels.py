@@ -517,6 +517,20 @@ def test_what_cannot_be_decoded_is_refused_by_name() -> None:
     assert rejection(data).reason == Reason.UNSUPPORTED and "Doe" not in str(rejection(data))
 
 
+def test_no_warning_or_log_quotes_a_damaged_value(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    stored = noise(1, 8, 8)
+    buffer = BytesIO()
+    make(stored, uid.ExplicitVRLittleEndian, stored.shape, "MONOCHROME2").save_as(buffer)
+    content = bytearray(buffer.getvalue())
+    at = content.index(b"MONOCHROME2")
+    content[at : at + 11] = b"doe^jane^12"
+    data = pydicom.dcmread(BytesIO(bytes(content)))
+    heard = [str(rejection(data)), *caplog.messages, *(str(warning.message) for warning in recwarn)]
+    assert not any("doe" in text for text in heard)
+
+
 DAMAGED = ["examples_ybr_color.dcm", "US1_J2KR.dcm", "OBXXXX1A_rle_2frame.dcm", "SC_rgb_jpeg_gdcm.dcm",
            "emri_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"]  # fmt: skip
 
