@@ -87,6 +87,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "AVI of raw RGB": {"container": "avi", "codec": "rawvideo", "pixel_format": "bgr24"},
     "Matroska of H.264": {"container": "matroska", "codec": "libx264", "b_frames": 2},
     "transport stream of MPEG-2": {"container": "mpegts", "codec": "mpeg2video", "b_frames": 2},
+    "transport stream of H.264": {"container": "mpegts", "codec": "libx264", "b_frames": 2},
     "program stream of MPEG-2": {"container": "mpeg", "codec": "mpeg2video", "b_frames": 2},
     "bare MPEG-2": {"container": "mpeg2video", "codec": "mpeg2video", "b_frames": 2},
     "bare H.264": {"container": "h264", "codec": "libx264", "b_frames": 2},
@@ -285,6 +286,8 @@ STREAMS = {
     uid.MPEG2MPHL: "bare MPEG-2", uid.MPEG2MPHLF: "transport stream of MPEG-2",
     uid.MPEG4HP41: "MP4 of H.264 with B frames", uid.MPEG4HP41F: "bare H.264",
     uid.MPEG4HP41BD: "MP4 of H.264 with B frames", uid.MPEG4HP422D: "MP4 of H.264 with B frames",
+    uid.MPEG4HP41BDF: "transport stream of H.264", uid.MPEG4HP422DF: "transport stream of H.264",
+    uid.MPEG4HP423D: "transport stream of H.264", uid.MPEG4HP423DF: "transport stream of H.264",
     uid.HEVCMP51: "MP4 of HEVC",
 }  # fmt: skip
 

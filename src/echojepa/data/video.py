@@ -45,7 +45,7 @@ def open_video(content: bytes) -> Video:
 
 
 class Video(Frames):
-    """Frames of one video stream, upright where a rotation is stored; pixels that are not square are left so."""
+    """Frames of one video stream, turned upright; pixels that are not square are left so."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
