@@ -575,8 +575,28 @@ def test_a_real_grey_cine_with_a_tinted_logo_is_not_coloured() -> None:
         assert is_coloured(colour[0], ~inside)
 
 
+@pytest.mark.parametrize(
+    ("name", "sector", "coloured"),
+    [
+        ("color-px.dcm", (30, 110, 40, 210), True),  # colour Doppler
+        ("US1_UNCR.dcm", (140, 300, 90, 540), True),  # power Doppler
+        ("OBXXXX1A.dcm", (90, 500, 150, 600), False),  # grey, with a blue title bar
+    ],
+)
+def test_real_doppler_is_colour_and_a_grey_sector_below_a_blue_bar_is_not(
+    name: str, sector: tuple[int, int, int, int], coloured: bool
+) -> None:
+    frame = next(open_pixels(real(name)).read([0]))
+    inside = np.zeros(frame.shape[:2], bool)
+    top, bottom, left, right = sector
+    inside[top:bottom, left:right] = True
+    assert is_coloured(frame, inside) is coloured and is_coloured(frame, np.ones_like(inside))
+
+
 def test_the_documents_limits_and_syntaxes_are_those_of_the_code() -> None:
-    text = DOC.read_text(encoding="utf-8")
+    text, here = DOC.read_text(encoding="utf-8"), Path(__file__).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([^`*]+\.dcm)`", text))
+    assert len(named) > 20 and all(f'"{name}"' in here for name in named)
     listed = set(re.findall(r"^\| `(1\.2[0-9.]+)` \|", text, re.MULTILINE))
     assert listed == {str(s) for s in (*NATIVE, *codecs.CODECS, *uid.MPEGTransferSyntaxes)}
     assert f"{frames.MAX_FRAME_BYTES >> 20} MiB" in text and f"{frames.MAX_LOOP_BYTES >> 30} GiB" in text

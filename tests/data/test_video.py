@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -304,6 +305,13 @@ def test_ten_bit_hevc_reads_as_eight() -> None:
     content = encode("mp4", "libx265", pixel_format="yuv420p10le")
     found = np.stack(list(open_pixels(in_dicom(content, uid.HEVCM10P51)).read(range(COUNT))))
     assert found.dtype == np.uint8 and np.abs(found.astype(int) - pictures()).mean() < 3
+
+
+def test_the_document_says_which_streams_are_untested() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "dicom.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `1.2.840")]
+    untested = {row[1].strip(" `") for row in rows if row[4].strip().startswith("untested")}
+    assert untested == {str(s) for s in uid.MPEGTransferSyntaxes} - {*map(str, STREAMS), str(uid.HEVCM10P51)}
 
 
 @pytest.mark.parametrize("changes", [{"NumberOfFrames": COUNT + 1}, {"Rows": HEIGHT + 2}])
