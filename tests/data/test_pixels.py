@@ -517,6 +517,19 @@ def test_what_cannot_be_decoded_is_refused_by_name() -> None:
     assert rejection(data).reason == Reason.UNSUPPORTED and "Doe" not in str(rejection(data))
 
 
+def test_no_warning_or_log_quotes_a_damaged_value(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    stored = noise(1, 8, 8)
+    data = make(stored, uid.ExplicitVRLittleEndian, stored.shape, "MONOCHROME2")
+    data.NumberOfFrames = 10_000_000
+    buffer = BytesIO()
+    data.save_as(buffer)
+    damaged = pydicom.dcmread(BytesIO(buffer.getvalue().replace(b"10000000", b"doe^jane")))
+    heard = [str(rejection(damaged)), *caplog.messages, *(str(warning.message) for warning in recwarn)]
+    assert not any("doe" in text for text in heard)
+
+
 DAMAGED = ["examples_ybr_color.dcm", "US1_J2KR.dcm", "OBXXXX1A_rle_2frame.dcm", "SC_rgb_jpeg_gdcm.dcm",
            "emri_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"]  # fmt: skip
 
@@ -562,8 +575,28 @@ def test_a_real_grey_cine_with_a_tinted_logo_is_not_coloured() -> None:
         assert is_coloured(colour[0], ~inside)
 
 
+@pytest.mark.parametrize(
+    ("name", "sector", "coloured"),
+    [
+        ("color-px.dcm", (30, 110, 40, 210), True),  # colour Doppler
+        ("US1_UNCR.dcm", (140, 300, 90, 540), True),  # power Doppler
+        ("OBXXXX1A.dcm", (90, 500, 150, 600), False),  # grey, with a blue title bar
+    ],
+)
+def test_real_doppler_is_colour_and_a_grey_sector_below_a_blue_bar_is_not(
+    name: str, sector: tuple[int, int, int, int], coloured: bool
+) -> None:
+    frame = next(open_pixels(real(name)).read([0]))
+    inside = np.zeros(frame.shape[:2], bool)
+    top, bottom, left, right = sector
+    inside[top:bottom, left:right] = True
+    assert is_coloured(frame, inside) is coloured and is_coloured(frame, np.ones_like(inside))
+
+
 def test_the_documents_limits_and_syntaxes_are_those_of_the_code() -> None:
-    text = DOC.read_text(encoding="utf-8")
+    text, here = DOC.read_text(encoding="utf-8"), Path(__file__).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([^`*]+\.dcm)`", text))
+    assert len(named) > 20 and all(f'"{name}"' in here for name in named)
     listed = set(re.findall(r"^\| `(1\.2[0-9.]+)` \|", text, re.MULTILINE))
     assert listed == {str(s) for s in (*NATIVE, *codecs.CODECS, *uid.MPEGTransferSyntaxes)}
     assert f"{frames.MAX_FRAME_BYTES >> 20} MiB" in text and f"{frames.MAX_LOOP_BYTES >> 30} GiB" in text

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -87,6 +88,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "AVI of raw RGB": {"container": "avi", "codec": "rawvideo", "pixel_format": "bgr24"},
     "Matroska of H.264": {"container": "matroska", "codec": "libx264", "b_frames": 2},
     "transport stream of MPEG-2": {"container": "mpegts", "codec": "mpeg2video", "b_frames": 2},
+    "transport stream of H.264": {"container": "mpegts", "codec": "libx264", "b_frames": 2},
     "program stream of MPEG-2": {"container": "mpeg", "codec": "mpeg2video", "b_frames": 2},
     "bare MPEG-2": {"container": "mpeg2video", "codec": "mpeg2video", "b_frames": 2},
     "bare H.264": {"container": "h264", "codec": "libx264", "b_frames": 2},
@@ -285,6 +287,8 @@ STREAMS = {
     uid.MPEG2MPHL: "bare MPEG-2", uid.MPEG2MPHLF: "transport stream of MPEG-2",
     uid.MPEG4HP41: "MP4 of H.264 with B frames", uid.MPEG4HP41F: "bare H.264",
     uid.MPEG4HP41BD: "MP4 of H.264 with B frames", uid.MPEG4HP422D: "MP4 of H.264 with B frames",
+    uid.MPEG4HP41BDF: "transport stream of H.264", uid.MPEG4HP422DF: "transport stream of H.264",
+    uid.MPEG4HP423D: "transport stream of H.264", uid.MPEG4HP423DF: "transport stream of H.264",
     uid.HEVCMP51: "MP4 of HEVC",
 }  # fmt: skip
 
@@ -301,6 +305,13 @@ def test_ten_bit_hevc_reads_as_eight() -> None:
     content = encode("mp4", "libx265", pixel_format="yuv420p10le")
     found = np.stack(list(open_pixels(in_dicom(content, uid.HEVCM10P51)).read(range(COUNT))))
     assert found.dtype == np.uint8 and np.abs(found.astype(int) - pictures()).mean() < 3
+
+
+def test_the_document_says_which_streams_are_untested() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "dicom.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `1.2.840")]
+    untested = {row[1].strip(" `") for row in rows if row[4].strip().startswith("untested")}
+    assert untested == {str(s) for s in uid.MPEGTransferSyntaxes} - {*map(str, STREAMS), str(uid.HEVCM10P51)}
 
 
 @pytest.mark.parametrize("changes", [{"NumberOfFrames": COUNT + 1}, {"Rows": HEIGHT + 2}])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,22 @@ DECODE_ERRORS = (
 """What pydicom, Pillow and the codecs raise on damaged data (FFmpeg's errors derive from these)."""
 COLOUR_DIFFERENCE, COLOUR_SHARE = 24, 0.002
 """A frame shows colour where this share of the sector's pixels differs by more than this between channels."""
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep pydicom and the codecs from warning: they quote the values they doubt, and one may be a name.
+
+    Process-wide while it lasts (Python's warnings are), so not for threads.
+    """
+    logger = logging.getLogger("pydicom")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 class Frames(ABC):

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from echojepa.data.codecs import CODECS, Decoded, Layout, decode
-from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
+from echojepa.data.frames import DECODE_ERRORS, Frames, check_size, silenced
 from echojepa.data.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video, open_video
@@ -28,6 +28,7 @@ NATIVE = (
 """Transfer syntaxes whose samples stand in the file as they are."""
 
 
+@silenced()
 def open_pixels(data: Dataset) -> Frames:
     """The frames of a file that pydicom has read (for a deflated file: inflated).
 
@@ -117,7 +118,8 @@ class _Pixels(Frames):
         self.check(indices)
         for index in indices:
             try:
-                picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
+                with silenced():
+                    picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
             except Rejected:
                 raise
             except DECODE_ERRORS as error:

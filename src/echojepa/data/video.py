@@ -45,7 +45,7 @@ def open_video(content: bytes) -> Video:
 
 
 class Video(Frames):
-    """Frames of one video stream, upright (a stored rotation is applied), pixels as stored in shape."""
+    """Frames of one video stream, turned upright; pixels that are not square are left so."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -156,7 +156,8 @@ class Video(Frames):
     def _decode_to(self, target: int) -> Any:
         """Decode up to a frame, from where decoding stands or from the best key frame before it."""
         at, _ = self._last
-        nearest = self._keys[bisect_right(self._keys, target) - 1] if self._keys else 0
+        before = bisect_right(self._keys, target)
+        nearest = self._keys[before - 1] if before else 0
         if self._seekable and (target < at or nearest > at + 1):
             self._seek(nearest)
         elif target < at:
