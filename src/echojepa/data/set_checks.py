@@ -44,7 +44,7 @@ def rows_that_share(table: pa.Table, column: str) -> pa.Table:
     """The rows whose value in a column occurs in another row too."""
     counts = table.group_by(column).aggregate([([], "count_all")])
     repeated = counts.filter(pc.field("count_all") > 1)[column]
-    return table.filter(pc.field(column).isin(repeated))
+    return table.filter(pc.field(column).isin(repeated.combine_chunks()))
 
 
 def distinct(table: pa.Table) -> pa.Table:
@@ -65,7 +65,7 @@ def pixels_across_splits(store: LoopStore) -> Found:
     """Loops whose pixels stand in another split as well."""
     table = store.metadata(["pixel_sha256", "split", "loop_id"])
     pairs = rows_that_share(distinct(table.select(["pixel_sha256", "split"])), "pixel_sha256")
-    twins = table.filter(pc.field("pixel_sha256").isin(pairs["pixel_sha256"])).to_pylist()
+    twins = table.filter(pc.field("pixel_sha256").isin(pairs["pixel_sha256"].combine_chunks())).to_pylist()
     twins.sort(key=lambda row: row["pixel_sha256"])
     return Found("loops", table.num_rows, [f"loop {shown(row['loop_id'])} ({row['split']})" for row in twins])
 
