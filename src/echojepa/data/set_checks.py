@@ -66,7 +66,7 @@ def pixels_across_splits(store: LoopStore) -> Found:
     table = store.metadata(["pixel_sha256", "split", "loop_id"])
     pairs = rows_that_share(distinct(table.select(["pixel_sha256", "split"])), "pixel_sha256")
     twins = table.filter(pc.field("pixel_sha256").isin(pairs["pixel_sha256"].combine_chunks())).to_pylist()
-    twins.sort(key=lambda row: row["pixel_sha256"])
+    twins.sort(key=lambda row: str(row["pixel_sha256"]))
     return Found("loops", table.num_rows, [f"loop {shown(row['loop_id'])} ({row['split']})" for row in twins])
 
 

@@ -16,7 +16,7 @@ from echojepa.vocabulary import Kind
 
 ROW_COLUMNS = [name for name in SCHEMA.names if name not in HEAVY or name == "times"]
 ROWS_AT_ONCE = 1024
-NEAR_BITS = 80
+NEAR_BITS = 64
 """Cines whose fingerprints differ in no more bits than this, of 1024, are nearly the same. Measured on 120
 phantom loops: a copy (JPEG of quality 40, brightened, smaller, one frame less) differs in at most 52, the
 likest loops of two patients in 115."""
@@ -51,21 +51,22 @@ class Tally:
     looked_at: int = 0
     count: int = 0
     examples: list[str] = field(default_factory=list)
+    more: bool = False
+    """Whether there are others than the examples."""
 
     def add(self, failed: bool, example: str) -> None:
         """Take one more into account."""
         self.looked_at += 1
         if failed:
             self.count += 1
-            if len(self.examples) < EXAMPLES:
-                self.examples.append(example)
+            self.more = len(self.examples) == EXAMPLES
+            self.examples += [] if self.more else [example]
 
     def finding(self, name: str, severity: Severity, things: str, advice: str) -> Finding:
         """The tally as a finding."""
         detail = f"{self.count} of {self.looked_at} {things}"
         if self.examples:
-            more = ", ..." if self.count > len(self.examples) else ""
-            detail += f": {', '.join(self.examples)}{more}"
+            detail += f": {', '.join(self.examples)}{', ...' if self.more else ''}"
         return Finding(name, severity, self.count, self.looked_at, detail, advice)
 
 
@@ -156,6 +157,6 @@ def verify(store: LoopStore, pixels: int, progress: Callable[[int, int], None]) 
 def whole_set(store: LoopStore, check: SetCheck) -> Finding:
     """One check of the whole set."""
     found = check.find(store)
-    examples = list(dict.fromkeys(found.faults))[:EXAMPLES]
-    tally = Tally(found.looked_at, len(found.faults), examples)
+    examples = list(dict.fromkeys(found.faults))
+    tally = Tally(found.looked_at, len(found.faults), examples[:EXAMPLES], len(examples) > EXAMPLES)
     return tally.finding(check.name, check.severity, found.things, check.advice)
