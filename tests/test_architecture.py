@@ -27,7 +27,7 @@ SOLE_IMPORTERS = {
     "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},
     "rich": {"cli.py"},
-    "jinja2": {"report/html.py"},
+    "jinja2": {"report/html.py", "report/contact_sheet.py"},
 }  # fmt: skip
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 from echojepa.backbones.layouts import read_weights
 from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import DemoConfig, SimulateConfig, config_from_json
+from echojepa.data.store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
 from echojepa.models.contract import InputSpec
 from echojepa.models.predictor import Predictor, PredictorShape
@@ -32,7 +35,8 @@ def test_help_of_every_command_has_a_sentence_for_every_setting(
         main(arguments)
     assert done.value.code == 0
     text = capsys.readouterr().out
-    assert "--out" in text and text.count(".") > 3
+    assert ("--out" in text) == (command != "verify"), "only verify makes nothing"
+    assert text.count(".") > len(fields(COMMANDS[command].config))
 
 
 def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +135,46 @@ def test_the_readme_s_commands_exist() -> None:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for path in re.findall(r"\]\(((?!http)[^)#]+)", text):
         assert (ROOT / path).exists(), f"the README links {path}"
+
+
+def test_verify_exits_with_zero_for_a_sound_data_set_and_one_for_leakage(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(dataset), "--pixels", "5"]) == main(["verify", "--data", str(dataset)]) == 0
+    text = capsys.readouterr().out
+    assert "one patient in two splits" in text and "nothing was found that would spoil a result" in text
+    shutil.copytree(dataset, tmp_path / "leaky")
+    store = LoopStore(tmp_path / "leaky")
+    store.table.update({"split": "'test'"}, where=f"loop_id = '{store.metadata()['loop_id'][0]}'")
+    assert main(["verify", str(store.root), "--pixels", "5"]) == 1
+    said = capsys.readouterr()
+    assert "error: one patient in two splits: 1 of 20 patients: patient " in said.out
+    assert "errors: 1, warnings: 0" in said.err and len(said.err.splitlines()) == 1
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "is no data set" in capsys.readouterr().err
+
+
+def test_sheet_writes_one_page_and_says_where(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "new" / "sheet.html"
+    assert main(["sheet", "--data", str(dataset), "--out", str(page), "--limit", "3"]) == 0
+    assert str(page) in capsys.readouterr().out and page.read_text("utf-8").count("<img ") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["verify", "d", "--pixels", "-1"], "0 for all; got -1"),
+        (["sheet", "--data", "d", "--out", "o", "--limit", "0"], "at least 1"),
+    ],
+)
+def test_a_number_of_loops_that_cannot_be_is_wrong_usage(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert done.value.code == 2 and expected in " ".join(capsys.readouterr().err.split())
 
 
 def test_convert_reads_one_layout_and_writes_another(

@@ -33,7 +33,9 @@ from echojepa.config import (
     PretrainConfig,
     ProbeConfig,
     ReportConfig,
+    SheetConfig,
     SimulateConfig,
+    VerifyConfig,
     config_from_json,
     config_to_json,
 )
@@ -146,6 +148,32 @@ def run_dry(config: IngestConfig) -> None:
     )
 
 
+def run_verify(config: VerifyConfig) -> None:
+    """Print every check and what was found; UserError when something would spoil a result."""
+    from echojepa.data.store import LoopStore
+    from echojepa.data.verify import verify
+
+    with progress_bar("look at loops") as show:
+        findings = verify(LoopStore.open(config.data), config.pixels, show)
+    rows = [(f.check, f.verdict, f.count, f.looked_at) for f in findings]
+    show_table("What was checked", ("check", "verdict", "found", "looked at"), rows)
+    faults = {severity: [f for f in findings if f.verdict == severity] for severity in ("error", "warning")}
+    for finding in (*faults["error"], *faults["warning"]):
+        console.print(f"{finding.verdict}: {finding.check}: {finding.detail}. To do: {finding.advice}.")
+    verdict = f"errors: {len(faults['error'])}, warnings: {len(faults['warning'])}"
+    if faults["error"]:
+        raise UserError(f"{verdict}; results from this data set could be wrong, mend the errors first")
+    console.print(f"{verdict}; nothing was found that would spoil a result")
+
+
+def run_sheet(config: SheetConfig) -> None:
+    """Write the contact sheet and say where."""
+    from echojepa.report.contact_sheet import write_sheet
+
+    with progress_bar("draw loops") as show:
+        console.print(f"Contact sheet: {write_sheet(config, show)}")
+
+
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
     from echojepa.training.pretrain import pretrain
@@ -168,8 +196,8 @@ def parse(arguments: Sequence[str]) -> tuple[Command, Any]:
     command = COMMANDS[name]
     if command.config is PretrainConfig:
         return command, parse_pretrain(rest)
-    if command.config is ConvertConfig and rest and not rest[0].startswith("-"):
-        rest = ["--source", *rest]
+    if name in POSITIONAL and rest and not rest[0].startswith("-"):
+        rest = [POSITIONAL[name], *rest]
     return command, tyro.cli(command.config, args=rest, prog=f"echojepa {name}")
 
 
@@ -271,6 +299,8 @@ def run_demo(config: DemoConfig) -> None:
 COMMANDS: dict[str, Command] = {
     "simulate": Command(SimulateConfig, run_simulate),
     "ingest": Command(IngestConfig, run_ingest),
+    "verify": Command(VerifyConfig, run_verify),
+    "sheet": Command(SheetConfig, run_sheet),
     "pretrain": Command(PretrainConfig, run_pretrain),
     "probe": Command(ProbeConfig, run_probe),
     "evaluate": Command(EvaluateConfig, run_evaluate),
@@ -278,6 +308,9 @@ COMMANDS: dict[str, Command] = {
     "convert": Command(ConvertConfig, run_convert),
     "demo": Command(DemoConfig, run_demo),
 }
+
+POSITIONAL = {"convert": "--source", "verify": "--data"}
+"""Commands whose first setting needs no name."""
 
 
 def usage() -> str:

@@ -77,6 +77,36 @@ class IngestConfig:
 
 
 @dataclass(frozen=True)
+class VerifyConfig:
+    """Look for what would spoil a result; exit with 1 if there is anything."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    pixels: int = 1000
+    """Evenly spaced loops whose pixels are looked at, too; 0 looks at all."""
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ConfigError(f"pixels must be a number of loops, or 0 for all; got {self.pixels}")
+
+
+@dataclass(frozen=True)
+class SheetConfig:
+    """Put a picture of each loop, and what did not come in, on one page for a person to look over."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    out: Path
+    """The HTML file to write."""
+    limit: int = 400
+    """Loops on the page at most, evenly spaced."""
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"limit must be at least 1 loop; got {self.limit}")
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """AdamW with warm-up, constant and cooldown phases, and the EMA of JEPA's target encoder."""
 
