@@ -16,13 +16,16 @@ from PIL import Image, ImageDraw
 
 from echojepa.data.attributes import discreetly
 from echojepa.data.burned_text import TextBox, find_text
-from echojepa.data.cine import Recording, Region
+from echojepa.data.cine import Recording, Region, RegionKind
 from echojepa.data.frames import is_coloured
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, to_png
 from echojepa.data.sector import PROBE_FRAMES, Sector, find_sector
 from echojepa.vocabulary import Kind, Reason
+
+STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
+"""Kinds of file that scroll instead of moving, and the regions that are kept of them."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,28 @@ def evenly(count: int) -> list[int]:
 
 
 def sector_of(recording: Recording, looked: NDArray[np.uint8]) -> Sector:
-    """Where the ultrasound is: found from the pixels, or for strips, which stand still, from the tags."""
-    if recording.kind in (Kind.CINE, Kind.STILL):
+    """Where the ultrasound is: found from the pixels, or from the tags where nothing tells it from text.
+
+    That is in strips, and in stills that show no fan; Rejected(NO_SECTOR) for a still without a region.
+    """
+    if recording.kind in STRIPS:
+        return marked(recording, STRIPS[recording.kind], looked.shape[1:3])
+    try:
         return find_sector(looked, recording.regions)
-    mask = np.zeros(looked.shape[1:3], dtype=bool)
+    except Rejected:
+        if recording.kind != Kind.STILL:
+            raise
+    return marked(recording, ("tissue", "colour"), looked.shape[1:3])
+
+
+def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, ...]) -> Sector:
+    """The regions of some kinds, by the tags."""
+    mask = np.zeros(shape, dtype=bool)
     for region in recording.regions:
-        if region.kind in ("pw", "cw", "mmode"):
+        if region.kind in kinds:
             mask[region.y0 : region.y1 + 1, region.x0 : region.x1 + 1] = True
+    if not mask.any():
+        raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan and has no region of tissue")
     return Sector(mask)
 
 
@@ -97,12 +115,11 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     mask = sector.mask[rows, columns]
     colour = any(is_coloured(frame, sector.mask) for frame in looked)
     factor = min(1.0, job.max_side / max(mask.shape))
+    reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
     checksum, encoded = hashlib.sha256(), []
-    shape = mask.shape
     for frame in recording.pixels.read(range(recording.pixels.count), grey=not colour):
-        inside = frame[rows, columns] * (mask[..., None] if colour else mask)
-        reduced = shrink(inside, factor)
-        shape = reduced.shape
+        # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
+        reduced = black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
         checksum.update(reduced.tobytes())
         encoded.append(to_png(reduced))
     times = recording.times
@@ -123,9 +140,9 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         frame_rate=1 / float(np.median(np.diff(times))) if len(times) > 1 else None,
         time_source=recording.time_source,
         time_warning=recording.time_warning,
-        mask=to_png(shrink(mask.astype(np.uint8) * 255, factor) > 127),
-        height=shape[0],
-        width=shape[1],
+        mask=to_png(reduced_mask),
+        height=reduced_mask.shape[0],
+        width=reduced_mask.shape[1],
         pixel_height_mm=height,
         pixel_width_mm=width,
         heart_rate=recording.heart_rate,
@@ -135,6 +152,11 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         manufacturer=recording.manufacturer,
         pixel_sha256=checksum.hexdigest(),
     )
+
+
+def black_outside(frame: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The frame (H, W) or (H, W, 3) with nothing outside the mask (H, W)."""
+    return frame * (mask if frame.ndim == 2 else mask[..., None])
 
 
 def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
