@@ -5,6 +5,7 @@ Nothing is allocated by what a header claims before that is checked against the 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -145,9 +146,9 @@ class _Pixels(Frames):
                 ) from None
             yield picture
 
+    @abstractmethod
     def decode(self, index: int, grey: bool) -> Decoded:
         """The stored samples of one frame."""
-        raise NotImplementedError
 
 
 class NativePixels(_Pixels):
