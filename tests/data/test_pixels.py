@@ -170,6 +170,14 @@ def test_jpeg_in_each_colour_space_reads_as_pydicom_reads_it(name: str) -> None:
             assert apart(ours, reference) <= 1
 
 
+def test_a_jfif_codestream_is_ycbcr_whatever_the_header_says() -> None:
+    stored = smooth(1, 48, 80, 3)
+    encoded = to_jpeg(stored[0])
+    assert encoded[6:10] == b"JFIF"
+    for photometric in ("RGB", "YBR_FULL"):
+        assert apart(read(make([encoded], uid.JPEGBaseline8Bit, stored.shape, photometric)), stored) <= 6
+
+
 @pytest.mark.parametrize("name", JPEGS)
 def test_grey_of_a_jpeg_is_the_luma_of_its_colour_where_that_does_not_clip(name: str) -> None:
     loop = open_pixels(real(name))

@@ -153,6 +153,26 @@ def _lossless(encoded: bytes, layout: Layout, _syntax: uid.UID, _grey: bool) -> 
     return Decoded(samples, layout.photometric)
 
 
+def _rle(encoded: bytes, layout: Layout, _syntax: uid.UID, _grey: bool) -> Decoded:
+    """RLE (PS3.5, annex G): a PackBits segment for each byte of each sample, the high byte first.
+
+    Not by pylibjpeg-rle: damaged data makes it panic, which no handler of exceptions may catch.
+    """
+    count, *offsets = struct.unpack_from("<16I", encoded)
+    width = layout.allocated // 8
+    if count != layout.samples * width:
+        raise ValueError(f"{count} segments")
+    pixels = layout.height * layout.width
+    planes = np.empty((layout.samples, width, pixels), np.uint8)
+    ends = [*offsets[1:count], len(encoded)]
+    for plane, begin, end in zip(planes.reshape(count, pixels), offsets, ends, strict=False):
+        room = pixels + 128  # for what padding may decode to; a longer segment is damaged
+        plane[:] = np.frombuffer(imagecodecs.packbits_decode(encoded[begin:end], out=room), np.uint8)[:pixels]
+    samples = np.ascontiguousarray(planes.transpose(2, 0, 1)).view(f">u{width}")
+    shape = (layout.height, layout.width, layout.samples)[: 2 + (layout.samples > 1)]
+    return Decoded(samples.reshape(shape), layout.photometric)
+
+
 def _by_pydicom(plugin: str) -> Codec:
     """A codec that pydicom drives: it knows about planes, precision and signs of each codestream."""
 
@@ -178,7 +198,7 @@ def _by_pydicom(plugin: str) -> Codec:
 
 
 CODECS: dict[uid.UID, Codec] = {
-    uid.RLELossless: _by_pydicom("pylibjpeg"),
+    uid.RLELossless: _rle,
     uid.JPEGBaseline8Bit: _jpeg,
     uid.JPEGExtended12Bit: _jpeg,
     uid.JPEGLossless: _lossless,

@@ -5,6 +5,7 @@ Nothing is allocated by what a header claims before that is checked against the 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,23 +36,36 @@ def open_pixels(data: Dataset) -> Frames:
     Raises Rejected: NO_PIXELS, TRUNCATED (shorter than the header claims, or another number of frames),
     UNSUPPORTED (naming the encoding) or TOO_LARGE. No message carries a value of the file but sizes.
     """
-    if "PixelData" not in data or not data.PixelData:
-        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    content = _content(data)
     layout, count, syntax = _header(data)
     check_size(count, layout.height, layout.width)
     if syntax in uid.MPEGTransferSyntaxes:
-        return _open_stream(data, layout, count)
+        return _open_stream(content, layout, count)
     _check_supported(layout, syntax)
     try:
         plain = layout.allocated == layout.stored == 8 and not layout.signed
         plain &= layout.photometric not in ("MONOCHROME1", "PALETTE COLOR")
         table = None if plain else value_table(data, layout)
     except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its palette does not read ({type(error).__name__})") from None
+        raise Rejected(
+            Reason.TRUNCATED, f"its palette or window does not read ({type(error).__name__})"
+        ) from None
     if syntax in NATIVE:
         swapped = syntax == uid.ExplicitVRBigEndian and data["PixelData"].VR == "OW"
-        return NativePixels(data.PixelData, layout, count, table, syntax.is_little_endian, swapped)
-    return EncodedPixels(_split(data, count), layout, count, table, syntax)
+        return NativePixels(content, layout, count, table, syntax.is_little_endian, swapped)
+    return EncodedPixels(_split(data, content, count), layout, count, table, syntax)
+
+
+def _content(data: Dataset) -> bytes:
+    try:
+        content = data.get("PixelData")
+    except DECODE_ERRORS:
+        raise Rejected(Reason.TRUNCATED, "its PixelData does not read") from None
+    if not content:
+        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    if not isinstance(content, bytes):
+        raise Rejected(Reason.TRUNCATED, "its PixelData is no string of bytes")
+    return content
 
 
 def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
@@ -83,17 +97,21 @@ def _check_supported(layout: Layout, syntax: uid.UID) -> None:
             syntax.name if not syntax.is_private and syntax.name != syntax else "an unknown transfer syntax"
         )
         raise Rejected(Reason.UNSUPPORTED, f"{name} cannot be decoded")
-    if layout.allocated not in (8, 16) or not 1 <= layout.stored <= layout.allocated:
+    if (
+        layout.allocated not in (8, 16)
+        or not 1 < layout.stored <= layout.allocated
+        or layout.signed not in (0, 1)
+    ):
         raise Rejected(Reason.UNSUPPORTED, f"{layout.stored} of {layout.allocated} bits a sample")
     if layout.photometric not in known:
         name = layout.photometric if layout.photometric in GREY + COLOUR else "an unknown colour space"
         raise Rejected(Reason.UNSUPPORTED, f"{layout.samples} samples a pixel as {name}")
 
 
-def _open_stream(data: Dataset, layout: Layout, count: int) -> Video:
+def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     """MPEG-2, H.264 or HEVC: the fragments together are one stream. Its own times are not DICOM's."""
     try:
-        content = b"".join(generate_frames(data.PixelData, number_of_frames=1))
+        content = b"".join(generate_frames(fragments, number_of_frames=1))
     except DECODE_ERRORS as error:
         raise Rejected(Reason.TRUNCATED, f"its fragments break ({type(error).__name__})") from None
     video = open_video(content)
@@ -128,9 +146,9 @@ class _Pixels(Frames):
                 ) from None
             yield picture
 
+    @abstractmethod
     def decode(self, index: int, grey: bool) -> Decoded:
         """The stored samples of one frame."""
-        raise NotImplementedError
 
 
 class NativePixels(_Pixels):
@@ -205,13 +223,13 @@ class EncodedPixels(_Pixels):
         return decode(self.encoded[index], self.layout, self.syntax, grey)
 
 
-def _split(data: Dataset, count: int) -> list[bytes]:
+def _split(data: Dataset, content: bytes, count: int) -> list[bytes]:
     """The encoded frames, by the offset tables or the fragments."""
     table: Any = None
     try:
         if "ExtendedOffsetTable" in data and "ExtendedOffsetTableLengths" in data:
             table = data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
-        encoded = list(generate_frames(data.PixelData, number_of_frames=count, extended_offsets=table))
+        encoded = list(generate_frames(content, number_of_frames=count, extended_offsets=table))
     except DECODE_ERRORS as error:
         raise Rejected(
             Reason.TRUNCATED, f"its fragments do not make {count} frames ({type(error).__name__})"
