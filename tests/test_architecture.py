@@ -20,6 +20,7 @@ RANKS = {
 SOLE_IMPORTERS = {
     "pydicom": {
         "data/dicom.py", "data/dicom_writer.py", "data/pixels.py", "data/codecs.py", "data/photometric.py",
+        "data/attributes.py", "data/frame_times.py", "data/regions.py",
     },
     "av": {"data/video.py"},
     "imagecodecs": {"data/codecs.py"},

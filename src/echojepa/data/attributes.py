@@ -1,12 +1,9 @@
-"""DICOM attributes of files that may be damaged: a value, or that there is none; nothing leaks on the way."""
+"""DICOM attributes of files that may be damaged: a value, or that there is none."""
 
 from __future__ import annotations
 
-import logging
 import struct
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -22,19 +19,6 @@ VALUE_ERRORS = (
     RecursionError, BytesLengthException, struct.error,
 )  # fmt: skip
 """What pydicom raises on damaged headers and values."""
-
-
-@contextmanager
-def discreetly() -> Iterator[None]:
-    """Let no library's warning or log line out: they quote values and paths, which can name a patient."""
-    log = logging.getLogger("pydicom")
-    before, log.disabled = log.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.disabled = before
 
 
 def value(data: Dataset, name: str) -> Any:

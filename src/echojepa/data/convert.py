@@ -6,7 +6,7 @@ No more than the looked-at frames are in memory at once, whatever the length of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from echojepa.data.attributes import discreetly
 from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, Region, RegionKind
-from echojepa.data.frames import is_coloured
+from echojepa.data.deidentify import discreetly
+from echojepa.data.frames import Frames, is_coloured, luma
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, to_png
@@ -56,7 +56,7 @@ def convert(job: Job) -> StoredLoop | Refused:
     with discreetly():
         try:
             recording = open_recording(job.path, job.key)
-            looked = np.stack(list(recording.pixels.read(evenly(recording.pixels.count))))
+            looked = np.stack(list(recording.pixels.read(looked_at(recording.pixels.count))))
             sector = sector_of(recording, looked)
             text = () if job.cleared else find_text(looked, sector)
             if text:
@@ -78,9 +78,22 @@ def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
     return to_png(np.asarray(picture))
 
 
-def evenly(count: int) -> list[int]:
+def looked_at(count: int) -> list[int]:
     """Numbers of the frames that are looked at first: all of a short loop, else spread over it."""
     return np.unique(np.linspace(0, count - 1, min(PROBE_FRAMES, count)).astype(int)).tolist()
+
+
+def all_frames(pixels: Frames, looked: NDArray[np.uint8], colour: bool) -> Iterator[NDArray[np.uint8]]:
+    """Every frame in order, (H, W, 3) or (H, W); those in `looked` are not decoded again where they need not
+    be. Where grey is a stored Y it is read for all, so that no frame differs from its neighbours by rounding.
+    """
+    known = (
+        {} if pixels.stored_luma and not colour else dict(zip(looked_at(pixels.count), looked, strict=True))
+    )
+    others = pixels.read([i for i in range(pixels.count) if i not in known], grey=not colour)
+    for index in range(pixels.count):
+        frame = known[index] if index in known else next(others)
+        yield luma(frame) if frame.ndim == 3 and not colour else frame
 
 
 def sector_of(recording: Recording, looked: NDArray[np.uint8]) -> Sector:
@@ -117,7 +130,7 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     factor = min(1.0, job.max_side / max(mask.shape))
     reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
     checksum, encoded = hashlib.sha256(), []
-    for frame in recording.pixels.read(range(recording.pixels.count), grey=not colour):
+    for frame in all_frames(recording.pixels, looked, colour):
         # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
         reduced = black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
         checksum.update(reduced.tobytes())

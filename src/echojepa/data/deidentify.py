@@ -1,4 +1,4 @@
-"""Who a person is stays with the key: pseudonyms, shifted dates, coarse ages.
+"""Who a person is stays with the key: pseudonyms, shifted dates, coarse ages, and silence.
 
 Nothing here looks at tags. Readers hand in what a file says and keep only what comes back.
 """
@@ -7,12 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 MAX_SHIFT = 3652
 """Days, ten years: a patient's dates all move back by 1 to this many."""
 OLDEST = 90.0
 """Everyone older is this old: ages above 89 identify (HIPAA safe harbour, 45 CFR 164.514 b 2)."""
+
+
+@contextmanager
+def discreetly() -> Iterator[None]:
+    """Let no library's warning or log line out: they quote the values and paths they doubt, and one may be
+    a name. Process-wide while it lasts (Python's warnings are), so not for threads."""
+    log = logging.getLogger("pydicom")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 def keyed(key: bytes, kind: str, identifier: str) -> str:

@@ -13,9 +13,8 @@ import numpy as np
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
-from echojepa.data.attributes import discreetly
 from echojepa.data.convert import Job, Refused
-from echojepa.data.deidentify import pseudonym
+from echojepa.data.deidentify import discreetly, pseudonym
 from echojepa.data.ingest import convert_all, file_limits, jobs_for, list_files
 from echojepa.data.private import read_key, write_private_table
 from echojepa.data.recording import open_recording

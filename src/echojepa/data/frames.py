@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import struct
-import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,22 +28,6 @@ COLOUR_DIFFERENCE, COLOUR_SHARE = 24, 0.002
 """A frame shows colour where this share of the sector's pixels differs by more than this between channels."""
 
 
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Keep pydicom and the codecs from warning: they quote the values they doubt, and one may be a name.
-
-    Process-wide while it lasts (Python's warnings are), so not for threads.
-    """
-    logger = logging.getLogger("pydicom")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
-
-
 class Frames(ABC):
     """The frames of one loop, decoded when they are read.
 
@@ -58,6 +39,8 @@ class Frames(ABC):
     height: int
     width: int
     monochrome: bool
+    stored_luma: bool = False
+    """Whether `grey` reads a stored Y: within rounding, but not bit for bit, the luma of the colour."""
 
     @abstractmethod
     def read(self, indices: Sequence[int], *, grey: bool = False) -> Iterator[NDArray[np.uint8]]:
@@ -94,8 +77,8 @@ def check_size(count: int, height: int, width: int) -> None:
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(..., 3) RGB to (...) grey, rounded ITU-R BT.601; equal channels come out unchanged."""
-    weighted = rgb.astype(np.uint32) @ np.array([299, 587, 114], dtype=np.uint32)
-    return ((weighted + 500) // 1000).astype(np.uint8)
+    flat = Image.fromarray(np.ascontiguousarray(rgb).reshape(-1, *rgb.shape[-2:]))
+    return np.asarray(flat.convert("L")).reshape(rgb.shape[:-1])
 
 
 def is_coloured(frame: NDArray[np.uint8], inside: NDArray[np.bool_]) -> bool:
@@ -106,5 +89,6 @@ def is_coloured(frame: NDArray[np.uint8], inside: NDArray[np.bool_]) -> bool:
     """
     if frame.ndim == 2 or not inside.any():
         return False
-    pixels = frame[inside].astype(np.int16)
-    return bool((np.ptp(pixels, axis=-1) > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE)
+    red, green, blue = np.moveaxis(frame, -1, 0)
+    most, least = (pick(pick(red, green), blue) for pick in (np.maximum, np.minimum))
+    return bool((most - least > COLOUR_DIFFERENCE)[inside].mean() > COLOUR_SHARE)

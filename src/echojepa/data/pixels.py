@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from echojepa.data.codecs import CODECS, Decoded, Layout, decode
-from echojepa.data.frames import DECODE_ERRORS, Frames, check_size, silenced
+from echojepa.data.deidentify import discreetly
+from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
 from echojepa.data.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video, open_video
@@ -29,7 +30,7 @@ NATIVE = (
 """Transfer syntaxes whose samples stand in the file as they are."""
 
 
-@silenced()
+@discreetly()
 def open_pixels(data: Dataset) -> Frames:
     """The frames of a file that pydicom has read (for a deflated file: inflated).
 
@@ -131,12 +132,13 @@ class _Pixels(Frames):
         self.layout, self.count, self.table = layout, count, table
         self.height, self.width = layout.height, layout.width
         self.monochrome = layout.samples == 1 and (table is None or table.ndim == 1)
+        self.stored_luma = layout.photometric in ("YBR_FULL", "YBR_FULL_422")
 
     def read(self, indices: Sequence[int], *, grey: bool = False) -> Iterator[NDArray[np.uint8]]:
         self.check(indices)
         for index in indices:
             try:
-                with silenced():
+                with discreetly():
                     picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
             except Rejected:
                 raise
@@ -217,6 +219,10 @@ class EncodedPixels(_Pixels):
     ) -> None:
         super().__init__(layout, count, table)
         self.encoded, self.syntax = encoded, syntax
+        self.stored_luma |= syntax in (
+            uid.JPEGBaseline8Bit,
+            uid.JPEGExtended12Bit,
+        )  # whatever the header says
 
     def decode(self, index: int, grey: bool) -> Decoded:
         """The stored samples of one frame."""

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echojepa.data.attributes import discreetly
 from echojepa.data.cine import CineLoop, LoopFacts, Recording
-from echojepa.data.deidentify import pseudonym
+from echojepa.data.deidentify import discreetly, pseudonym
 from echojepa.data.dicom import open_dicom
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import open_video
