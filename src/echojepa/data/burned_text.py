@@ -89,7 +89,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
 
 
 def find_strokes(grey: NDArray[np.int16], still: Mask, link: int) -> Strokes:
-    """Patches of still pixels, within `link` of their neighbours, of a picture (H, W): those with sharp ends."""
+    """Sharp patches of still pixels, each within `link` of its neighbour's grey, in a picture (H, W)."""
     reach = filters.maximum_filter(grey, 5) - filters.minimum_filter(grey, 5)
     still = still & (reach >= EDGE)
     at = np.flatnonzero(still)
@@ -136,7 +136,7 @@ def words_of(strokes: Strokes, enough: float, top: int, left: int) -> tuple[Text
     size = np.maximum((high - low).max(1)[:, None], (high - low).max(1))
     near = (gap[..., 0] <= 1 + 0.3 * size) & (gap[..., 1] <= 3 + 0.7 * size)
     near &= np.abs(strokes.grey[:, None] - strokes.grey) <= SAME
-    count, label = connected_components(sparse.coo_matrix(near), directed=False)
+    _, label = connected_components(sparse.coo_matrix(near), directed=False)
     score = np.bincount(label, strokes.pixels * np.clip((strokes.sharpness - 3) / 3, 0, 1))
     found = []
     for word in np.argsort(-score):
