@@ -34,8 +34,9 @@ STEP, EDGE = 25, 35
 EVEN, SHARP = 3.0, 4.5
 """A stroke's greys have at most this standard deviation, and on average this many of the eight pixels
 two away differ by STEP."""
-TALLEST, LONGEST = 45, 250
-"""Pixels of the largest letters, and of letters that run together."""
+TALLEST, LONGEST, SMALLEST = 45, 250, 5
+"""Pixels of the largest letters, of letters that run together, and of a word's shorter side at least:
+a stretch of an ECG's trace is flatter."""
 SAME = 4
 """Strokes of one word differ by no more grey levels."""
 ENOUGH, ENOUGH_FEW = 12.5, 24.0
@@ -85,7 +86,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     few = len(looked) < FEW
     still = inside & (flicker <= STILL) & (middle >= DARKEST)
     strokes = find_strokes(middle, still, LINK_FEW if few else LINK)
-    return words_of(strokes, ENOUGH_FEW if few else ENOUGH, rows.start, columns.start)
+    return words_of(strokes, ENOUGH_FEW if few else ENOUGH, int(rows.start), int(columns.start))
 
 
 def find_strokes(grey: NDArray[np.int16], still: Mask, link: int) -> Strokes:
@@ -144,5 +145,6 @@ def words_of(strokes: Strokes, enough: float, top: int, left: int) -> tuple[Text
             break
         box = strokes.boxes[label == word]
         (a, b), (c, d) = box[:, :2].min(0).tolist(), box[:, 2:].max(0).tolist()
-        found.append(TextBox(a + top, b + left, c + top, d + left))
+        if min(c - a, d - b) >= SMALLEST:
+            found.append(TextBox(a + top, b + left, c + top, d + left))
     return tuple(found)
