@@ -13,7 +13,10 @@ from echojepa.config import SimulateConfig
 from echojepa.data.dicom import example_cines
 from echojepa.data.recording import read_cine
 from echojepa.data.sector import find_sector
-from echojepa.phantom.cohort import simulate_study
+from echojepa.phantom.cohort import simulate_loop, simulate_study
+from echojepa.phantom.heart import draw_heart
+from echojepa.phantom.layouts import LAYOUTS
+from echojepa.vocabulary import View
 
 HERE = Path(__file__).parent
 
@@ -44,6 +47,29 @@ def phantom_picture() -> None:
     )
 
 
+def screens_picture() -> None:
+    """One patient on the six screens, each with the outline of the sector that was found."""
+    heart = draw_heart(np.random.default_rng(1))
+    tiles = []
+    for layout in LAYOUTS:
+        frames = simulate_loop(
+            heart, View.A4C, 0, 1, 0, SimulateConfig(HERE, seconds=0.7), layout
+        ).loop.frames
+        mask = find_sector(frames).mask
+        shown = frames[-1] if frames.ndim == 4 else np.repeat(frames[-1][..., None], 3, axis=-1)
+        thick = max(1, layout.height // 200)
+        outline = mask & ~binary_erosion(mask, iterations=thick, border_value=0)
+        shown = np.where(outline[..., None], np.array([255, 190, 40], dtype=np.uint8), shown)
+        tile = Image.fromarray(shown)
+        tile.thumbnail((420, 320), Image.Resampling.LANCZOS)
+        page = Image.new("RGB", (424, 324), (255, 255, 255))
+        page.paste(tile, ((424 - tile.width) // 2, (324 - tile.height) // 2))
+        tiles.append(np.asarray(page))
+    rows = [np.concatenate(tiles[begin : begin + 3], axis=1) for begin in (0, 3)]
+    Image.fromarray(np.concatenate(rows)).quantize(64).save(HERE / "sector_screens.png", optimize=True)
+
+
 if __name__ == "__main__":
     sector_picture()
     phantom_picture()
+    screens_picture()

@@ -12,11 +12,9 @@ import pytest
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.convert import shrink
-from echojepa.data.dicom import example_cines
 from echojepa.data.dicom_writer import write_cine
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.labels import read_labels
-from echojepa.data.recording import read_cine
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
@@ -49,34 +47,6 @@ def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) 
     np.testing.assert_array_equal(store.frames(0, [3, 1, 3]), expected[[3, 1, 3]])
     entry = store.metadata().to_pylist()[0]
     assert (entry["pixel_height_mm"], entry["pixel_width_mm"]) == pytest.approx(loop.regions[0].mm_per_pixel)
-
-
-def test_the_sector_of_the_phantom_is_found_and_no_overlay_with_it(tmp_path: Path) -> None:
-    for ordinal in range(3):
-        for recorded in simulate_study(0, ordinal, SimulateConfig(tmp_path, seconds=0.8)).loops:
-            mask = find_sector(recorded.loop.frames).mask
-            truth = recorded.sector
-            assert (mask & truth).sum() / (mask | truth).sum() > 0.85
-            assert not recorded.loop.frames[:, mask & ~truth].any()
-
-
-@pytest.mark.parametrize(("path", "scale"), list(zip(example_cines(), (0.5, 1.0), strict=True)))
-def test_on_the_real_cine_the_mask_covers_the_fan_and_no_text_outside_survives(
-    path: Path, scale: float
-) -> None:
-    """The fan as read off the 640 x 480 picture: apex near (340, 44), corners (84, 300) and (595, 300),
-    lowest point (340, 403). Everything bright beyond it by 4 pixels is text, a tick or the button bar."""
-    frames = read_cine(path, b"key").frames
-    mask = find_sector(frames).mask
-    height, width = mask.shape
-    y, x = np.mgrid[:height, :width] / scale
-    reach = np.hypot(x - 340, y - 20)
-    left, right = (y - 44) * (315 - 84) / (300 - 44), (y - 44) * (595 - 365) / (300 - 44)
-    fan = (y > 44) & (x > 315 - left) & (x < 365 + right) & (reach < 383)
-    assert (mask & fan).sum() / fan.sum() > 0.97
-    assert (mask & fan).sum() / (mask | fan).sum() > 0.94
-    beyond = mask & ~((y > 38) & (x > 311 - left) & (x < 369 + right) & (reach < 389))
-    assert frames[:, beyond].max(initial=0) < 40
 
 
 def test_reducing_keeps_the_aspect_ratio_and_small_loops_as_they_are() -> None:

@@ -34,8 +34,9 @@ STEP, EDGE = 25, 35
 EVEN, SHARP = 3.0, 4.5
 """A stroke's greys have at most this standard deviation, and on average this many of the eight pixels
 two away differ by STEP."""
-TALLEST, LONGEST = 45, 250
-"""Pixels of the largest letters, and of letters that run together."""
+TALLEST, LONGEST, SMALLEST = 45, 250, 5
+"""Pixels of the largest letters, of letters that run together, and of a word's shorter side at least:
+a stretch of an ECG's trace is flatter."""
 SAME = 4
 """Strokes of one word differ by no more grey levels."""
 ENOUGH, ENOUGH_FEW = 12.5, 24.0
@@ -85,11 +86,11 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     few = len(looked) < FEW
     still = inside & (flicker <= STILL) & (middle >= DARKEST)
     strokes = find_strokes(middle, still, LINK_FEW if few else LINK)
-    return words_of(strokes, ENOUGH_FEW if few else ENOUGH, rows.start, columns.start)
+    return words_of(strokes, ENOUGH_FEW if few else ENOUGH, int(rows.start), int(columns.start))
 
 
 def find_strokes(grey: NDArray[np.int16], still: Mask, link: int) -> Strokes:
-    """Patches of still pixels, within `link` of their neighbours, of a picture (H, W): those with sharp ends."""
+    """Sharp patches of still pixels, each within `link` of its neighbour's grey, in a picture (H, W)."""
     reach = filters.maximum_filter(grey, 5) - filters.minimum_filter(grey, 5)
     still = still & (reach >= EDGE)
     at = np.flatnonzero(still)
@@ -136,7 +137,7 @@ def words_of(strokes: Strokes, enough: float, top: int, left: int) -> tuple[Text
     size = np.maximum((high - low).max(1)[:, None], (high - low).max(1))
     near = (gap[..., 0] <= 1 + 0.3 * size) & (gap[..., 1] <= 3 + 0.7 * size)
     near &= np.abs(strokes.grey[:, None] - strokes.grey) <= SAME
-    count, label = connected_components(sparse.coo_matrix(near), directed=False)
+    _, label = connected_components(sparse.coo_matrix(near), directed=False)
     score = np.bincount(label, strokes.pixels * np.clip((strokes.sharpness - 3) / 3, 0, 1))
     found = []
     for word in np.argsort(-score):
@@ -144,5 +145,6 @@ def words_of(strokes: Strokes, enough: float, top: int, left: int) -> tuple[Text
             break
         box = strokes.boxes[label == word]
         (a, b), (c, d) = box[:, :2].min(0).tolist(), box[:, 2:].max(0).tolist()
-        found.append(TextBox(a + top, b + left, c + top, d + left))
+        if min(c - a, d - b) >= SMALLEST:
+            found.append(TextBox(a + top, b + left, c + top, d + left))
     return tuple(found)

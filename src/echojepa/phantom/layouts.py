@@ -74,7 +74,7 @@ def _still_b(paint: Painter) -> None:
 
 
 def _moving_b(paint: Painter) -> None:
-    paint.ecg(516, 46, 245, 4.0, before=False)
+    paint.ecg(500, 46, 245, 1.5)
     paint.recording_dot(610, 10, 240)
 
 
@@ -109,7 +109,7 @@ def _still_d(paint: Painter) -> None:
 
 def _moving_d(paint: Painter) -> None:
     paint.heart_rate(850, 120, 230, 22)
-    paint.ecg(690, 24, 200, 2.5, before=False)
+    paint.ecg(690, 24, 200, 2.5)
 
 
 def _still_e(paint: Painter) -> None:

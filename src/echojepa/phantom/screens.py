@@ -100,7 +100,7 @@ class Painter:
         points = [(x + size * k / 8, y + size * (0.5 + 0.25 * math.sin(k))) for k in range(9)]
         self.pen.line(points, fill=fill, width=2)
 
-    def ecg(self, base: int, tall: int, fill: Colour, sweep: float, before: bool = True) -> None:
+    def ecg(self, base: int, tall: int, fill: Colour, sweep: float) -> None:
         """A trace across the screen, written from the left in `sweep` seconds, the last one still there."""
         case = self.case
         columns = np.arange(self.width)
@@ -109,7 +109,7 @@ class Painter:
         times = case.start + case.now - behind / self.width * sweep
         rows = base - np.rint(tall * ecg_wave(times, case.heart)).astype(int)
         for column in range(1, self.width):
-            written = column <= cursor or (before and column > cursor + 12)
+            written = column <= cursor or column > cursor + 12
             if written and behind[column - 1] - behind[column] < 2:
                 self.pen.line((column - 1, int(rows[column - 1]), column, int(rows[column])), fill=fill)
 
@@ -194,23 +194,34 @@ def show(
     mask[there] = sector[shown]
     frames = np.repeat(backdrop[None], len(pictures), axis=0)
     overlay = np.repeat((drawn if grey else drawn.any(-1))[None] & ~mask, len(pictures), axis=0)
-    for number, picture in enumerate(pictures):
+    for frame, picture in zip(frames, pictures, strict=True):
         values = picture[shown][sector[shown]]
-        frames[number][mask] = values if grey else values[:, None]
-        before = frames[number].copy()
+        frame[mask] = values if grey else values[:, None]
+    burned = burn_in(frames, planted)
+    for number, (before, frame) in enumerate(zip(frames, burned, strict=True)):
         case.now = number / case.scanner.frame_rate
-        painter = Painter(Image.fromarray(before), case)
-        for words in planted:
-            level: Colour = words.level if grey else (words.level, words.level, words.level)
-            painter.text(words.x, words.y, words.text, level, round(words.size / CAPITAL))
+        painter = Painter(Image.fromarray(frame), case)
         layout.moving(painter)
-        frames[number] = np.asarray(painter.canvas)
-        changed = frames[number] != before
+        burned[number] = np.asarray(painter.canvas)
+        changed = burned[number] != before
         overlay[number] |= changed if grey else changed.any(-1)
     rows, columns = there
     size = (case.scanner.mm_per_pixel, case.scanner.mm_per_pixel)
     region = Region(columns.start, rows.start, columns.stop - 1, rows.stop - 1, mm_per_pixel=size)
-    return Screen(frames, region, mask, overlay)
+    return Screen(burned, region, mask, overlay)
+
+
+def burn_in(frames: NDArray[np.uint8], planted: Sequence[PlantedText]) -> NDArray[np.uint8]:
+    """A copy of frames (T, H, W) or (T, H, W, 3) with text written over every one."""
+    burned = frames.copy()
+    for words in planted:
+        level: Colour = words.level if frames.ndim == 3 else (words.level, words.level, words.level)
+        font = ImageFont.load_default(round(words.size / CAPITAL))
+        for number, frame in enumerate(burned):
+            canvas = Image.fromarray(frame)
+            ImageDraw.Draw(canvas).text((words.x, words.y), words.text, fill=level, font=font)
+            burned[number] = np.asarray(canvas)
+    return burned
 
 
 def reach_of(shape: tuple[int, ...]) -> NDArray[np.float64]:

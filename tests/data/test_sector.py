@@ -1,0 +1,216 @@
+"""Claims about the sector: what is ultrasound is kept, what is overlay is not, and text inside is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from echojepa.config import SimulateConfig
+from echojepa.data.burned_text import find_text, hold_for_text
+from echojepa.data.cine import Region
+from echojepa.data.dicom import example_cines, read_cine
+from echojepa.data.dicom_writer import write_cine
+from echojepa.data.fan import Fan, fit_fan
+from echojepa.data.rejection import Rejected
+from echojepa.data.sector import Mask, find_sector
+from echojepa.phantom.cohort import PhantomLoop, simulate_loop
+from echojepa.phantom.heart import draw_heart
+from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.screens import Layout, PlantedText
+from echojepa.vocabulary import Reason, View
+
+SCREENS = (None, *LAYOUTS)
+on_every_screen = pytest.mark.parametrize(
+    "layout", SCREENS, ids=lambda layout: layout.name if layout else "small"
+)
+
+
+@cache
+def record(layout: Layout | None, *planted: PlantedText, view: View = View.A4C) -> PhantomLoop:
+    heart = draw_heart(np.random.default_rng(3))
+    config = SimulateConfig(Path("unused"), seconds=0.5)
+    return simulate_loop(heart, view, 1, 40, 0, config, layout, planted)
+
+
+@cache
+def real_cine(path: Path) -> NDArray[np.uint8]:
+    return read_cine(path, b"key").frames
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@on_every_screen
+def test_the_sector_is_found_to_a_pixel_and_no_overlay_with_it(layout: Layout | None, tmp_path: Path) -> None:
+    """As the scanner holds it, and after JPEG in a file as the writer makes it."""
+    recorded = record(layout)
+    write_cine(tmp_path / "a.dcm", recorded.loop, patient_name="X", study_date="20260101")
+    for frames in (recorded.loop.frames, read_cine(tmp_path / "a.dcm", b"key").frames):
+        mask = find_sector(frames).mask
+        assert overlap(mask, recorded.sector) > (0.98 if layout else 0.96)
+        assert not (mask & ~recorded.sector & recorded.overlay.any(0)).any()
+
+
+@pytest.mark.parametrize(("path", "scale"), list(zip(example_cines(), (0.5, 1.0), strict=True)))
+def test_on_the_real_cine_the_mask_covers_the_fan_and_no_text_outside_survives(
+    path: Path, scale: float
+) -> None:
+    """The fan as read off the 640 x 480 picture: apex near (340, 44), corners (84, 300) and (595, 300),
+    lowest point (340, 403). Everything bright beyond it by 4 pixels is text, a tick or the button bar."""
+    frames = real_cine(path)
+    mask = find_sector(frames).mask
+    height, width = mask.shape
+    y, x = np.mgrid[:height, :width] / scale
+    reach = np.hypot(x - 340, y - 20)
+    left, right = (y - 44) * (315 - 84) / (300 - 44), (y - 44) * (595 - 365) / (300 - 44)
+    fan = (y > 44) & (x > 315 - left) & (x < 365 + right) & (reach < 383)
+    assert (mask & fan).sum() / fan.sum() > 0.97
+    assert (mask & fan).sum() / (mask | fan).sum() > 0.94
+    beyond = mask & ~((y > 38) & (x > 311 - left) & (x < 369 + right) & (reach < 389))
+    assert frames[:, beyond].max(initial=0) < 40
+
+
+def test_regions_that_are_wrong_or_of_another_picture_change_nothing() -> None:
+    recorded = record(LAYOUTS[0])
+    mask = find_sector(recorded.loop.frames).mask
+    for region in (Region(0, 0, 60, 60), Region(900, 700, 5000, 4000), Region(0, 0, 639, 479, kind="pw")):
+        np.testing.assert_array_equal(find_sector(recorded.loop.frames, (region,)).mask, mask)
+
+
+def test_of_two_sectors_side_by_side_the_region_says_which() -> None:
+    frames, sector = record(None).loop.frames, record(None).sector
+    twice = np.concatenate([frames, frames[:, :, ::-1]], axis=2)
+    width = frames.shape[2]
+    for side in (0, 1):
+        region = Region(side * width, 0, side * width + width - 1, frames.shape[1] - 1)
+        mask = find_sector(twice, (region,)).mask
+        truth = sector[:, ::-1] if side else sector
+        assert overlap(mask[:, side * width : (side + 1) * width], truth) > 0.95
+        assert not mask[:, (1 - side) * width : (2 - side) * width].any()
+
+
+def test_a_colour_doppler_box_is_part_of_the_sector() -> None:
+    recorded = record(LAYOUTS[0])
+    frames = recorded.loop.frames.copy()
+    flow = np.random.default_rng(0).integers(60, 255, (len(frames), 90, 120), dtype=np.uint8)
+    frames[:, 220:310, 270:390] = 0
+    frames[:, 220:310, 270:330, 0] = flow[..., :60]
+    frames[:, 220:310, 330:390, 2] = flow[..., 60:]
+    assert overlap(find_sector(frames).mask, recorded.sector) > 0.98
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_loop_of_a_few_frames_or_one_is_found_too(count: int) -> None:
+    recorded = record(LAYOUTS[0])
+    mask = find_sector(recorded.loop.frames[:count]).mask
+    assert overlap(mask, recorded.sector) > 0.95
+    assert not (mask & ~recorded.sector & recorded.overlay.any(0)).any()
+
+
+def test_a_linear_arrays_rectangle_is_kept_without_the_ticks_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.zeros((12, 300, 400), dtype=np.uint8)
+    frames[:, 40:260, 80:300] = rng.integers(0, 200, (12, 220, 220))
+    frames[:, 40:260:20, 303:312] = 220
+    truth = np.zeros((300, 400), dtype=bool)
+    truth[40:260, 80:300] = True
+    mask = find_sector(frames).mask
+    assert overlap(mask, truth) > 0.95 and not mask[~truth].any()
+
+
+def test_where_nothing_moves_or_only_a_trace_does_there_is_no_sector() -> None:
+    page = np.zeros((8, 240, 320), dtype=np.uint8)
+    page[:, 20:30, 20:120] = 200
+    trace = page.copy()
+    for number, frame in enumerate(trace):
+        frame[200, 40 * number : 40 * number + 40] = 255
+    noise = np.random.default_rng(0).integers(0, 255, (1, 240, 320), dtype=np.uint8)
+    for frames in (page, trace, page[:1], noise):
+        with pytest.raises(Rejected) as caught:
+            find_sector(frames)
+        assert caught.value.reason is Reason.NO_SECTOR
+
+
+def test_a_fan_is_fitted_to_itself_though_half_its_pixels_are_dead() -> None:
+    true = Fan(x=212.3, y=17.6, left=-0.61, right=0.74, near=31.0, far=260.0)
+    alive = true.mask((300, 420))
+    rng = np.random.default_rng(0)
+    alive &= rng.random(alive.shape) < 0.85
+    alive[150:260, 60:150] = False
+    fitted = fit_fan(alive)
+    assert fitted is not None
+    assert (fitted.x, fitted.y) == pytest.approx((true.x, true.y), abs=1.0)
+    assert (fitted.left, fitted.right) == pytest.approx((true.left, true.right), abs=0.01)
+    assert (fitted.near, fitted.far) == pytest.approx((true.near, true.far), abs=1.0)
+
+
+def planted(layout: Layout | None, words: str, level: int) -> tuple[PhantomLoop, PlantedText]:
+    rows, columns = np.nonzero(record(layout).sector)
+    place = PlantedText(words, int(columns.mean()) - 30, int(rows.mean()), 14, level)
+    return record(layout, place), place
+
+
+@on_every_screen
+def test_a_clean_loop_is_not_held(layout: Layout | None) -> None:
+    frames = record(layout).loop.frames
+    hold_for_text(frames, find_sector(frames))
+
+
+@pytest.mark.parametrize("path", example_cines(), ids=lambda path: path.stem)
+def test_the_real_cine_is_not_held(path: Path) -> None:
+    frames = real_cine(path)
+    hold_for_text(frames, find_sector(frames))
+
+
+@on_every_screen
+def test_a_name_in_the_picture_is_held_with_its_place_and_not_its_letters(layout: Layout | None) -> None:
+    recorded, place = planted(layout, "DOE JANE", 220)
+    sector = find_sector(recorded.loop.frames)
+    found = find_text(recorded.loop.frames, sector)
+    assert any(box.left < place.x + 60 and box.right > place.x for box in found)
+    assert all(place.y <= box.top and box.bottom <= place.y + 24 for box in found[:1])
+    with pytest.raises(Rejected) as caught:
+        hold_for_text(recorded.loop.frames, sector)
+    assert caught.value.reason is Reason.HELD_TEXT
+    assert str(found[0].top) in caught.value.detail and "DOE" not in caught.value.detail
+
+
+@pytest.mark.parametrize("level", [180, 240])
+def test_two_letters_are_enough_after_jpeg_too(level: int, tmp_path: Path) -> None:
+    recorded, _ = planted(LAYOUTS[0], "LV", level)
+    write_cine(tmp_path / "a.dcm", recorded.loop, patient_name="X", study_date="20260101")
+    frames = read_cine(tmp_path / "a.dcm", b"key").frames
+    assert find_text(frames, find_sector(frames))
+
+
+def test_a_name_on_a_single_frame_is_found() -> None:
+    recorded, _ = planted(LAYOUTS[0], "DOE JANE", 230)
+    frames = recorded.loop.frames[:1]
+    assert find_text(frames, find_sector(frames))
+    clean = record(LAYOUTS[0]).loop.frames[:1]
+    assert not find_text(clean, find_sector(clean))
+
+
+def test_a_bright_reflector_that_stands_still_is_no_text() -> None:
+    """A calcification: white, at rest, smooth at its edges."""
+    recorded = record(LAYOUTS[0])
+    y, x = np.mgrid[:480, :640]
+    echo = np.clip(400 * np.exp(-(((y - 300) / 3.0) ** 2) / 2 - ((x - 330) / 25.0) ** 4), 0, 255)
+    frames = np.maximum(recorded.loop.frames, echo[..., None].astype(np.uint8))
+    assert (frames.min(0) == 255).sum() > 100
+    assert not find_text(frames, find_sector(frames))
+
+
+def test_the_box_of_a_sector_is_tight() -> None:
+    sector = find_sector(record(None).loop.frames)
+    rows, columns = sector.box
+    inside = sector.mask[rows, columns]
+    assert inside.sum() == sector.mask.sum()
+    assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+    assert replace(sector, mask=inside).box == (slice(0, inside.shape[0]), slice(0, inside.shape[1]))
