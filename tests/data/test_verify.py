@@ -16,7 +16,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, fingerprint, inspect
+from echojepa.data.loop_checks import (
+    AGES,
+    FRAME_RATES,
+    HEART_RATES,
+    PIXEL_CHECKS,
+    PIXEL_SIZES,
+    ROW_CHECKS,
+    fingerprint,
+    inspect,
+)
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, from_png, replace_parquet, to_png
@@ -269,6 +278,21 @@ def test_a_clean_data_set_passes_every_check_and_each_looked_at_something(tmp_pa
     assert sorted(finding.check for finding in findings) == sorted(NAMES)
     nothing_to_see = {"came in and rejected"}
     assert {f.check for f in findings if f.looked_at == 0} == nothing_to_see
+
+
+def test_values_at_the_limits_are_plausible(tmp_path: Path) -> None:
+    loops, labels = clean()
+    for number, end in ((0, 0), (1, 1)):
+        loops[number] = replace(
+            loops[number], frame_rate=FRAME_RATES[end], pixel_height_mm=PIXEL_SIZES[end],
+            pixel_width_mm=PIXEL_SIZES[end], heart_rate=HEART_RATES[end], age=AGES[end],
+        )  # fmt: skip
+        labels[number]["value"] = (5.0, 90.0)[end]
+    unstated = {"pixel_height_mm": None, "pixel_width_mm": None, "heart_rate": None, "age": None}
+    loops[2] = replace(loops[2], **unstated)
+    still = replace(loops[3], kind=Kind.STILL, frame_rate=None, view=None)
+    loops[3] = with_pixels(still, frames_of(still)[:1])
+    assert faults(verify(stored(tmp_path / "d", loops, labels), 0, quiet)) == set()
 
 
 def test_an_empty_data_set_is_no_crash(tmp_path: Path) -> None:
