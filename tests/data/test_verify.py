@@ -230,6 +230,10 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
         change(times=[0, 0.1, float("nan"), 0.2, 0.3, 0.4]),
         ("frame times do not increase",),
     ),
+    "time infinite": (
+        change(times=[0, 0.1, 0.2, 0.3, 0.4, float("inf")]),
+        ("frame times do not increase",),
+    ),
     "slow": (change(frame_rate=5.0), ("odd or no frame rate",)),
     "fast": (change(frame_rate=500.0), ("odd or no frame rate",)),
     "no rate": (change(frame_rate=None), ("odd or no frame rate",)),
