@@ -321,6 +321,19 @@ def test_what_ingest_makes_of_the_phantom_has_no_error(store: LoopStore) -> None
     assert [finding for finding in verify(store, 0, quiet) if finding.verdict == "error"] == []
 
 
+def test_the_unit_of_a_task_is_right_and_of_other_labels_the_commonest(tmp_path: Path) -> None:
+    loops, labels = clean()
+    for label in labels[1:]:
+        label["unit"] = "ml"
+    labels += [
+        {"study_id": label["study_id"], "label": "mass", "value": 1.5, "unit": "g" if number else "kg"}
+        for number, label in enumerate(labels[:3])
+    ]
+    units = found(verify(stored(tmp_path / "d", loops, labels), 1, quiet), "label in another unit")
+    assert units.count == len(labels) - 3 - 1 + 1
+    assert "lvef in 'ml', not '%'" in units.detail and "mass in 'kg', not 'g'" in units.detail
+
+
 def test_rejected_files_are_told_by_reason_and_share(tmp_path: Path) -> None:
     loops, labels = clean()
     store = stored(tmp_path / "d", loops, labels, [loops[0].file_id, pseudonym("bad")])
