@@ -334,6 +334,14 @@ def test_the_unit_of_a_task_is_right_and_of_other_labels_the_commonest(tmp_path:
     assert "lvef in 'ml', not '%'" in units.detail and "mass in 'kg', not 'g'" in units.detail
 
 
+def test_fewer_than_ten_whole_numbers_may_be_chance(tmp_path: Path) -> None:
+    loops, labels = clean()
+    whole_numbers(loops, labels)
+    for count, verdict in ((9, "ok"), (10, "warning")):
+        findings = verify(stored(tmp_path / str(count), loops, labels[:count]), 1, quiet)
+        assert found(findings, "labels cut to whole numbers").verdict == verdict
+
+
 def test_rejected_files_are_told_by_reason_and_share(tmp_path: Path) -> None:
     loops, labels = clean()
     store = stored(tmp_path / "d", loops, labels, [loops[0].file_id, pseudonym("bad")])
