@@ -342,6 +342,14 @@ def test_fewer_than_ten_whole_numbers_may_be_chance(tmp_path: Path) -> None:
         assert found(findings, "labels cut to whole numbers").verdict == verdict
 
 
+def test_each_label_of_an_unknown_study_counts(tmp_path: Path) -> None:
+    loops, labels = clean()
+    elsewhere = {**labels[0], "study_id": pseudonym("elsewhere")}
+    labels += [elsewhere, {**elsewhere, "label": "mass", "unit": "g"}]
+    unknown = found(verify(stored(tmp_path / "d", loops, labels), 1, quiet), "label of an unknown study")
+    assert unknown.count == 2 and unknown.detail.count(pseudonym("elsewhere")) == 1
+
+
 def test_rejected_files_are_told_by_reason_and_share(tmp_path: Path) -> None:
     loops, labels = clean()
     store = stored(tmp_path / "d", loops, labels, [loops[0].file_id, pseudonym("bad")])
