@@ -16,10 +16,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, fingerprint, inspect
+from echojepa.data.loop_checks import (
+    AGES,
+    FRAME_RATES,
+    HEART_RATES,
+    PIXEL_CHECKS,
+    PIXEL_SIZES,
+    ROW_CHECKS,
+    fingerprint,
+    inspect,
+)
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
-from echojepa.data.store import LABEL_SCHEMA, LoopStore, StoredLoop, from_png, replace_parquet, to_png
+from echojepa.data.store import (
+    LABEL_SCHEMA,
+    REJECTED_SCHEMA,
+    LoopStore,
+    StoredLoop,
+    from_png,
+    replace_parquet,
+)
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
 from echojepa.vocabulary import Kind, Reason
 
@@ -39,12 +55,18 @@ def pseudonym(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
 
 
+def png(picture: NDArray[np.generic]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def with_pixels(loop: StoredLoop, frames: NDArray[np.uint8], mask: NDArray[np.bool_] = MASK) -> StoredLoop:
     """The loop with these frames and all that follows from them."""
     return replace(
         loop,
-        frames=[to_png(frame) for frame in frames],
-        mask=to_png(mask),
+        frames=[png(frame) for frame in frames],
+        mask=png(mask),
         times=[number / 50 for number in range(len(frames))],
         pixel_sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
     )
@@ -85,9 +107,8 @@ def stored(
     store = LoopStore.create(root, seed=0)
     store.append(loops)
     replace_parquet(root / "labels.parquet", pa.Table.from_pylist(list(labels), schema=LABEL_SCHEMA))
-    store.add_rejected(
-        [{"file_id": f, "reason": Reason.NOT_DICOM, "detail": "no preamble"} for f in rejected]
-    )
+    rows = [{"file_id": f, "reason": Reason.NOT_DICOM, "detail": "no preamble"} for f in rejected]
+    replace_parquet(root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
     return LoopStore.open(root)
 
 
@@ -221,6 +242,10 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
         change(times=[0, 0.1, float("nan"), 0.2, 0.3, 0.4]),
         ("frame times do not increase",),
     ),
+    "time infinite": (
+        change(times=[0, 0.1, 0.2, 0.3, 0.4, float("inf")]),
+        ("frame times do not increase",),
+    ),
     "slow": (change(frame_rate=5.0), ("odd or no frame rate",)),
     "fast": (change(frame_rate=500.0), ("odd or no frame rate",)),
     "no rate": (change(frame_rate=None), ("odd or no frame rate",)),
@@ -240,7 +265,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "no mask": (change(mask=b""), DAMAGED),
     "other height": (change(height=99), DAMAGED),
     "not colour": (change(colour=True), DAMAGED),
-    "mask of another size": (change(mask=to_png(MASK[:5])), DAMAGED),
+    "mask of another size": (change(mask=png(MASK[:5])), DAMAGED),
     "checksum": (change(pixel_sha256="0" * 64), ("pixels are not those of their checksum",)),
     "a time too few": (change(times=[0, 0.1, 0.2, 0.3, 0.4]), ("times and frames differ in number",)),
     "small sector": (repaint(lambda frames: frames * SPECK, SPECK), ("empty sector",)),
@@ -271,12 +296,58 @@ def test_a_clean_data_set_passes_every_check_and_each_looked_at_something(tmp_pa
     assert {f.check for f in findings if f.looked_at == 0} == nothing_to_see
 
 
+def test_values_at_the_limits_are_plausible(tmp_path: Path) -> None:
+    loops, labels = clean()
+    for number, end in ((0, 0), (1, 1)):
+        loops[number] = replace(
+            loops[number], frame_rate=FRAME_RATES[end], pixel_height_mm=PIXEL_SIZES[end],
+            pixel_width_mm=PIXEL_SIZES[end], heart_rate=HEART_RATES[end], age=AGES[end],
+        )  # fmt: skip
+        labels[number]["value"] = (5.0, 90.0)[end]
+    unstated = {"pixel_height_mm": None, "pixel_width_mm": None, "heart_rate": None, "age": None}
+    loops[2] = replace(loops[2], **unstated)
+    still = replace(loops[3], kind=Kind.STILL, frame_rate=None, view=None)
+    loops[3] = with_pixels(still, frames_of(still)[:1])
+    there_and_back = frames_of(loops[4])[[0, 1, 2, 2, 1, 0]]
+    loops[4] = with_pixels(loops[4], there_and_back)
+    assert faults(verify(stored(tmp_path / "d", loops, labels), 0, quiet)) == set()
+
+
 def test_an_empty_data_set_is_no_crash(tmp_path: Path) -> None:
     assert faults(verify(LoopStore.create(tmp_path / "d", 0), 0, quiet)) == {"split without patients"}
 
 
 def test_what_ingest_makes_of_the_phantom_has_no_error(store: LoopStore) -> None:
-    assert faults(verify(store, 0, quiet)) == set()
+    assert [finding for finding in verify(store, 0, quiet) if finding.verdict == "error"] == []
+
+
+def test_the_unit_of_a_task_is_right_and_of_other_labels_the_commonest(tmp_path: Path) -> None:
+    loops, labels = clean()
+    for label in labels[1:]:
+        label["unit"] = "ml"
+    labels += [
+        {"study_id": label["study_id"], "label": "mass", "value": 1.5, "unit": "g" if number else "kg"}
+        for number, label in enumerate(labels[:3])
+    ]
+    units = found(verify(stored(tmp_path / "d", loops, labels), 1, quiet), "label in another unit")
+    assert units.count == len(labels) - 3 - 1 + 1
+    assert "lvef in 'ml', not '%'" in units.detail and "mass in 'kg', not 'g'" in units.detail
+
+
+def test_fewer_than_ten_whole_numbers_may_be_chance(tmp_path: Path) -> None:
+    loops, labels = clean()
+    whole_numbers(loops, labels)
+    for count, verdict in ((9, "ok"), (10, "warning")):
+        findings = verify(stored(tmp_path / str(count), loops, labels[:count]), 1, quiet)
+        assert found(findings, "labels cut to whole numbers").verdict == verdict
+
+
+def test_each_label_of_an_unknown_study_counts(tmp_path: Path) -> None:
+    loops, labels = clean()
+    elsewhere = {**labels[0], "study_id": pseudonym("elsewhere")}
+    labels += [elsewhere, {**elsewhere, "label": "mass", "unit": "g"}]
+    unknown = found(verify(stored(tmp_path / "d", loops, labels), 1, quiet), "label of an unknown study")
+    assert unknown.count == 2 and unknown.detail.count(pseudonym("elsewhere")) == 1
 
 
 def test_rejected_files_are_told_by_reason_and_share(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from echojepa.config import SheetConfig
-from echojepa.data.store import LoopStore, StoredLoop
+from echojepa.data.store import REJECTED_SCHEMA, LoopStore, StoredLoop, replace_parquet
 from echojepa.report.contact_sheet import BY, LISTED, thumbnail, write_sheet
 from echojepa.vocabulary import Reason
 
@@ -58,7 +59,7 @@ def odd(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> LoopStore:
     ]
     rows.append({"file_id": HELD, "reason": Reason.HELD_TEXT.value, "detail": "text at 10, 20"})
     rows.append({"file_id": "DOE_JANE.dcm", "reason": Reason.NO_TIME.value, "detail": "none of five"})
-    store.add_rejected(rows)
+    replace_parquet(store.root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
     return store
 
 
@@ -111,6 +112,12 @@ def test_what_did_not_come_in_is_counted_listed_and_cut_short(page: str) -> None
     assert f"The first {LISTED} of 150" in page and "none of five" in page
 
 
+def test_an_empty_data_set_has_a_page_that_says_so(tmp_path: Path) -> None:
+    LoopStore.create(tmp_path / "data", 0)
+    page = write_sheet(SheetConfig(tmp_path / "data", tmp_path / "s.html"), quiet).read_text("utf-8")
+    assert "0 loops of 0 studies" in page and "Nothing: every file came in" in page and not cards_of(page)
+
+
 def test_of_a_file_held_for_review_nothing_but_its_id_is_told(page: str) -> None:
     assert HELD in page and html.escape(Reason.HELD_TEXT.value) in page
     assert "text at 10" not in page and page.count("<img ") == 5
@@ -125,8 +132,9 @@ def test_the_page_says_research_only_and_which_loops_are_synthetic(
 ) -> None:
     assert "Research use only" in page and "Loops marked “synthetic” are a phantom" in page
     whole = write_sheet(SheetConfig(dataset, tmp_path / "s.html", limit=7), quiet).read_text("utf-8")
-    assert "Every loop here is synthetic" in whole and "Nothing: every file came in" in whole
-    assert "7 evenly spaced loops of 60 are shown" in whole and len(cards_of(whole)) == 7
+    assert "Every loop here is synthetic" in whole
+    loops = LoopStore.open(dataset).table.count_rows()
+    assert f"7 evenly spaced loops of {loops} are shown" in whole and len(cards_of(whole)) == 7
     assert len({re.search(r"loop (\w{8})", card) and card for card in cards_of(whole)}) == 7
 
 

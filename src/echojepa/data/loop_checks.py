@@ -96,8 +96,8 @@ def unordered_times(row: dict[str, Any]) -> bool:
 
 def unknown_word(row: dict[str, Any]) -> bool:
     """Whether split, kind or view is a word that no other part of the package knows."""
-    known = (("split", Split), ("kind", Kind), ("view", View))
-    return any(row[name] is not None and row[name] not in tuple(words) for name, words in known)
+    split, kind, view = row["split"], row["kind"], row["view"]
+    return split not in (*Split,) or kind not in (*Kind,) or view not in (None, *View)
 
 
 WITHOUT_VIEW: Check[dict[str, Any]] = Check(

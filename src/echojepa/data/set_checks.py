@@ -162,7 +162,7 @@ def labelled_studies(store: LoopStore, task: Task) -> set[str]:
 
 def studies_without_view(store: LoopStore) -> Found:
     """Labelled studies that have no cine of a view that the label's task looks at."""
-    loops = store.metadata(["study_id", "view", "kind"]).to_pylist()
+    loops = distinct(store.metadata(["study_id", "view", "kind"])).to_pylist()
     looked_at, faults = 0, []
     for task in TASKS.values():
         labelled = labelled_studies(store, task)
@@ -178,7 +178,7 @@ def studies_without_view(store: LoopStore) -> Found:
 
 def empty_splits(store: LoopStore) -> Found:
     """Splits without a patient, and without a labelled one for a task whose label is there at all."""
-    loops = store.metadata(["study_id", "split", "view", "kind"]).to_pylist()
+    loops = distinct(store.metadata(["study_id", "split", "view", "kind"])).to_pylist()
     usable = {"any task": {row["split"] for row in loops}}
     for task in TASKS.values():
         cines = [row for row in loops if row["kind"] == Kind.CINE and row["view"]]
