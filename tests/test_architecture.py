@@ -15,7 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
     "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2, "config": 3,
     "recipes": 4, "data": 4, "phantom": 5, "training": 5, "backbones": 6, "evaluation": 7, "explain": 8,
-    "report": 9, "demo": 10, "cli": 11, "__main__": 12, "__init__": 12,
+    "report": 9, "terminal": 10, "demo": 10, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 SOLE_IMPORTERS = {
     "pydicom": {
@@ -27,7 +27,7 @@ SOLE_IMPORTERS = {
     "lance": {"data/store.py"},
     "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},
-    "rich": {"cli.py"},
+    "rich": {"terminal.py"},
     "jinja2": {"report/html.py", "report/contact_sheet.py"},
 }  # fmt: skip
 

@@ -7,22 +7,11 @@ import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 from echojepa.config import (
     ConfigError,
@@ -40,9 +29,8 @@ from echojepa.config import (
     config_to_json,
 )
 from echojepa.errors import UserError
+from echojepa.terminal import complain, console, progress_bar, show_table
 from echojepa.vocabulary import Reason
-
-console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass(frozen=True)
@@ -59,37 +47,6 @@ def nearest(word: str, known: Iterable[str], what: str) -> ConfigError:
     close = difflib.get_close_matches(word, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return ConfigError(f"unknown {what} '{word}'. Known: {', '.join(names)}.{hint}")
-
-
-@contextmanager
-def progress_bar(title: str) -> Any:
-    """Yield a function (done, total, note) that draws a bar with the time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(title, total=None, note="")
-
-        def show(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=note)
-
-        yield show
-
-
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a small table."""
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console.print(table)
 
 
 def save_config(config: SimulateConfig | ProbeConfig | EvaluateConfig) -> None:
@@ -331,11 +288,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             error = "the disk is full; make room and run the same command again: finished work is kept"
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"echojepa {arguments[0]}: {error}", markup=False
-        )
+        complain(f"echojepa {arguments[0]}: {error}")
         return 1
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; run the same command again to go on from here")
+        complain("stopped; run the same command again to go on from here")
         return 130
     return 0

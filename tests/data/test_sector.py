@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from echojepa.config import SimulateConfig
 from echojepa.data.burned_text import find_text, hold_for_text
 from echojepa.data.cine import Region
-from echojepa.data.dicom import example_cines, read_cine
+from echojepa.data.dicom import example_cines
 from echojepa.data.dicom_writer import write_cine
 from echojepa.data.fan import Fan, fit_fan
+from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Mask, find_sector
 from echojepa.phantom.cohort import PhantomLoop, simulate_loop

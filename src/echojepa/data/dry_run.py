@@ -62,7 +62,7 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
     table beside the key. IngestError as `ingest` for sources that are not there."""
     files = list_files(config.sources)
     key = read_key(config.key, config.out)
-    ids = [pseudonym(key, "file", str(path.resolve())) for path in files]
+    ids = [pseudonym(key, "file", str(path)) for path in files]
     jobs = jobs_for(config, files, ids, key)
     workers = config.workers or os.cpu_count() or 1
     verdicts, began = [], time.perf_counter()
@@ -84,7 +84,7 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
         size += 0 if isinstance(result, Refused) else sum(map(len, result.frames))
     share = len(good) / max(1, len(chosen))
     table = config.key.with_name(f"{config.key.name}.dry-run.csv")
-    rows = zip((str(path.resolve()) for path in files), ids, verdicts, strict=True)
+    rows = zip(map(str, files), ids, verdicts, strict=True)
     write_private_table(table, [("path", "file_id", "verdict"), *rows])
     return DryRun(
         files=len(files),

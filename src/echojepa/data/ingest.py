@@ -82,7 +82,7 @@ class IngestSummary:
 
 
 def list_files(sources: tuple[Path, ...]) -> list[Path]:
-    """Every file below the sources, sorted; hidden files and tables of labels are left out.
+    """Every file below the sources, resolved and sorted; hidden files and tables of labels are left out.
 
     A folder that cannot be listed is in the list itself, so that it gets its row and is not lost.
     """
@@ -96,7 +96,8 @@ def list_files(sources: tuple[Path, ...]) -> list[Path]:
         for folder, _, names in os.walk(source, onerror=closed.append):
             found.update(Path(folder, name) for name in names)
         found.update(Path(error.filename) for error in closed)
-    kept = sorted(path for path in found if not path.name.startswith(".") and path.suffix not in TABLES)
+    real = {path.resolve() for path in found}  # one file under two names is one file
+    kept = sorted(path for path in real if not path.name.startswith(".") and path.suffix not in TABLES)
     if not kept:
         raise IngestError(
             f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
@@ -234,7 +235,7 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
     labels = read_labels(config.labels, key) if config.labels else LABEL_SCHEMA.empty_table()
     try:
         store = LoopStore.create(config.out, config.seed)
-        ids = [pseudonym(key, "file", str(path.resolve())) for path in files]
+        ids = [pseudonym(key, "file", str(path)) for path in files]
         file_map = write_file_map(config.key, files, ids)
         jobs = still_to_do(store, jobs_for(config, files, ids, key))
         registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))

@@ -48,7 +48,7 @@ def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
         if path.exists():
             with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
-        known |= {file_id: str(p.resolve()) for p, file_id in zip(files, ids, strict=True)}
+        known |= {file_id: str(p) for p, file_id in zip(files, ids, strict=True)}
         write_private_table(path, [("file_id", "path"), *known.items()])
     return path
 
