@@ -11,8 +11,10 @@ such cases count as misses. The last line has every total as name=value.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -133,12 +135,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=1, help="more are faster, and disturb the times")
     given = parser.parse_args()
     print("screen   loops IoU mean   worst  overlay false al. text      stills: f. found     ms sector, text")
     tallies = []
-    for layout in (*LAYOUTS, None):
-        tallies.append(measure(layout, given.seed, given.patients))
-        print(f"{layout.name if layout else 'small':9}{tallies[-1].row()}", flush=True)
+    screens = (*LAYOUTS, None)
+    with ProcessPoolExecutor(given.workers, multiprocessing.get_context("spawn")) as pool:
+        jobs = pool.map(measure, screens, [given.seed] * len(screens), [given.patients] * len(screens))
+        for layout, tally in zip(screens, jobs, strict=True):
+            tallies.append(tally)
+            print(f"{layout.name if layout else 'small':9}{tally.row()}", flush=True)
     real = [read_cine(path, b"benchmark").frames for path in example_cines()]
     real_alarms = sum(bool(find_text(frames, find_sector(frames))) for frames in real)
     overlaps = [value for tally in tallies for value in tally.overlaps]
