@@ -37,6 +37,10 @@ two away differ by STEP."""
 TALLEST, LONGEST, SMALLEST = 45, 250, 5
 """Pixels of the largest letters, of letters that run together, and of a word's shorter side at least:
 a stretch of an ECG's trace is flatter."""
+TRACE = 20
+"""Pixels from which on a stroke hardly thicker than a line is a piece of a trace, not a letter."""
+WIDE = 0.6
+"""Width of a word as a share of its height at least: an R wave that stands over the sector is narrower."""
 SAME = 4
 """Strokes of one word differ by no more grey levels."""
 ENOUGH, ENOUGH_FEW = 12.5, 24.0
@@ -125,6 +129,7 @@ def find_strokes(grey: NDArray[np.int16], still: Mask, link: int) -> Strokes:
     size = boxes[:, 2:] - boxes[:, :2]
     good = (pixels >= 4) & (spread <= EVEN) & (sharpness >= SHARP)
     good &= (size[:, 0] <= TALLEST) & (size[:, 1] <= LONGEST)
+    good &= (size.max(1) < TRACE) | (pixels > 2.2 * size.max(1))
     return Strokes(pixels[good], mean[good], sharpness[good], boxes[good])
 
 
@@ -145,6 +150,6 @@ def words_of(strokes: Strokes, enough: float, top: int, left: int) -> tuple[Text
             break
         box = strokes.boxes[label == word]
         (a, b), (c, d) = box[:, :2].min(0).tolist(), box[:, 2:].max(0).tolist()
-        if min(c - a, d - b) >= SMALLEST:
+        if min(c - a, d - b) >= SMALLEST and d - b >= WIDE * (c - a):
             found.append(TextBox(a + top, b + left, c + top, d + left))
     return tuple(found)
