@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -161,6 +163,36 @@ def test_plain_videos_come_in_with_their_own_times_one_patient_a_folder(tmp_path
     assert table["time_source"] == ["container"] * 3
     one, again, two = table["patient_id"]
     assert one == again != two
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from echojepa.data.convert import Job, Refused, convert
+result = convert(Job(Path(sys.argv[1]), "0" * 20, b"k" * 20, "site", 256, cleared=True))
+assert not isinstance(result, Refused), result.why
+status = Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_length_of_a_loop(tmp_path: Path) -> None:
+    frames = grey_of(record(frames=8).loop.frames) >> 4  # dark, so that the file is small beside its pixels
+    peaks = []
+    for repeats in (8, 80):
+        long = np.concatenate([frames] * repeats)
+        loop = replace(record(frames=8).loop, frames=long, times=np.arange(len(long)) / 45)
+        path = tmp_path / f"{repeats}.dcm"
+        write_cine(path, loop, patient_name="x", study_date="20200101", transfer_syntax="jpeg")
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) * 1024)
+    decoded = 72 * frames.nbytes
+    assert decoded > 150e6 > 8 * path.stat().st_size
+    assert peaks[1] - peaks[0] < decoded / 4
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_no_data_set(tmp_path: Path) -> None:
