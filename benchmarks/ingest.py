@@ -22,7 +22,7 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from echojepa.data.convert import Job, Refused, convert
-from echojepa.data.dicom import example_cines
+from echojepa.data.dicom.reader import example_cines
 
 FRAMES = 120
 """Of the cine, in each file; fewer where the codec is slow."""

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from echojepa.config import SimulateConfig
-from echojepa.data.dicom import example_cines
+from echojepa.data.dicom.reader import example_cines
 from echojepa.data.recording import read_cine
 from echojepa.data.sector import find_sector
 from echojepa.phantom.cohort import simulate_loop, simulate_study

@@ -20,7 +20,7 @@ from echojepa.config import (
     SimulateConfig,
     config_to_json,
 )
-from echojepa.data.dicom import example_cines
+from echojepa.data.dicom.reader import example_cines
 from echojepa.recipes import micro
 from echojepa.training.checkpoint import write_text_atomically
 

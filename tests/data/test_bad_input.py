@@ -17,7 +17,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from echojepa.config import SimulateConfig
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.writer import write_cine
 from echojepa.data.store import LoopStore
 from echojepa.phantom.cohort import simulate_study
 from echojepa.vocabulary import Reason

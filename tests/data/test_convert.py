@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.writer import write_cine
 from echojepa.data.dry_run import dry_run
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.store import LoopStore

@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence
 from echojepa.config import SimulateConfig
 from echojepa.data.cine import CineLoop
 from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.writer import write_cine
 from echojepa.data.store import LoopStore
 from echojepa.phantom.cohort import simulate_study
 

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedUSVolumeStorage
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import example_cines
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.reader import example_cines
+from echojepa.data.dicom.writer import write_cine
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Kind, Reason, View

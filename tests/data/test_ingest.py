@@ -12,7 +12,7 @@ import pytest
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.convert import shrink
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.writer import write_cine
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.labels import read_labels
 from echojepa.data.sector import find_sector

@@ -26,9 +26,9 @@ from pydicom.pixels import get_encoder
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_windowing, convert_color_space
 
 from echojepa.data import codecs, frames
-from echojepa.data.dicom import example_cines
+from echojepa.data.dicom.pixels import NATIVE, EncodedPixels, open_pixels
+from echojepa.data.dicom.reader import example_cines
 from echojepa.data.frames import Frames, is_coloured, luma
-from echojepa.data.pixels import NATIVE, EncodedPixels, open_pixels
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import find_sector
 from echojepa.vocabulary import Reason

@@ -17,8 +17,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from echojepa.data.dicom.pixels import open_pixels
 from echojepa.data.frames import luma
-from echojepa.data.pixels import open_pixels
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import open_video
 from echojepa.vocabulary import Reason

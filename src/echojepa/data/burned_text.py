@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 
-from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Mask, Sector, probe_frames
-from echojepa.vocabulary import Reason
 
 filters: Any = ndimage  # scipy carries no types
 FEW = 8
@@ -66,15 +64,6 @@ class Strokes:
     sharpness: NDArray[np.floating]
     boxes: NDArray[np.int64]
     """(n, 4) top, left, bottom, right of the screen."""
-
-
-def hold_for_text(frames: NDArray[np.uint8], sector: Sector) -> None:
-    """Raise Rejected(HELD_TEXT) when still text stands inside the sector; a person must look at the loop."""
-    found = find_text(frames, sector)
-    if found:
-        box = found[0]
-        where = f"rows {box.top}-{box.bottom - 1}, columns {box.left}-{box.right - 1}"
-        raise Rejected(Reason.HELD_TEXT, f"{len(found)} places, the first at {where}")
 
 
 def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:

@@ -63,7 +63,7 @@ class LoopFacts:
     study_date: str | None = None
     """Day of the examination, ISO 8601, shifted by a number of days that is the patient's own."""
     manufacturer: str = ""
-    """Maker of the scanner, from the closed list `data.dicom.MAKERS` once read."""
+    """Maker of the scanner, from the closed list `data.dicom.reader.MAKERS` once read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from echojepa.data.dicom import pseudonym
+from echojepa.data.dicom.reader import pseudonym
 from echojepa.data.private import IngestError
 from echojepa.data.store import LABEL_SCHEMA
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from echojepa.data.cine import CineLoop, LoopFacts, Recording
 from echojepa.data.deidentify import discreetly, pseudonym
-from echojepa.data.dicom import open_dicom
+from echojepa.data.dicom.reader import open_dicom
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import open_video
 from echojepa.vocabulary import Kind, Reason

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from echojepa.config import SimulateConfig
 from echojepa.data.cine import CineLoop
-from echojepa.data.dicom_writer import write_cine
+from echojepa.data.dicom.writer import write_cine
 from echojepa.errors import UserError
 from echojepa.phantom.acoustics import Scanner, draw_scanner, record
 from echojepa.phantom.heart import Heart, draw_heart, ejection_fraction, shape_at

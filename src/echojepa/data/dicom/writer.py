@@ -16,8 +16,8 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom import VIEW_CODES
-from echojepa.data.regions import REGION_CODES
+from echojepa.data.dicom.reader import VIEW_CODES
+from echojepa.data.dicom.regions import REGION_CODES
 
 
 def write_cine(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from echojepa.data.attributes import value, within
+from echojepa.data.dicom.attributes import value, within
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video
 from echojepa.vocabulary import Reason

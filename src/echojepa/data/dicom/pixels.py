@@ -15,10 +15,10 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
-from echojepa.data.codecs import CODECS, Decoded, Layout, decode
 from echojepa.data.deidentify import discreetly
+from echojepa.data.dicom.codecs import CODECS, Decoded, Layout, decode
+from echojepa.data.dicom.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
-from echojepa.data.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video, open_video
 from echojepa.vocabulary import Reason

@@ -1,4 +1,4 @@
-"""DICOM's attributes in: with `dicom_writer` all that knows tags beside the decoders. Identifiers stop here.
+"""An ultrasound file's facts and its pixels, still encoded. Identifiers stop here.
 
 What leaves is the allow-list `LoopFacts`: keyed pseudonyms, numbers in plausible ranges, words from closed
 lists. Free text never leaves, not even in an error. Facts: DICOM PS3.3, C.7.6.5 (cine), C.8.5.5 (regions).
@@ -18,12 +18,12 @@ from pydicom.sr.codedict import Collection
 from pydicom.sr.coding import Code
 from pydicom.uid import EnhancedUSVolumeStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from echojepa.data.attributes import VALUE_ERRORS, day, identifier, items, value, within
 from echojepa.data.cine import Recording
 from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
-from echojepa.data.frame_times import frame_times
-from echojepa.data.pixels import open_pixels
-from echojepa.data.regions import kind_of, read_regions
+from echojepa.data.dicom.attributes import VALUE_ERRORS, day, identifier, items, value, within
+from echojepa.data.dicom.frame_times import frame_times
+from echojepa.data.dicom.pixels import open_pixels
+from echojepa.data.dicom.regions import kind_of, read_regions
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video
 from echojepa.errors import UserError

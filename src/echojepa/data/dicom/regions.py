@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from echojepa.data.attributes import items, value, within
 from echojepa.data.cine import Region, RegionKind
+from echojepa.data.dicom.attributes import items, value, within
 from echojepa.vocabulary import Kind
 
 REGION_CODES: dict[RegionKind, tuple[int, int]] = {

@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from echojepa.data.codecs import Decoded, Layout
+from echojepa.data.dicom.codecs import Decoded, Layout
 from echojepa.data.frames import luma
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
