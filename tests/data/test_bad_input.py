@@ -14,10 +14,12 @@ import av
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from echojepa.config import SimulateConfig
+from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.data import ingest as ingest_module
 from echojepa.data.dicom.writer import write_cine
+from echojepa.data.private import IngestError
 from echojepa.data.store import LoopStore
 from echojepa.phantom.cohort import simulate_study
 from echojepa.vocabulary import Reason
@@ -147,3 +149,19 @@ def test_every_damaged_file_comes_in_or_has_its_row_within_bounds(
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MAX_MEMORY
     for row in range(len(inside)):
         assert store.frames(row, [0]).size
+
+
+def test_a_small_file_that_inflates_beyond_the_limit_is_refused(
+    whole_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pydicom.dcmread(next(path for path in whole_files if path.name == "explicit.dcm"))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.NumberOfFrames, data.PixelData = 1, bytes(700 << 20)
+    (tmp_path / "in").mkdir()
+    data.save_as(tmp_path / "in/bomb.dcm")
+    assert (tmp_path / "in/bomb.dcm").stat().st_size < 1 << 20
+    monkeypatch.setattr(ingest_module, "MEMORY", 500 << 20)
+    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1)
+    with pytest.raises(IngestError, match="nothing came in"):
+        ingest_module.ingest(config, lambda done, total: None)
+    assert LoopStore.open(tmp_path / "data").rejected()["reason"].to_pylist() == [Reason.LIMITS.value]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import data_store
 import numpy as np
 import pyarrow.parquet as pq
+import pydicom
+import pydicom.data
 import pytest
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.convert import shrink
+from echojepa.data.deidentify import discreetly
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.labels import read_labels
@@ -171,3 +176,32 @@ def test_a_patient_seen_again_later_keeps_ordinal_and_split(archive: Path, tmp_p
     rows = LoopStore.open(tmp_path / "data").metadata(["patient_id", "patient_ordinal", "split"]).to_pylist()
     assert [row["patient_ordinal"] for row in rows] == [0, 1, 0, 2]
     assert rows[0] == rows[2]
+
+
+def ultrasound_files() -> list[Path]:
+    """Every ultrasound file in pydicom's wheel and in pydicom-data."""
+    folders = [Path(pydicom.data.__file__).parent, Path(data_store.__file__).parent]
+    found = []
+    with discreetly():
+        for path in sorted(path for folder in folders for path in folder.rglob("*.dcm")):
+            data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            found += [path] if data.get("Modality") == "US" else []
+    return found
+
+
+def test_every_ultrasound_file_that_pydicom_ships_comes_in_is_held_or_refused_for_its_reason(
+    tmp_path: Path,
+) -> None:
+    """Two cines; stills with text in their region; stills of linear probes without a region in their tags,
+    with a hospital's name beside the picture; and three of two frames without a time."""
+    files = ultrasound_files()
+    ingest(replace(config_for(tmp_path, files[0]), sources=tuple(files)), quiet)
+    store = LoopStore.open(tmp_path / "data")
+    assert len(files) >= 21
+    assert store.metadata(["kind"])["kind"].to_pylist() == ["cine", "cine"]
+    ids = pq.read_table(tmp_path / "data/rejected.parquet")["file_id"].to_pylist()
+    assert len(set(ids)) == len(ids) == len(files) - 2
+    reasons = Counter(store.rejected()["reason"].to_pylist())
+    assert reasons.keys() == {Reason.HELD_TEXT.value, Reason.NO_SECTOR.value, Reason.NO_TIME.value}
+    assert reasons[Reason.HELD_TEXT.value] == len(list((tmp_path / "key.review").glob("*.png"))) >= 7
+    assert reasons[Reason.NO_TIME.value] == 3

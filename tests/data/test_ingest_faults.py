@@ -17,7 +17,7 @@ import pytest
 from echojepa.config import IngestConfig
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.splits import check_no_leakage
-from echojepa.data.store import LoopStore
+from echojepa.data.store import LoopStore, StoreError
 from echojepa.vocabulary import Reason
 
 SMALL_COMMITS = (
@@ -135,3 +135,24 @@ def test_a_folder_that_cannot_be_listed_has_its_row(archive: Path, tmp_path: Pat
         patched.setattr(os, "scandir", scandir)
         summary = ingest(IngestConfig((source,), tmp_path / "data", tmp_path / "key", workers=1), quiet)
     assert summary.came.loops == 1 and summary.came.rejected == {Reason.UNREADABLE.value: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("rejected.parquet", "ingest again"), ("labels.parquet", "--labels"), ("dataset.json", "split_seed")],
+)
+def test_a_damaged_companion_is_named_with_what_to_do(
+    archive: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    files = tuple(sorted(archive.rglob("*.dcm"))[:2])
+    config = IngestConfig(files, tmp_path / "data", tmp_path / "key", workers=1)
+    ingest(config, quiet)
+    damaged = tmp_path / "data" / name
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    with pytest.raises(StoreError, match=f"{name} is damaged.*{message}"):
+        store = LoopStore.open(tmp_path / "data")
+        store.labels(), store.rejected()
+    if name.endswith(".parquet"):
+        damaged.unlink()  # what it says to do
+        ingest(config, quiet)
+        assert LoopStore.open(tmp_path / "data").metadata().num_rows == 2

@@ -49,6 +49,16 @@ LABEL_SCHEMA = pa.schema(
 REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
 
 
+def read_parquet(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
+    """A companion table, without rows where it is missing; StoreError with what to do where it is damaged."""
+    if not path.exists():
+        return schema.empty_table()
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"{path} is damaged; delete it and {remedy}") from error
+
+
 def replace_parquet(path: Path, table: pa.Table) -> None:
     """Write a table so that a reader sees the old or the new one, never a half."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -100,7 +110,12 @@ class LoopStore:
         facts = root / FACTS
         if not facts.is_file():
             raise StoreError(f"{root} is no data set (no dataset.json); make one with `echojepa ingest`")
-        version = json.loads(facts.read_text(encoding="utf-8")).get("format_version")
+        try:
+            version = json.loads(facts.read_text(encoding="utf-8"))["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{facts} is damaged; write it anew with its format_version ({FORMAT_VERSION}) and split_seed"
+            ) from error
         if version != FORMAT_VERSION:
             raise StoreError(f"{root} has format version {version}; this package reads {FORMAT_VERSION}")
         return cls(root)
@@ -163,7 +178,7 @@ class LoopStore:
 
     def labels(self) -> pa.Table:
         """All labels: study_id, label, value, unit."""
-        return pq.read_table(self.root / LABELS)
+        return read_parquet(self.root / LABELS, LABEL_SCHEMA, "ingest again with --labels")
 
     def add_labels(self, table: pa.Table) -> None:
         """Add labels; a label that a study has already is replaced."""
@@ -172,7 +187,7 @@ class LoopStore:
 
     def rejected(self) -> pa.Table:
         """Every file that did not come in: file_id, reason, detail."""
-        return pq.read_table(self.root / REJECTED)
+        return read_parquet(self.root / REJECTED, REJECTED_SCHEMA, "ingest again: its files are tried anew")
 
     def replace_rejected(self, rows: Sequence[dict[str, str]], came_in: set[str]) -> None:
         """Add rows for files that did not come in, in place of older ones of the same files, and drop those
