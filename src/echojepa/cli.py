@@ -120,12 +120,16 @@ def run_ingest(config: IngestConfig) -> None:
 
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
+    from echojepa.backbones.layouts import read_start
+    from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
 
+    console.quiet = not speaks()
     with progress_bar("pretrain steps") as show:
-        summary = pretrain(config, show)
+        summary = pretrain(config, show, read_start)
     console.print(
-        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, last loss {summary.loss:.3f}"
+        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, "
+        f"{summary.flops:.3g} FLOPs, last loss {summary.loss:.3f}"
     )
     for warning in summary.warnings:
         console.print(f"Warning: {warning}")

@@ -8,12 +8,14 @@ the encoder, which sees everything, provides the targets. Speckle cannot be pred
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
 from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor
@@ -22,6 +24,8 @@ from echojepa.models.vit import VisionTransformer, gather_tokens
 
 class JEPA(Objective):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
+
+    targets_move = True
 
     def __init__(self, encoder: VisionTransformer, predictor: Predictor) -> None:
         super().__init__()
@@ -49,6 +53,10 @@ class JEPA(Objective):
     @torch.no_grad()
     def after_step(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
-        pairs = zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True)
-        for target, online in pairs:
-            target.lerp_(online, 1 - momentum)
+        targets: list[Tensor] = [*self.target_encoder.parameters()]
+        online: list[Tensor] = [*self.encoder.parameters()]
+        torch._foreach_lerp_(targets, online, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+
+    def flops(self, masks: Sequence[Mask]) -> Flops:
+        """Arithmetic of a step a clip, the target encoder's pass over all tokens included."""
+        return super().flops(masks) + Flops(target=self.target_encoder.flops(math.prod(self.encoder.grid)))

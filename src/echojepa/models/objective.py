@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer
@@ -18,6 +20,8 @@ class Objective(nn.Module):
     """What sees the visible tokens and is trained."""
     predictor: Predictor
     """What infers the hidden ones from its features."""
+    targets_move: ClassVar[bool]
+    """Whether the targets are learned too: then they can collapse, and a sudden drop of the loss says so."""
 
     @property
     def result(self) -> VisionTransformer:
@@ -30,3 +34,13 @@ class Objective(nn.Module):
 
     def after_step(self, momentum: float) -> None:
         """What is to be done once the optimiser has moved the weights; nothing by default."""
+
+    def flops(self, masks: Sequence[Mask]) -> Flops:
+        """Arithmetic of a step a clip, by part."""
+        total = Flops()
+        for mask in masks:
+            visible, hidden = mask.context_ids.shape[1], mask.target_ids.shape[1]
+            encoder, predictor = self.encoder.flops(visible), self.predictor.flops(visible, hidden)
+            backward = 2 * (encoder + predictor) - self.encoder.embed_flops(visible)
+            total += Flops(encoder, predictor, 0, backward)
+        return total

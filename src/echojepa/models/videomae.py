@@ -34,6 +34,8 @@ def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
 class VideoMAE(Objective):
     """Encoder and a decoder that gives each hidden tubelet's pixels."""
 
+    targets_move = False
+
     def __init__(self, encoder: VisionTransformer, decoder: Predictor) -> None:
         super().__init__()
         self.encoder = encoder

@@ -13,8 +13,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from echojepa.models.contract import InputSpec
+from echojepa.models.flops import block_flops, product
 
 SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 PositionKind = Literal["vjepa2", "interleaved", "sincos"]
@@ -210,6 +212,16 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def through(blocks: nn.ModuleList, x: Tensor, rotary: RotaryTables, recompute: bool) -> Tensor:
+    """Tokens (B, N, D) through blocks; with `recompute` only their inputs are kept for the backward pass."""
+    for block in blocks:
+        if recompute and torch.is_grad_enabled():
+            x = checkpoint(block, x, rotary, use_reentrant=False)
+        else:
+            x = block(x, rotary)
+    return x
+
+
 def initialise(module: nn.Module, blocks: nn.ModuleList, generator: torch.Generator) -> None:
     """V-JEPA's start: normal weights of std 0.02 cut at two units, zero biases, and block outputs
     divided by sqrt(2 * layer) so that the residual stream does not grow with depth."""
@@ -254,6 +266,8 @@ class VisionTransformer(nn.Module):
         self.patch_embed = PatchEmbed(architecture, size.width)
         self.blocks = nn.ModuleList(Block(size.width, size.heads, size.hidden) for _ in range(size.depth))
         self.norm: nn.Module = nn.LayerNorm(size.width, eps=1e-6)
+        self.hidden = size.hidden
+        self.recompute = False
         self.positions = Positions(
             self.grid, size.width, size.heads, architecture.position, architecture.trained_side
         )
@@ -262,9 +276,15 @@ class VisionTransformer(nn.Module):
     def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
         """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
         x, rotary = self.enter(clips, ids)
-        for block in self.blocks:
-            x = block(x, rotary)
-        return self.norm(x)
+        return self.norm(through(self.blocks, x, rotary, self.recompute))
+
+    def embed_flops(self, tokens: int) -> int:
+        """Operations of embedding so many tokens of a clip."""
+        return product(tokens, 3 * math.prod(self.patch_embed.kernel), self.width)
+
+    def flops(self, tokens: int) -> int:
+        """Operations of a forward pass over so many tokens of a clip."""
+        return self.embed_flops(tokens) + len(self.blocks) * block_flops(tokens, self.width, self.hidden)
 
     def enter(self, clips: Tensor, ids: Tensor | None) -> tuple[Tensor, RotaryTables]:
         """What the first block is given: embedded tokens and their rotary positions."""

@@ -43,6 +43,8 @@ class Origin:
     """Training clips behind the weights, where we ran them."""
     data_fingerprint: str | None = None
     """Fingerprint of the data set, where we ran them."""
+    flops: float | None = None
+    """Arithmetic of those steps, forward and backward, where we ran them."""
 
 
 @dataclass(frozen=True)
