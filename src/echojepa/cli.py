@@ -160,8 +160,8 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
         console.print(f"usage: echojepa pretrain RECIPE --data D --out R [settings]\n\nRecipes:\n{recipes}")
         raise SystemExit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
     name, rest = arguments[0], arguments[1:]
-    if name in RECIPES:
-        default = RECIPES[name](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
+    if name.replace("_", "-") in RECIPES:
+        default = RECIPES[name.replace("_", "-")](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
     elif name.endswith(".json"):
         default = config_from_json(PretrainConfig, Path(name).read_text(encoding="utf-8"))
     else:

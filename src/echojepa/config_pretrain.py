@@ -21,7 +21,9 @@ class OptimConfig:
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises from zero."""
     cooldown: float = 0.2
-    """Share of the steps, at the end, over which it falls to zero."""
+    """Share of the steps, at the end, over which it falls."""
+    lr_end: float = 0.0
+    """Learning rate that it falls to."""
     cooldown_shape: Literal["linear", "cosine"] = "linear"
     """How it falls."""
     beta2: float = 0.999
@@ -34,8 +36,12 @@ class OptimConfig:
     """Momentum at the last step, reached linearly."""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or not 0 <= self.warmup + self.cooldown <= 1 or min(self.warmup, self.cooldown) < 0:
-            raise ConfigError(f"lr must be positive and warmup + cooldown at most 1; got {self}")
+        if (
+            not 0 <= self.lr_end < self.lr
+            or not 0 <= self.warmup + self.cooldown <= 1
+            or min(self.warmup, self.cooldown) < 0
+        ):
+            raise ConfigError(f"lr must be above lr_end, and warmup + cooldown at most 1; got {self}")
         if not 0 <= self.ema_start <= self.ema_end <= 1:
             raise ConfigError(f"EMA momenta must satisfy 0 <= start <= end <= 1; got {self}")
 

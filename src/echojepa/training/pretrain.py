@@ -111,18 +111,19 @@ class Run:
         self.prepare = lambda: distribute(self.model, config.parallel, world, dtype)
         self.dtype = dtype
 
-    def begin(self, start: Start | None) -> None:
-        """Take the weights to start from, cut the model up for the ranks, and resume where there is a
-        checkpoint; says in `events.jsonl` which ones were damaged."""
-        if start:
-            take_start(self.model, start, self.config.architecture)
+    def begin(self, read_start: Callable[[Path], Start] | None) -> None:
+        """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
+        which checkpoints were damaged. The model is cut up for the ranks."""
+        found = rotation.find(self.config.out) if self.world.first else None
+        found = next(found for found in self.world.gather(found) if found)
+        if self.config.start and read_start and not found.path:
+            take_start(self.model, read_start(self.config.start), self.config.architecture)
         runner = self.prepare()
         optimizer = build_optimizer(self.model, self.config)
         self.train_step = TrainStep(
             self.config, self.world, self.model, runner, optimizer, self.dtype, self.steps
         )
-        found = rotation.find(self.config.out) if self.world.first else None
-        self.resume(next(found for found in self.world.gather(found) if found))
+        self.resume(found)
 
     def resume(self, found: rotation.Found) -> None:
         """Go back to a checkpoint, or to the beginning where there is none."""
@@ -264,7 +265,7 @@ def pretrain(
         if len(table) < 3:
             raise ConfigError(f"{config.data} has {len(table)} training cine loops; at least 3 are needed")
         run = Run(config, store, table, world)
-        run.begin(read_start(config.start) if config.start and read_start else None)
+        run.begin(read_start)
         while not train(run, progress):
             pass
         return run.finish()
