@@ -124,10 +124,10 @@ def cooldown(data: Path, out: Path) -> PretrainConfig:
 
 
 def cooldown_g(data: Path, out: Path) -> PretrainConfig:
-    """The end of `echojepa-g` at 336 px: 24,300 steps down to a rate of 1.04e-7. Never run by us.
+    """The end of `echojepa-g` at 336 px: 24,300 steps of a falling rate. Never run by us.
 
-    Released config: 5.468e-5 at its start, linear over 200 epochs of 300 steps, of which 81 were run; the
-    learning rate therefore ends at the value that the line has there.
+    Released config of arXiv 2602.02603: 5.468e-5 at its start, 1.04e-7 at its end, linear over 200
+    epochs of 300 steps, of which 81 were run; the rate ends at what the line has there.
 
         torchrun --nproc-per-node 8 -m echojepa pretrain cooldown-g --data D --out C --start R
 

@@ -132,7 +132,8 @@ def distribute(
         for layer in part.modules():
             if isinstance(layer, Block):
                 fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(part, mesh=mesh, mp_policy=policy)
+        # without True, what belongs to no block stays whole after a pass that has no backward: the target's
+        fully_shard(part, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     return model
 
 

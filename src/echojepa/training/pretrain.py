@@ -20,6 +20,7 @@ from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
+from echojepa.training.allocator import keep_pages
 from echojepa.training.building import (
     build_encoder,
     build_objective,
@@ -257,6 +258,8 @@ def pretrain(
     """
     with joined() as world:
         check_share(config, world)
+        if world.device.type == "cpu":
+            keep_pages()
         if world.first:
             open_run(config)
         world.barrier()
