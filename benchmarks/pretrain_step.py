@@ -6,10 +6,10 @@
 
 Both sides have the same weights, prepared clips, masks, precision and threads: target pass, a context pass
 and the predictor for each of two mask types, L1, backward, AdamW, EMA. Each is a process of its own, for the
-allocator is part of ours, and they take turns step by step. Figures are the ratios of the fastest rounds, with
-the ratios of the rounds as their spread; of memory the ratio of the peaks, without what the process had before
-it built its model. Without --peer only ours is timed, with the table of where its time goes. On a machine that
-others use as well, `--clock cpu --threads 1` counts processor seconds in place of seconds.
+allocator is part of ours, and they take turns step by step. Figures are the ratios of the fastest rounds,
+with the ratios of the rounds as their spread; of memory the ratio of the peaks, without what the process had
+before it built its model. Without --peer only ours is timed, with the table of where its time goes. On a
+machine that others use as well, `--clock cpu --threads 1` counts processor seconds in place of seconds.
 """
 
 from __future__ import annotations
@@ -56,13 +56,18 @@ def ours(options: argparse.Namespace, precision: str) -> Step:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], RATE, fused=True)
 
     def step(clips: Tensor, masks: list[Mask]) -> float:
+        losses = []
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = model(clips, masks)
-        loss.backward()
+            targets = model.targets(clips, masks)
+        for mask, wanted in zip(masks, targets, strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                loss = model(clips, [mask], [wanted]) / len(masks)
+            loss.backward()
+            losses.append(loss.item())
         optimizer.step()
         model.after_step(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
-        return loss.item()
+        return sum(losses)
 
     return step
 

@@ -38,21 +38,16 @@ class JEPA(Objective):
         """The moving average: smoother, and what the published figures were made with."""
         return self.target_encoder
 
-    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
-        """Mean L1 distance between predicted and layer-normalised target features."""
-        losses = []
-        for mask, targets in zip(masks, self.targets(clips, masks), strict=True):
-            context = self.encoder(clips, mask.context_ids)
-            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
-            losses.append(F.l1_loss(predicted, targets))
-        return torch.stack(losses).mean()
-
     @torch.no_grad()
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
         """Layer-normalised features (B, M, D) of each mask type's hidden tokens."""
         features = self.target_encoder(clips)
         normalised = F.layer_norm(features, features.shape[-1:])
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
+
+    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean L1 distance between predicted and target features."""
+        return F.l1_loss(predicted, targets)
 
     @torch.no_grad()
     def after_step(self, momentum: float) -> None:

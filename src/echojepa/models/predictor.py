@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.models.flops import block_flops, product
-from echojepa.models.vit import Block, PositionKind, Positions, initialise, through
+from echojepa.models.positions import PositionKind, Positions
+from echojepa.models.vit import Block, initialise, through
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from echojepa.config import PretrainConfig
 from echojepa.models.objective import Objective
@@ -34,19 +34,28 @@ class TrainStep:
     def backward(self, batch: Batch) -> float:
         """Sum over this rank's clips of the loss; gradients are left of the mean over all planned clips.
 
-        A clip that could not be read counts as one without gradient, whatever the number of ranks.
+        A clip that could not be read counts as one without gradient, whatever the number of ranks. Each mask
+        type has its own backward pass, so that the activations of one are in memory.
         """
-        clips, summed = len(batch.clips), 0.0
-        size = self.config.microbatch or clips
+        clips, losses = len(batch.clips), []
+        size, types = self.config.microbatch or clips, len(batch.masks)
         for first in range(0, clips, size):
             part = batch.part(first, first + size)
-            with last_backward(self.model, self.runner, first + size >= clips):
-                prepared = self.config.spec.prepare(part.clips)
-                with torch.autocast(prepared.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-                    loss = self.runner(prepared, part.masks)
-                (loss * (len(part.clips) / batch.planned)).backward()
-            summed += loss.item() * len(part.clips)
-        return summed
+            prepared = self.config.spec.prepare(part.clips)
+            with self.autocast(prepared):
+                targets = self.model.targets(prepared, part.masks)
+            for number, (mask, wanted) in enumerate(zip(part.masks, targets, strict=True), start=1):
+                last = number == types and first + size >= clips
+                with last_backward(self.model, self.runner, last):
+                    with self.autocast(prepared):
+                        loss = self.runner(prepared, [mask], [wanted]) / types
+                    (loss * (len(part.clips) / batch.planned)).backward()
+                losses.append(loss.detach() * len(part.clips))
+        return torch.stack(losses).sum().item()
+
+    def autocast(self, clips: Tensor) -> torch.autocast:
+        """Matrix products within compute in the step's dtype."""
+        return torch.autocast(clips.device.type, torch.bfloat16, self.dtype == torch.bfloat16)
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Any]:
         """One step on this rank's share; what to log. Weights stay where loss or gradient is no number,

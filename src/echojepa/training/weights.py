@@ -16,8 +16,9 @@ from torch import Tensor, nn
 import echojepa
 from echojepa.config import ConfigError, config_from_json
 from echojepa.models.contract import InputSpec
+from echojepa.models.positions import PositionKind
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import SIZES, Architecture, PositionKind, VisionTransformer
+from echojepa.models.vit import SIZES, Architecture, VisionTransformer
 from echojepa.training.checkpoint import (
     CheckpointError,
     build_from,
