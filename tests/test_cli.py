@@ -53,7 +53,8 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (["pretrian"], "Did you mean 'pretrain'?"),
         (
             ["pretrain", "micr", "--data", "d", "--out", "o"],
-            "unknown recipe 'micr'. Known: large, large-mae, micro, micro-mae, smoke.",
+            "unknown recipe 'micr'. Known: cooldown, cooldown-g, echojepa-g, echojepa-l, gpu, micro, "
+            "micro-mae, smoke, videomae-l.",
         ),
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
         (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),

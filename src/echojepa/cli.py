@@ -133,12 +133,16 @@ def run_sheet(config: SheetConfig) -> None:
 
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
+    from echojepa.backbones.layouts import read_start
+    from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
 
+    console.quiet = not speaks()
     with progress_bar("pretrain steps") as show:
-        summary = pretrain(config, show)
+        summary = pretrain(config, show, read_start)
     console.print(
-        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, last loss {summary.loss:.3f}"
+        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, "
+        f"{summary.flops:.3g} FLOPs, last loss {summary.loss:.3f}"
     )
     for warning in summary.warnings:
         console.print(f"Warning: {warning}")
@@ -169,8 +173,8 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
         console.print(f"usage: echojepa pretrain RECIPE --data D --out R [settings]\n\nRecipes:\n{recipes}")
         raise SystemExit(0 if arguments and arguments[0] in ("-h", "--help") else 2)
     name, rest = arguments[0], arguments[1:]
-    if name in RECIPES:
-        default = RECIPES[name](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
+    if name.replace("_", "-") in RECIPES:
+        default = RECIPES[name.replace("_", "-")](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
     elif name.endswith(".json"):
         default = config_from_json(PretrainConfig, Path(name).read_text(encoding="utf-8"))
     else:

@@ -10,23 +10,19 @@ import dataclasses
 import json
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import PAPER_MASKS, MaskConfig
-from echojepa.models.vit import Architecture
+from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
+from echojepa.errors import ConfigError
+
+__all__ = ["ConfigError", "FaultConfig", "OptimConfig", "PretrainConfig"]
 
 ConfigType = TypeVar("ConfigType")
 Precision = Literal["float32", "bf16", "int8"]
 Engine = Literal["torch", "openvino"]
 Layout = Literal["echojepa", "huggingface", "meta"]
-
-
-class ConfigError(UserError):
-    """A setting is unknown, impossible, or contradicts another."""
 
 
 @dataclass(frozen=True)
@@ -104,81 +100,6 @@ class SheetConfig:
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise ConfigError(f"limit must be at least 1 loop; got {self.limit}")
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW with warm-up, constant and cooldown phases, and the EMA of JEPA's target encoder."""
-
-    lr: float = 5e-4
-    """Learning rate of the constant phase."""
-    warmup: float = 0.1
-    """Share of the steps over which the learning rate rises from zero."""
-    cooldown: float = 0.2
-    """Share of the steps, at the end, over which it falls to zero."""
-    cooldown_shape: Literal["linear", "cosine"] = "linear"
-    """How it falls."""
-    beta2: float = 0.999
-    """Decay of AdamW's mean of squared gradients."""
-    weight_decay: float = 0.04
-    """Decay of matrices; biases and norms have none."""
-    ema_start: float = 0.99
-    """Momentum of the target encoder at the first step."""
-    ema_end: float = 0.999
-    """Momentum at the last step, reached linearly."""
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0 or not 0 <= self.warmup + self.cooldown <= 1 or min(self.warmup, self.cooldown) < 0:
-            raise ConfigError(f"lr must be positive and warmup + cooldown at most 1; got {self}")
-        if not 0 <= self.ema_start <= self.ema_end <= 1:
-            raise ConfigError(f"EMA momenta must satisfy 0 <= start <= end <= 1; got {self}")
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Pretrain an encoder by predicting hidden tubelets: their latent embeddings, or their pixels."""
-
-    data: Path
-    """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
-    out: Path
-    """The run's folder: config, metrics, checkpoints, `encoder.safetensors`."""
-    objective: Literal["jepa", "videomae"] = "jepa"
-    """What is predicted of hidden tubelets: their latent embeddings, or their pixels."""
-    architecture: Architecture = field(default_factory=Architecture)
-    """Size, tubelets and positions of the encoder."""
-    spec: InputSpec = field(default_factory=InputSpec)
-    """Resolution, frames and time span of a clip."""
-    masks: tuple[MaskConfig, ...] = PAPER_MASKS
-    """Mask types; each is one pass of the context encoder."""
-    predictor_width: int = 384
-    """Width of the predictor."""
-    predictor_depth: int = 12
-    """Blocks of the predictor."""
-    predictor_heads: int = 12
-    """Attention heads of the predictor."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    """Optimiser, its schedule, and the EMA."""
-    batch_size: int = 32
-    """Clips a step."""
-    steps: int = 300
-    """Steps of the whole run."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the processor has instructions for it."""
-    checkpoint_every: int = 50
-    """Steps between checkpoints."""
-    monitor_every: int = 25
-    """Steps between looks at the features for signs of collapse."""
-    seed: int = 0
-    """Start of weights, order of clips, crops and masks."""
-
-    def __post_init__(self) -> None:
-        self.architecture.grid(self.spec)
-        if not self.masks or min(self.batch_size, self.steps, self.checkpoint_every, self.monitor_every) < 1:
-            raise ConfigError("masks, batch_size, steps, checkpoint_every and monitor_every must be positive")
-        if self.predictor_width % self.predictor_heads:
-            raise ConfigError(
-                f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"
-            )
 
 
 @dataclass(frozen=True)

@@ -91,3 +91,16 @@ def test_hidden_pixels_do_not_reach_the_prediction() -> None:
     noisy = torch.where(picture, torch.randn_like(clips) * 9, clips)
     assert not torch.equal(noisy, clips)
     torch.testing.assert_close(model.encoder(noisy, mask.context_ids), context)
+
+
+def test_mask_types_one_at_a_time_leave_the_same_gradients_to_the_bit() -> None:
+    model = make_jepa()
+    clips, masks = make_batch(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model(clips, masks).backward()
+    together = [parameter.grad for parameter in trained]
+    model.zero_grad()
+    for mask, wanted in zip(masks, model.targets(clips, masks), strict=True):
+        (model(clips, [mask], [wanted]) / len(masks)).backward()
+    for one, parameter in zip(together, trained, strict=True):
+        assert one is not None and parameter.grad is not None and torch.equal(one, parameter.grad)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from echojepa.models.contract import InputSpec
 from echojepa.models.masking import TUBE_MASK, Mask, sample_mask
+from echojepa.models.positions import PositionKind
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.videomae import VideoMAE, pixel_targets
-from echojepa.models.vit import SIZES, Architecture, PositionKind, VisionTransformer
+from echojepa.models.vit import SIZES, Architecture, VisionTransformer
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 MICRO = SIZES["micro"]

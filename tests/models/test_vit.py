@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from echojepa.models.contract import InputSpec, TokenGrid
-from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer, rotary_tables, rotate
+from echojepa.models.positions import rotary_tables, rotate
+from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 ARCHITECTURE = Architecture("micro", patch=8)
@@ -102,3 +103,18 @@ def test_interleaved_rotary_is_complex_multiplication_and_vjepa2_s_is_not(traine
     rotated = rotate(x, *rotary_tables(grid, width, "interleaved", trained_side))[0, 0]
     torch.testing.assert_close(rotated, torch.cat([turned, x[0, 0, :, 3 * each :]], dim=1))
     assert not torch.allclose(rotate(x, *rotary_tables(grid, width, "vjepa2", trained_side))[0, 0], rotated)
+
+
+def test_training_rotates_and_its_gradient_is_autograds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cos, sin = rotary_tables((2, 3, 3), 64, "vjepa2")
+    x = torch.randn(2, 3, 18, 64, generator=generator, requires_grad=True)
+    weights = torch.randn(2, 3, 18, 64, generator=generator)
+    turned = torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+    plain = x * cos + turned * sin
+    (expected,) = torch.autograd.grad((plain * weights).sum(), x)
+    rotated = rotate(x, cos, sin)
+    (gradient,) = torch.autograd.grad((rotated * weights).sum(), x)
+    assert torch.equal(rotated, plain) and torch.equal(gradient, expected)
+    with torch.no_grad():
+        assert torch.equal(rotate(x, cos, sin), plain)

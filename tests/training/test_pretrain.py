@@ -11,11 +11,14 @@ import torch
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import ConfigError, PretrainConfig, config_from_json, config_to_json
+from echojepa.data.store import LoopStore
 from echojepa.models.masking import TUBE_MASK
 from echojepa.recipes import RECIPES, smoke
-from echojepa.training import pretrain as pretrain_module
-from echojepa.training.checkpoint import CheckpointError, load_state
-from echojepa.training.pretrain import batch_order, build_encoder, pretrain
+from echojepa.training import rotation
+from echojepa.training.building import build_encoder
+from echojepa.training.checkpoint import CheckpointError
+from echojepa.training.journal import read_lines
+from echojepa.training.pretrain import pretrain, training_loops
 from echojepa.training.weights import load_weights
 
 
@@ -35,6 +38,24 @@ def stop_at(step: int):
     return progress
 
 
+def last_state(run: Path) -> dict[str, torch.Tensor]:
+    found = rotation.find(run)
+    assert found.path
+    return rotation.read(found.path, "")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, moments, EMA, order of clips, masks and metrics: all but the seconds."""
+    states = last_state(one), last_state(other)
+    assert states[0].keys() == states[1].keys()
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+    logs = [read_lines(run / "metrics.jsonl") for run in (one, other)]
+    for line in logs[0] + logs[1]:
+        del line["seconds"], line["waited"]
+    assert logs[0] == logs[1]
+
+
 @pytest.fixture(scope="module")
 def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
     config = smoke(dataset, tmp_path_factory.mktemp("run"))
@@ -48,24 +69,16 @@ def test_resumed_equals_uninterrupted_bitwise(finished: PretrainConfig, tmp_path
         with pytest.raises(Stop):
             pretrain(config, stop_at(step))
     pretrain(config, quiet)
-    one, other = (load_state(folder / "checkpoint.pt") for folder in (finished.out, tmp_path))
-    for name, tensor in one["model"].items():
-        assert torch.equal(tensor, other["model"][name]), name
-    for number, state in one["optimizer"]["state"].items():
-        assert torch.equal(state["exp_avg"], other["optimizer"]["state"][number]["exp_avg"])
-    logs = []
-    for folder in (finished.out, tmp_path):
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        logs.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
-    assert logs[0] == logs[1] and [line["step"] for line in logs[0]] == list(range(6))
+    assert_same_run(finished.out, tmp_path)
+    assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == list(range(6))
 
 
 def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> None:
     weights = load_weights(finished.out).check()
     encoder = weights.build_encoder()
-    state = load_state(finished.out / "checkpoint.pt")["model"]
+    state = last_state(finished.out)
     for name, tensor in encoder.state_dict().items():
-        assert torch.equal(tensor, state[f"target_encoder.{name}"])
+        assert torch.equal(tensor, state[f"model.target_encoder.{name}"])
     start = build_encoder(finished).state_dict()
     assert not torch.equal(encoder.state_dict()["norm.weight"], start["norm.weight"])
     origin = weights.origin
@@ -73,9 +86,9 @@ def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> 
 
 
 def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> None:
-    state = load_state(finished.out / "checkpoint.pt")["model"]
+    state = last_state(finished.out)
     for name, tensor in load_weights(finished.out).build_predictor().state_dict().items():
-        assert torch.equal(tensor, state[f"predictor.{name}"])
+        assert torch.equal(tensor, state[f"model.predictor.{name}"])
 
 
 def test_the_pixel_baseline_shares_the_loop_and_resumes_bitwise(dataset: Path, tmp_path: Path) -> None:
@@ -117,9 +130,6 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
         load_weights(tmp_path)
     with pytest.raises(CheckpointError, match="neither a file, nor a folder"):
         load_backbone(str(tmp_path / "absent"))
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match="start this run from the beginning"):
-        load_state(tmp_path / "checkpoint.pt")
 
 
 def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
@@ -127,28 +137,10 @@ def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -
         pretrain(replace(finished, seed=7), quiet)
 
 
-def test_the_order_of_clips_is_a_function_of_seed_and_epoch(finished: PretrainConfig) -> None:
-    whole = list(batch_order(10, finished, 0))
-    assert list(batch_order(10, finished, 4)) == whole[4:]
-    first_epoch = [item for batch in whole for item in batch if item[0] == 0]
-    assert sorted(loop for _, loop in first_epoch) == list(range(10))
-    assert whole != list(batch_order(10, replace(finished, seed=1), 0))
-
-
-def test_only_training_patients_are_seen(
-    finished: PretrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    seen: list[list[int]] = []
-    real = pretrain_module.ClipDataset
-
-    def spy(store, rows, *arguments, **named):
-        splits = store.metadata(["split"])["split"].to_pylist()
-        seen.append([row for row in rows if splits[row] != "train"])
-        return real(store, rows, *arguments, **named)
-
-    monkeypatch.setattr(pretrain_module, "ClipDataset", spy)
-    pretrain(replace(finished, out=tmp_path, steps=1), quiet)
-    assert seen and not any(seen)
+def test_only_training_patients_are_seen(store: LoopStore) -> None:
+    splits = store.metadata(["split"])["split"].to_pylist()
+    rows = training_loops(store)["row"].to_pylist()
+    assert rows and rows == [row for row, split in enumerate(splits) if split == "train"]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -59,9 +59,9 @@ def test_effective_rank_equals_its_definition() -> None:
 
 
 def test_collapse_is_said_in_words_and_health_is_silent() -> None:
-    first = FeatureHealth(40.0, 1.0, 0.1)
-    assert warnings_of(FeatureHealth(35.0, 0.9, 0.15), first) == []
-    assert len(warnings_of(FeatureHealth(2.0, 0.01, 0.95), first)) == 3
+    first = FeatureHealth(40.0, 1.0, 0.1, 0.5)
+    assert warnings_of(FeatureHealth(35.0, 0.9, 0.15, 0.5), first) == []
+    assert len(warnings_of(FeatureHealth(2.0, 0.01, 0.95, 0.01), first)) == 3
 
 
 def test_cheap_probe_tells_classes_from_noise() -> None:

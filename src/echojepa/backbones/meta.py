@@ -62,6 +62,12 @@ def read_meta(path: Path, spec: InputSpec | None = None) -> Weights:
     )
 
 
+def read_online(path: Path) -> dict[str, Tensor]:
+    """The encoder of a file that was trained, not its moving average, where the file has both; or nothing."""
+    content = load_foreign(path)
+    return plain_names(content["encoder"]) if isinstance(content.get("encoder"), dict) else {}
+
+
 def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under our names, without the tables that are not used."""
     plain = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in tensors.items()}

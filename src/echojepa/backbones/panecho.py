@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.vision import torchvision_models
 from echojepa.models.contract import InputSpec, TokenGrid
-from echojepa.models.vit import sincos_table
+from echojepa.models.positions import sincos_table
 from echojepa.training.checkpoint import build_from, file_sha256
 
 SPEC = InputSpec(size=224, frames=16, seconds=None, stride=1, resized=256, interpolation="area")

@@ -8,6 +8,7 @@ than a clip is played forwards and backwards in turn (a heart that jumps would b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def __init__(
         self,
         store: LoopStore,
-        rows: list[int],
+        rows: Sequence[int] | NDArray[np.int64],
         spec: InputSpec,
         *,
         augment: Augment | None = None,
@@ -106,9 +107,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, item: int | tuple[int, int]) -> tuple[Tensor, int]:
         if isinstance(item, tuple):
             epoch, index = item
-            return self._random_clip(self.rows[index], epoch, index), self.rows[index]
+            row = int(self.rows[index])
+            return self._random_clip(row, epoch, index), row
         index, number = divmod(item, self.clips_per_loop)
-        row = self.rows[index]
+        row = int(self.rows[index])
         times = self.store.times(row)
         start = latest_start(times, self.spec) * (number + 0.5) / self.clips_per_loop
         return self._read(row, frame_indices(times, start, self.spec), None), row

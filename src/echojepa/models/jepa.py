@@ -8,12 +8,14 @@ the encoder, which sees everything, provides the targets. Speckle cannot be pred
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
 from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor
@@ -22,6 +24,8 @@ from echojepa.models.vit import VisionTransformer, gather_tokens
 
 class JEPA(Objective):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
+
+    targets_move = True
 
     def __init__(self, encoder: VisionTransformer, predictor: Predictor) -> None:
         super().__init__()
@@ -34,21 +38,24 @@ class JEPA(Objective):
         """The moving average: smoother, and what the published figures were made with."""
         return self.target_encoder
 
-    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
-        """Mean L1 distance between predicted and layer-normalised target features."""
-        with torch.no_grad():
-            features = self.target_encoder(clips)
-            targets = F.layer_norm(features, features.shape[-1:])
-        losses = []
-        for mask in masks:
-            context = self.encoder(clips, mask.context_ids)
-            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
-            losses.append(F.l1_loss(predicted, gather_tokens(targets, mask.target_ids)))
-        return torch.stack(losses).mean()
+    @torch.no_grad()
+    def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
+        """Layer-normalised features (B, M, D) of each mask type's hidden tokens."""
+        features = self.target_encoder(clips)
+        normalised = F.layer_norm(features, features.shape[-1:])
+        return [gather_tokens(normalised, mask.target_ids) for mask in masks]
+
+    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean L1 distance between predicted and target features."""
+        return F.l1_loss(predicted, targets)
 
     @torch.no_grad()
     def after_step(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
-        pairs = zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True)
-        for target, online in pairs:
-            target.lerp_(online, 1 - momentum)
+        targets: list[Tensor] = [*self.target_encoder.parameters()]
+        online: list[Tensor] = [*self.encoder.parameters()]
+        torch._foreach_lerp_(targets, online, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+
+    def flops(self, masks: Sequence[Mask]) -> Flops:
+        """Arithmetic of a step a clip, the target encoder's pass over all tokens included."""
+        return super().flops(masks) + Flops(target=self.target_encoder.flops(math.prod(self.encoder.grid)))

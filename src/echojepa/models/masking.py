@@ -50,6 +50,10 @@ class Mask:
         """The same ids on a device."""
         return Mask(self.context_ids.to(device), self.target_ids.to(device), self.redraws)
 
+    def rows(self, chosen: slice | Tensor) -> Mask:
+        """The ids of some clips of the batch."""
+        return Mask(self.context_ids[chosen], self.target_ids[chosen], self.redraws)
+
 
 def block_shape(config: MaskConfig, rows: int, columns: int, generator: torch.Generator) -> tuple[int, int]:
     """Height and width in tokens of a block with a random aspect ratio, clipped to the picture."""

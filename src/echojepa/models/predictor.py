@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echojepa.models.vit import Block, PositionKind, Positions, initialise
+from echojepa.models.flops import block_flops, product
+from echojepa.models.positions import PositionKind, Positions
+from echojepa.models.vit import Block, initialise, through
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class Predictor(nn.Module):
         self.shape = shape
         width, heads = shape.width, shape.heads
         self.predictor_embed = nn.Linear(encoder_width, width)
-        tokens = [nn.Parameter(torch.zeros(1, 1, width)) for _ in range(shape.mask_tokens)]
+        tokens = [
+            nn.Parameter(torch.zeros(1, 1, width), requires_grad=i == 0) for i in range(shape.mask_tokens)
+        ]
         self.mask_tokens = nn.ParameterList(tokens)
         self.predictor_blocks = nn.ModuleList(Block(width, heads, 4 * width) for _ in range(shape.depth))
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
         self.predictor_proj = nn.Linear(width, shape.outputs)
         self.positions = Positions(grid, width, heads, position, trained_side)
+        self.recompute = False
         initialise(self, self.predictor_blocks, generator)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
@@ -61,6 +66,12 @@ class Predictor(nn.Module):
         hidden = self.mask_tokens[0].to(visible.dtype).expand(len(context), target_ids.shape[1], -1)
         ids = torch.cat([context_ids, target_ids], dim=1)
         x, rotary = self.positions.add(torch.cat([visible, hidden], dim=1), ids), self.positions.rotary(ids)
-        for block in self.predictor_blocks:
-            x = block(x, rotary)
+        x = through(self.predictor_blocks, x, rotary, self.recompute)
         return self.predictor_proj(self.predictor_norm(x[:, context_ids.shape[1] :]))
+
+    def flops(self, context: int, targets: int) -> int:
+        """Operations of a forward pass from so many context tokens of a clip to so many targets."""
+        width = self.shape.width
+        ends = product(context, self.predictor_embed.in_features, width)
+        ends += product(targets, width, self.shape.outputs)
+        return ends + self.shape.depth * block_flops(context + targets, width, 4 * width)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,18 +33,19 @@ def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
 class VideoMAE(Objective):
     """Encoder and a decoder that gives each hidden tubelet's pixels."""
 
+    targets_move = False
+
     def __init__(self, encoder: VisionTransformer, decoder: Predictor) -> None:
         super().__init__()
         self.encoder = encoder
         self.predictor = decoder
 
-    def forward(self, clips: Tensor, masks: Sequence[Mask]) -> Tensor:
-        """Mean squared error of the hidden tubelets' normalised pixels."""
+    def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
+        """Normalised pixels (B, M, tubelet * patch * patch * 3) of each mask type's hidden tokens."""
         tubelet, patch, _ = self.encoder.patch_embed.kernel
-        targets = pixel_targets(clips, tubelet, patch)
-        losses = []
-        for mask in masks:
-            context = self.encoder(clips, mask.context_ids)
-            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
-            losses.append(F.mse_loss(predicted.float(), gather_tokens(targets, mask.target_ids)))
-        return torch.stack(losses).mean()
+        pixels = pixel_targets(clips, tubelet, patch)
+        return [gather_tokens(pixels, mask.target_ids) for mask in masks]
+
+    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of the pixels."""
+        return F.mse_loss(predicted.float(), targets)

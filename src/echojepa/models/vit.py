@@ -13,11 +13,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from echojepa.models.contract import InputSpec
+from echojepa.models.flops import block_flops, product
+from echojepa.models.positions import PositionKind, Positions, RotaryTables, rotate
 
 SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
-PositionKind = Literal["vjepa2", "interleaved", "sincos"]
 
 
 @dataclass(frozen=True)
@@ -74,88 +76,9 @@ class Architecture:
         return spec.frames // self.tubelet, side, side
 
 
-def rotary_tables(
-    grid: tuple[int, int, int], head_width: int, kind: PositionKind, trained_side: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of a 3-D rotary position, each (N, head_width).
-
-    A head's channels are [time | row | column | rest]; each axis has 2 * ((head_width // 3) // 2)
-    of them and the rest is not rotated. Rotation pairs are adjacent channels. Kind "interleaved" gives
-    both of a pair the same frequency 10000^(-2k/d), a true rotation. Kind "vjepa2" *tiles* the
-    frequencies over an axis' channels, so the two of a pair turn by different angles: a quirk of the
-    released code that its weights were trained with. With a `trained_side` the rows and columns of any
-    grid run from 0 to trained_side - 1.
-    """
-    width = 2 * ((head_width // 3) // 2)
-    frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
-    lines = [torch.arange(n, dtype=torch.float64) for n in grid]
-    if trained_side is not None:
-        lines[1:] = [line * ((trained_side - 1) / max(1, len(line) - 1)) for line in lines[1:]]
-    each = frequency.repeat(2) if kind == "vjepa2" else frequency.repeat_interleave(2)
-    angles = [torch.outer(axis.flatten(), each) for axis in torch.meshgrid(*lines, indexing="ij")]
-    rest = torch.zeros(math.prod(grid), head_width - 3 * width, dtype=torch.float64)
-    angle = torch.cat([*angles, rest], dim=1)
-    return angle.cos().float(), angle.sin().float()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate adjacent channel pairs of x (B, heads, N, head_width) by the given tables."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    turned = torch.stack((-odd, even), dim=-1).flatten(-2)
-    return x * cos + turned * sin
-
-
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     """Tokens (B, N, D) at ids (B, M) -> (B, M, D)."""
     return tokens.gather(1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
-
-
-def sincos_table(tokens: int, width: int) -> Tensor:
-    """VideoMAE's fixed positions (N, D): token number n, sines of n / 10000^(2k/D) on even channels and
-    cosines on odd ones (arXiv 2203.12602 and its code; arXiv 1706.03762, section 3.5)."""
-    frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.outer(torch.arange(tokens, dtype=torch.float64), frequency)
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1).float()
-
-
-RotaryTables = tuple[Tensor, Tensor] | None
-
-
-class Positions(nn.Module):
-    """The positions of one grid: tables built once and gathered by token ids."""
-
-    def __init__(
-        self,
-        grid: tuple[int, int, int],
-        width: int,
-        heads: int,
-        kind: PositionKind,
-        trained_side: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.kind = kind
-        with torch.device("cpu"):  # weights may be built without storage; tables are facts, not weights
-            if kind == "sincos":
-                tables = {"table": sincos_table(math.prod(grid), width)}
-            else:
-                cos, sin = rotary_tables(grid, width // heads, kind, trained_side)
-                tables = {"cos": cos, "sin": sin}
-        for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
-
-    def add(self, tokens: Tensor, ids: Tensor | None) -> Tensor:
-        """Tokens (B, N, D) of the whole grid, or at ids (B, N), with what this kind adds to them."""
-        if self.kind != "sincos":
-            return tokens
-        table = self.get_buffer("table").to(tokens.dtype)
-        return tokens + (table if ids is None else table[ids])
-
-    def rotary(self, ids: Tensor | None) -> RotaryTables:
-        """Cosines and sines broadcastable over heads: for all tokens, or for ids (B, N)."""
-        if self.kind == "sincos":
-            return None
-        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
-        return (cos, sin) if ids is None else (cos[ids].unsqueeze(1), sin[ids].unsqueeze(1))
 
 
 class Attention(nn.Module):
@@ -210,6 +133,16 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def through(blocks: nn.ModuleList, x: Tensor, rotary: RotaryTables, recompute: bool) -> Tensor:
+    """Tokens (B, N, D) through blocks; with `recompute` only their inputs are kept for the backward pass."""
+    for block in blocks:
+        if recompute and torch.is_grad_enabled():
+            x = checkpoint(block, x, rotary, use_reentrant=False)
+        else:
+            x = block(x, rotary)
+    return x
+
+
 def initialise(module: nn.Module, blocks: nn.ModuleList, generator: torch.Generator) -> None:
     """V-JEPA's start: normal weights of std 0.02 cut at two units, zero biases, and block outputs
     divided by sqrt(2 * layer) so that the residual stream does not grow with depth."""
@@ -254,6 +187,8 @@ class VisionTransformer(nn.Module):
         self.patch_embed = PatchEmbed(architecture, size.width)
         self.blocks = nn.ModuleList(Block(size.width, size.heads, size.hidden) for _ in range(size.depth))
         self.norm: nn.Module = nn.LayerNorm(size.width, eps=1e-6)
+        self.hidden = size.hidden
+        self.recompute = False
         self.positions = Positions(
             self.grid, size.width, size.heads, architecture.position, architecture.trained_side
         )
@@ -262,9 +197,15 @@ class VisionTransformer(nn.Module):
     def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
         """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
         x, rotary = self.enter(clips, ids)
-        for block in self.blocks:
-            x = block(x, rotary)
-        return self.norm(x)
+        return self.norm(through(self.blocks, x, rotary, self.recompute))
+
+    def embed_flops(self, tokens: int) -> int:
+        """Operations of embedding so many tokens of a clip."""
+        return product(tokens, 3 * math.prod(self.patch_embed.kernel), self.width)
+
+    def flops(self, tokens: int) -> int:
+        """Operations of a forward pass over so many tokens of a clip."""
+        return self.embed_flops(tokens) + len(self.blocks) * block_flops(tokens, self.width, self.hidden)
 
     def enter(self, clips: Tensor, ids: Tensor | None) -> tuple[Tensor, RotaryTables]:
         """What the first block is given: embedded tokens and their rotary positions."""

@@ -45,21 +45,6 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, write)
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state (tensors, numbers, strings) atomically."""
-    write_atomically(path, lambda file: torch.save(state, file))
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state; CheckpointError if the file is not a whole one."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({type(error).__name__}); delete it to start this run from the beginning"
-        ) from error
-
-
 def load_foreign(path: Path) -> dict[str, Any]:
     """Read a dictionary that another package saved with `torch.save`; none of its code is run.
 
@@ -133,6 +118,11 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically; CheckpointError where the disk does not take them."""
     whole = {name: value.contiguous() for name, value in tensors.items()}
-    write_atomically(path, lambda file: save_file(whole, file))
+    try:
+        write_atomically(path, lambda file: save_file(whole, file))
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path.name} cannot be written: {error}; what was there before is kept"
+        ) from error

@@ -1,13 +1,16 @@
 """Signs of collapse, measured on target features of a fixed set of clips, and said in words.
 
 The mean of each position over clips is taken out first: it is large, the same for every input, and
-would make healthy features look collapsed. Rank alone is no verdict, so a cheap probe stands beside it.
+would make healthy features look collapsed. Rank alone is no verdict, so a cheap probe stands beside it, and
+how often a clip's nearest neighbour is of the same patient, beside the same number of a random encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +18,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
+
+from echojepa.models.contract import InputSpec
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class FeatureHealth:
     """Standard deviation of a feature dimension, mean over dimensions."""
     cosine: float
     """Mean absolute cosine between the same position of different clips; 1 is total collapse."""
+    target_variance: float
+    """Variance of a layer-normalised feature, which JEPA's loss is measured in, over clips and tokens, mean
+    over dimensions; at most 1."""
 
 
 def feature_health(features: Tensor) -> FeatureHealth:
@@ -35,6 +43,8 @@ def feature_health(features: Tensor) -> FeatureHealth:
     if features.shape[0] < 3:
         raise ValueError(f"feature health needs at least 3 clips, got {features.shape[0]}")
     centred = (features - features.mean(dim=0)).float()
+    targets = F.layer_norm(features.float(), features.shape[-1:])
+    variance = (targets - targets.mean(dim=0)).flatten(0, 1).var(dim=0).mean()
     flat = centred.flatten(0, 1)
     values = torch.linalg.eigvalsh(flat.T @ flat).clamp_min(0).sqrt()
     share = values / values.sum().clamp_min(1e-12)
@@ -43,7 +53,33 @@ def feature_health(features: Tensor) -> FeatureHealth:
     cosines = (units @ units.transpose(1, 2)).abs().mean(dim=0)
     clips = len(features)
     between = (cosines.sum() - cosines.diagonal().sum()) / (clips * (clips - 1))
-    return FeatureHealth(entropy.exp().item(), flat.std(dim=0).mean().item(), between.item())
+    return FeatureHealth(entropy.exp().item(), flat.std(dim=0).mean().item(), between.item(), variance.item())
+
+
+def patient_retrieval(features: Tensor, patients: Sequence[str]) -> float:
+    """Share of clips (B, N, D) whose nearest other clip, by cosine of mean-pooled features, is of the same
+    patient; of clips whose patient has another one. NaN where no patient has two."""
+    pooled = (features - features.mean(dim=0)).float().mean(dim=1)
+    units = F.normalize(pooled, dim=-1)
+    nearest = (units @ units.T).fill_diagonal_(-2).argmax(dim=1).tolist()
+    counts = Counter(patients)
+    asked = [i for i, patient in enumerate(patients) if counts[patient] > 1]
+    hits = [patients[nearest[i]] == patients[i] for i in asked]
+    return sum(hits) / len(hits) if hits else float("nan")
+
+
+def monitored_loops(patients: Sequence[str], most: int) -> list[int]:
+    """Which loops are looked at: two of each of evenly spaced patients, so that retrieval can be asked."""
+    loops: dict[str, list[int]] = {}
+    for loop, patient in enumerate(patients):
+        found = loops.setdefault(patient, [])
+        if len(found) < 2:
+            found.append(loop)
+    pairs = [pair for pair in loops.values() if len(pair) == 2] or list(loops.values())
+    places = torch.linspace(0, len(pairs) - 1, min(most // 2, len(pairs))).round().long().tolist()
+    chosen = [loop for place in places for loop in pairs[place]]
+    others = [loop for loop in range(len(patients)) if loop not in set(chosen)]
+    return sorted(chosen + others[: max(0, 3 - len(chosen))])
 
 
 def cheap_probe(features: Tensor, classes: Sequence[str], groups: Sequence[str]) -> float:
@@ -54,6 +90,48 @@ def cheap_probe(features: Tensor, classes: Sequence[str], groups: Sequence[str])
     model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=10.0))
     pooled = features.float().mean(dim=1).numpy()
     return float(cross_val_score(model, pooled, list(classes), groups=list(groups), cv=GroupKFold(5)).mean())
+
+
+class Monitor:
+    """Looks at the kept encoder's features of fixed training clips every now and then."""
+
+    def __init__(self, clips: Tensor, views: Sequence[str], patients: Sequence[str], spec: InputSpec) -> None:
+        self.clips, self.views, self.patients, self.spec = clips, views, patients, spec
+        self.first: FeatureHealth | None = None
+        self.random_retrieval: float | None = None
+
+    def recall(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Take the run's first look from its log: what a resumed run goes on comparing with."""
+        names = FeatureHealth.__dataclass_fields__
+        look = next((line for line in lines if "effective_rank" in line), None)
+        self.first = FeatureHealth(**{name: look[name] for name in names}) if look else None
+        self.random_retrieval = look.get("random_retrieval") if look else None
+
+    @torch.no_grad()
+    def features(self, encoder: nn.Module) -> Tensor:
+        """Features (B, N, D) of the fixed clips, on the processor."""
+        parts = [encoder(self.spec.prepare(part)).float().cpu() for part in self.clips.split(16)]
+        return torch.cat(parts)
+
+    def look(self, encoder: nn.Module, untrained: Callable[[], nn.Module]) -> dict[str, Any]:
+        """Measurements to log, with `warnings` in words where there are any. `untrained` makes the encoder
+        with the run's first random weights; it is asked once a run."""
+        features = self.features(encoder)
+        health = feature_health(features)
+        first = self.first = self.first or health
+        measured: dict[str, Any] = asdict(health)
+        if len(set(self.views)) > 1 and len(set(self.patients)) >= 5:
+            measured["view_probe"] = cheap_probe(features, self.views, self.patients)
+        if len(set(self.patients)) < len(self.patients):
+            measured["patient_retrieval"] = patient_retrieval(features, self.patients)
+            if self.random_retrieval is None:
+                random = self.features(untrained())
+                self.random_retrieval = patient_retrieval(random, self.patients)
+                measured["random_retrieval"] = self.random_retrieval
+        warnings = warnings_of(health, first)
+        if warnings:
+            measured["warnings"] = warnings
+        return measured
 
 
 def warnings_of(now: FeatureHealth, first: FeatureHealth) -> list[str]:

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from echojepa.config import ConfigError, PretrainConfig, config_to_json
-from echojepa.data.clips import Augment, ClipDataset
+from echojepa.config import ConfigError, PretrainConfig
+from echojepa.data.clips import ClipDataset
 from echojepa.data.store import LoopStore
-from echojepa.models.jepa import JEPA
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
-from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.videomae import VideoMAE
-from echojepa.models.vit import VisionTransformer
 from echojepa.randomness import derive_seed
-from echojepa.training.checkpoint import load_state, load_strictly, save_state
-from echojepa.training.monitors import FeatureHealth, cheap_probe, feature_health, warnings_of
-from echojepa.training.schedules import ema_momentum, learning_rate
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.training import rotation
+from echojepa.training.allocator import keep_pages
+from echojepa.training.building import (
+    build_encoder,
+    build_objective,
+    build_optimizer,
+    training_tensors,
+    working_dtype,
+)
+from echojepa.training.distributed import World, distribute, joined, whole_state
+from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
+from echojepa.training.journal import Journal, open_run
+from echojepa.training.loader import Batch, Steps, check_share, load_steps
+from echojepa.training.monitors import Monitor, monitored_loops
+from echojepa.training.rotation import Facts
+from echojepa.training.start import Start, take_start
+from echojepa.training.step import TrainStep
+from echojepa.training.weights import Origin, Weights, save_weights
 from echojepa.vocabulary import Kind, Split
 
 MONITOR_CLIPS = 96
+PLANNING_DRAWS = 64
+"""Steps whose masks are drawn to know the mean arithmetic of one."""
 
 
 @dataclass(frozen=True)
@@ -39,226 +51,243 @@ class PretrainSummary:
     steps: int
     clips: int
     loops: int
+    flops: float
     loss: float
     warnings: tuple[str, ...]
 
 
-def generator_for(seed: int, purpose: str, *numbers: int) -> torch.Generator:
-    """A generator that belongs to (seed, purpose, numbers)."""
-    return torch.Generator().manual_seed(derive_seed(seed, purpose, *numbers))
+def training_loops(store: LoopStore) -> pa.Table:
+    """Row, id, view and patient of training patients' cine loops: test patients stay new to the encoder."""
+    table = store.metadata(["loop_id", "split", "kind", "view", "patient_id"])
+    table = table.append_column("row", pa.array(np.arange(len(table))))
+    return table.filter((pc.field("split") == str(Split.TRAIN)) & (pc.field("kind") == str(Kind.CINE)))
 
 
-def build_encoder(config: PretrainConfig) -> VisionTransformer:
-    """The encoder before any training, a function of the config's seed alone."""
-    return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
+def make_monitor(store: LoopStore, table: pa.Table, config: PretrainConfig, world: World) -> Monitor:
+    """The monitor of a run, with its clips read."""
+    chosen = monitored_loops(table["patient_id"].to_pylist(), MONITOR_CLIPS)
+    looked_at = table.take(chosen)
+    dataset = ClipDataset(store, looked_at["row"].to_pylist(), config.spec)
+    clips = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(world.device)
+    views = [view or "" for view in looked_at["view"].to_pylist()]
+    return Monitor(clips, views, looked_at["patient_id"].to_pylist(), config.spec)
 
 
-def build_objective(config: PretrainConfig) -> Objective:
-    """Encoder and predictor before any training, under the config's objective."""
-    encoder, architecture = build_encoder(config), config.architecture
-    pixels = 3 * architecture.tubelet * architecture.patch**2
-    shape = PredictorShape(
-        config.predictor_width,
-        config.predictor_depth,
-        config.predictor_heads,
-        outputs=pixels if config.objective == "videomae" else encoder.width,
-    )
-    predictor = Predictor(
-        encoder.width,
-        encoder.grid,
-        shape,
-        architecture.position,
-        generator_for(config.seed, "predictor"),
-        architecture.trained_side,
-    )
-    return VideoMAE(encoder, predictor) if config.objective == "videomae" else JEPA(encoder, predictor)
+def planned_steps(model: Objective, config: PretrainConfig) -> int:
+    """Steps that fit into every budget; the arithmetic of one is the mean over drawn masks.
 
-
-def build_optimizer(model: Objective, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW over encoder and predictor; biases and norms are not decayed."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.optim.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, config.optim.beta2), fused=True)
-
-
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """bf16 autocast where asked for, or where the processor has the instructions and precision is auto."""
-    if precision == "auto":
-        capable = (
-            torch.cuda.is_bf16_supported()
-            if device.type == "cuda"
-            else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-        )
-        precision = "bf16" if capable else "float32"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def batch_order(loops: int, config: PretrainConfig, start: int) -> Iterator[list[tuple[int, int]]]:
-    """Keys (epoch, loop) of each step's clips from step `start` on: a function of (seed, epoch) alone."""
-    drawn, order = -1, torch.empty(0)
-    for step in range(start, config.steps):
-        batch = []
-        for position in range(step * config.batch_size, (step + 1) * config.batch_size):
-            epoch, place = divmod(position, loops)
-            if epoch != drawn:
-                order = torch.randperm(loops, generator=generator_for(config.seed, "order", epoch))
-                drawn = epoch
-            batch.append((epoch, int(order[place])))
-        yield batch
-
-
-def train_step(
-    model: Objective, optimizer: torch.optim.Optimizer, clips: Tensor, config: PretrainConfig, step: int
-) -> dict[str, float]:
-    """One step on uint8 clips (B, 3, T, H, W): forward, backward, optimiser, and what follows it."""
-    draws = generator_for(config.seed, "mask", step)
-    drawn = [sample_mask(mask, model.encoder.grid, len(clips), draws) for mask in config.masks]
-    masks = [mask.to(clips.device) for mask in drawn]
-    rate = learning_rate(config.optim, step, config.steps)
-    momentum = ema_momentum(config.optim, step, config.steps)
-    with autocast(config.precision, clips.device):
-        loss = model(config.spec.prepare(clips), masks)
-    loss.backward()
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    model.after_step(momentum)
-    if not loss.isfinite():
-        raise ConfigError(f"the loss is not a number at step {step}; lower optim.lr (now {config.optim.lr})")
-    return {
-        "loss": loss.item(),
-        "lr": rate,
-        "momentum": momentum,
-        "redraws": sum(mask.redraws for mask in masks),
-    }
-
-
-class Monitor:
-    """Looks at the kept encoder's features of fixed training clips every now and then."""
-
-    def __init__(
-        self, dataset: ClipDataset, views: list[str | None], patients: list[str], device: torch.device
-    ) -> None:
-        chosen = torch.linspace(0, len(dataset) - 1, min(MONITOR_CLIPS, len(dataset))).round().long().tolist()
-        self.clips = torch.stack([dataset[i][0] for i in chosen]).to(device)
-        self.views = [views[i] or "" for i in chosen]
-        self.patients = [patients[i] for i in chosen]
-        self.first: FeatureHealth | None = None
-
-    @torch.no_grad()
-    def __call__(self, encoder: nn.Module, config: PretrainConfig) -> tuple[dict[str, float], list[str]]:
-        """Measurements to log, and warnings in words."""
-        features = torch.cat([encoder(config.spec.prepare(part)).cpu() for part in self.clips.split(16)])
-        health = feature_health(features)
-        self.first = self.first or health
-        measured = asdict(health)
-        if len(set(self.views)) > 1 and len(set(self.patients)) >= 5:
-            measured["view_probe"] = cheap_probe(features, self.views, self.patients)
-        return measured, warnings_of(health, self.first)
-
-
-def open_run(config: PretrainConfig) -> None:
-    """Make the run folder, or make sure that the one there is of this very config."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    record, text = config.out / "config.json", config_to_json(config)
-    if not record.exists():
-        record.write_text(text, encoding="utf-8")
-    elif record.read_text(encoding="utf-8") != text:
-        raise ConfigError(
-            f"{config.out} holds a run with other settings (see its config.json); give another --out, "
-            "or delete the folder to start over"
-        )
-
-
-def resume(model: Objective, optimizer: torch.optim.Optimizer, folder: Path) -> int:
-    """Load the last checkpoint, drop metrics written after it, and return the next step."""
-    checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
-    step = 0
-    if checkpoint.exists():
-        state = load_state(checkpoint)
-        load_strictly(model, state["model"], checkpoint.name)
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
-    metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    return step
-
-
-def first_health(folder: Path) -> FeatureHealth | None:
-    """The run's first measurement, from its log: what a resumed run goes on comparing with."""
-    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if "effective_rank" in record:
-            return FeatureHealth(record["effective_rank"], record["spread"], record["cosine"])
-    return None
-
-
-def training_loops(store: LoopStore) -> list[dict[str, Any]]:
-    """Row, view and patient of training patients' cine loops: test patients stay new to the encoder."""
-    table = store.metadata(["split", "kind", "view", "patient_id"]).to_pylist()
-    return [
-        entry | {"row": row}
-        for row, entry in enumerate(table)
-        if entry["split"] == Split.TRAIN and entry["kind"] == Kind.CINE
-    ]
-
-
-def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
-    """Run or resume pretraining; calls progress(steps done, steps, state in words).
-
-    Raises ConfigError for a folder of another run or a data set without training loops.
+    Raises ConfigError where not even one fits.
     """
-    open_run(config)
-    store = LoopStore.open(config.data)
-    table = training_loops(store)
-    rows = [entry["row"] for entry in table]
-    if len(rows) < 3:
-        raise ConfigError(f"{config.data} has {len(rows)} training cine loops; at least 3 are needed")
-    dataset = ClipDataset(store, rows, config.spec, augment=Augment(), seed=config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    monitor = Monitor(
-        ClipDataset(store, rows, config.spec),
-        [entry["view"] for entry in table],
-        [entry["patient_id"] for entry in table],
-        device,
-    )
-    model = build_objective(config).to(device)
-    optimizer = build_optimizer(model, config)
-    start = resume(model, optimizer, config.out)
-    monitor.first = first_health(config.out)
-    loader = DataLoader(dataset, batch_sampler=list(batch_order(len(rows), config, start)))
-    told: dict[str, None] = {}
-    loss = float("nan")
-    with (config.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        for step, (clips, _) in enumerate(loader, start=start):
-            began = time.perf_counter()
-            record: dict[str, float | list[str]] = {"step": step}
-            if step % config.monitor_every == 0:
-                measured, warnings = monitor(model.result, config)
-                record |= measured
-                if warnings:
-                    record["warnings"] = warnings
-                told |= dict.fromkeys(warnings)
-            measured = train_step(model, optimizer, clips.to(device), config, step)
-            record |= measured
-            loss = measured["loss"]
-            record["seconds"] = round(time.perf_counter() - began, 4)
-            metrics.write(json.dumps(record) + "\n")
-            metrics.flush()
-            progress(step + 1, config.steps, f"loss {loss:.3f}")
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                save_state(
-                    config.out / "checkpoint.pt",
-                    {"step": step + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict()},
-                )
-    clips_seen = config.steps * config.batch_size
-    origin = Origin(config.objective, config.steps, clips_seen, store.fingerprint())
-    save_weights(
-        config.out, weights_of(model.result, config.architecture, config.spec, origin, model.predictor)
-    )
-    return PretrainSummary(config.steps, clips_seen, len(rows), loss, tuple(told))
+    steps = [config.steps]
+    if config.max_clips is not None:
+        steps.append(config.max_clips // config.batch_size)
+    if config.max_flops is not None:
+        draws = torch.Generator().manual_seed(derive_seed(config.seed, "budget"))
+        grid, spent = model.encoder.grid, 0
+        for _ in range(PLANNING_DRAWS):
+            masks = [sample_mask(mask, grid, config.batch_size, draws) for mask in config.masks]
+            spent += model.flops(masks).total * config.batch_size
+        steps.append(int(config.max_flops / (spent / PLANNING_DRAWS)))
+    if min(steps) < 1:
+        raise ConfigError(
+            f"max_clips {config.max_clips} or max_flops {config.max_flops} is less than a step of "
+            f"{config.batch_size} clips takes; raise it or lower batch_size"
+        )
+    return min(steps)
+
+
+class Run:
+    """A run in progress: what is in memory, and its folder."""
+
+    def __init__(self, config: PretrainConfig, store: LoopStore, table: pa.Table, world: World) -> None:
+        self.config, self.store, self.world = config, store, world
+        self.rows = table["row"].to_numpy()
+        self.ids = table["loop_id"]
+        self.monitor = make_monitor(store, table, config, world)
+        self.model = build_objective(config).to(world.device)
+        self.steps = planned_steps(self.model, config)
+        dtype = working_dtype(config.precision, world.device)
+        self.journal = Journal(config.out, world.first)
+        self.facts = Facts(0)
+        self.prepare = lambda: distribute(self.model, config.parallel, world, dtype)
+        self.dtype = dtype
+
+    def begin(self, read_start: Callable[[Path], Start] | None) -> None:
+        """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
+        which checkpoints were damaged. The model is cut up for the ranks."""
+        found = rotation.find(self.config.out) if self.world.first else None
+        found = next(found for found in self.world.gather(found) if found)
+        if self.config.start and read_start and not found.path:
+            take_start(self.model, read_start(self.config.start), self.config.architecture)
+        runner = self.prepare()
+        optimizer = build_optimizer(self.model, self.config)
+        self.train_step = TrainStep(
+            self.config, self.world, self.model, runner, optimizer, self.dtype, self.steps
+        )
+        self.resume(found)
+
+    def resume(self, found: rotation.Found) -> None:
+        """Go back to a checkpoint, or to the beginning where there is none."""
+        for sentence in found.damaged:
+            self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
+        if found.path:
+            rotation.load(found.path, training_tensors(self.model, self.train_step.optimizer))
+        self.facts = self.saved = found.facts
+        self.journal.cut(self.facts.step)
+        self.monitor.recall(self.journal.lines)
+
+    def save(self, facts: Facts) -> None:
+        """Write a checkpoint, unless it is there."""
+        if facts == self.saved:
+            return
+        self.saved = facts
+        self.journal.settle()
+        rotation.save(
+            self.config.out, facts, training_tensors(self.model, self.train_step.optimizer), self.world
+        )
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """The steps that are left, each with this rank's share."""
+        steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch)
+        loader = load_steps(steps, self.facts.step, self.steps, self.world.device)
+        yield from enumerate(loader, start=self.facts.step)
+
+    def look(self) -> dict[str, Any]:
+        """What the monitor measures now."""
+        device = self.world.device
+        return self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
+
+    def damage(self, batch: Batch) -> dict[str, str]:
+        """Loops of a step, all ranks' shares, that could not be read, with the kind of error; FaultError
+        where a rank has no clip left."""
+        parts = self.world.gather((batch.damaged, len(batch.clips)))
+        named = dict(pair for damaged, _ in parts for pair in damaged)
+        if not all(clips for _, clips in parts):
+            raise FaultError(
+                f"no clip of a process' share could be read ({next(iter(named.values()))}); look whether the "
+                "data set is there and whole, then start again: the run goes on from its last checkpoint"
+            )
+        places = np.searchsorted(self.rows, list(named))
+        return {
+            self.ids[int(place)].as_py(): kind for place, kind in zip(places, named.values(), strict=True)
+        }
+
+    def overspends(self, flops: float) -> bool:
+        """Whether this arithmetic is more than the budget."""
+        return self.config.max_flops is not None and flops > self.config.max_flops
+
+    def step(self, step: int, batch: Batch, waited: float) -> None:
+        """One step, its line in the log, and a checkpoint where one is due."""
+        began = time.perf_counter()
+        line: dict[str, Any] = {"step": step}
+        damaged = self.damage(batch)
+        if damaged:
+            line["damaged"] = damaged
+        if step % self.config.monitor_every == 0:
+            line |= self.look()
+        line |= self.train_step(batch.to(self.world.device), step)
+        seconds = {"seconds": round(time.perf_counter() - began, 4), "waited": round(waited, 4)}
+        self.journal.step(line | seconds)
+        self.facts = replace(self.facts, step=step + 1, flops=self.facts.flops + line["flops"])
+
+    def judge(self) -> bool:
+        """Whether to go on with the next step; False after a rollback, which starts another loop.
+
+        Raises CollapseError or FaultError with the reason, which is written to `events.jsonl` first.
+        """
+        faults, lines = self.config.faults, self.journal.lines
+        settled = round(self.config.optim.warmup * self.steps) + faults.window
+        drop = sudden_drop(lines, faults, settled, self.model.targets_move)
+        step = self.facts.step - 1
+        try:
+            check_counts(lines, faults, self.config.optim.lr)
+        except FaultError as error:
+            self.journal.event(step, "stopped", str(error))
+            raise
+        if not drop:
+            return True
+        if faults.on_collapse == "warn":
+            self.journal.event(step, "warned", drop)
+            return True
+        earlier = rotation.checkpoints(self.config.out)
+        if faults.on_collapse == "stop" or self.facts.branch == faults.max_rollbacks or not earlier:
+            reason = f"{drop}; after {self.facts.branch} rollbacks the run was stopped at step {step}"
+            self.journal.event(step, "stopped", reason)
+            raise CollapseError(
+                f"{reason}. Lower optim.lr or raise optim.ema_start in another run; or go on here with "
+                "--faults.on-collapse rollback, or warn"
+            )
+        self.roll_back(earlier[-1], drop)
+        return False
+
+    def roll_back(self, path: Path, reason: str) -> None:
+        """Go back to an earlier checkpoint with new draws, and make it the newest."""
+        failed = self.facts
+        self.world.barrier()
+        self.resume(rotation.Found(path, rotation.read_facts(path)))
+        self.journal.event(failed.step - 1, "rolled back", f"{reason}; went back to step {self.facts.step}")
+        self.facts = replace(self.facts, branch=failed.branch + 1)
+        self.save(self.facts)
+        rotation.forget_after(self.config.out, self.facts.step, self.world)
+
+    def finish(self) -> PretrainSummary:
+        """Write the encoder and say what the run was."""
+        model, config, facts = self.model, self.config, self.facts
+        clips = facts.step * config.batch_size
+        origin = Origin(config.objective, facts.step, clips, self.store.fingerprint(), facts.flops)
+        encoder, predictor = whole_state(model.result), whole_state(model.predictor)
+        if self.world.first:
+            shape = model.predictor.shape
+            weights = Weights(config.architecture, config.spec, encoder, origin, "", shape, predictor)
+            save_weights(config.out, weights)
+        lines = self.journal.lines
+        warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
+        losses = [line["loss"] for line in lines if line["loss"] is not None]
+        return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
+
+
+def pretrain(
+    config: PretrainConfig,
+    progress: Callable[[int, int, str], None],
+    read_start: Callable[[Path], Start] | None = None,
+) -> PretrainSummary:
+    """Run or resume pretraining; calls progress(steps done, steps, state in words) on the first rank.
+
+    `read_start` reads the weights of `config.start`. Raises ConfigError for a folder of another run or a data
+    set without training loops, CollapseError and FaultError as the config's faults say, LostRankError.
+    """
+    with joined() as world:
+        check_share(config, world)
+        if world.device.type == "cpu":
+            keep_pages()
+        if world.first:
+            open_run(config)
+        world.barrier()
+        store = LoopStore.open(config.data)
+        table = training_loops(store)
+        if len(table) < 3:
+            raise ConfigError(f"{config.data} has {len(table)} training cine loops; at least 3 are needed")
+        run = Run(config, store, table, world)
+        run.begin(read_start)
+        while not train(run, progress):
+            pass
+        return run.finish()
+
+
+def train(run: Run, progress: Callable[[int, int, str], None]) -> bool:
+    """Step until the run is at its end; False where it was rolled back and is to go on."""
+    asked = time.perf_counter()
+    for step, batch in run.batches():
+        flops = run.model.flops(batch.masks).total * run.config.batch_size
+        if run.overspends(run.facts.flops + flops):
+            break
+        run.step(step, batch, time.perf_counter() - asked)
+        if run.world.first:
+            progress(step + 1, run.steps, f"loss {run.journal.lines[-1]['loss'] or float('nan'):.3f}")
+        if not run.judge():
+            return False
+        if run.facts.step % run.config.checkpoint_every == 0:
+            run.save(run.facts)
+        asked = time.perf_counter()
+    run.save(run.facts)
+    return True

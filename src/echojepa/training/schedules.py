@@ -8,12 +8,12 @@ from echojepa.config import OptimConfig
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """Linear warm-up, constant, cooldown to zero; `step` counts from 0 to steps - 1."""
+    """Linear warm-up from zero, constant, cooldown to lr_end; `step` counts from 0 to steps - 1."""
     rise = min(1.0, (step + 1) / max(1.0, config.warmup * steps))
     fall = min(1.0, (steps - step) / max(1.0, config.cooldown * steps))
     if config.cooldown_shape == "cosine":
         fall = 0.5 - 0.5 * math.cos(math.pi * fall)
-    return config.lr * min(rise, fall)
+    return min(config.lr * rise, config.lr_end + (config.lr - config.lr_end) * fall)
 
 
 def ema_momentum(config: OptimConfig, step: int, steps: int) -> float:

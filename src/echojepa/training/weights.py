@@ -16,8 +16,9 @@ from torch import Tensor, nn
 import echojepa
 from echojepa.config import ConfigError, config_from_json
 from echojepa.models.contract import InputSpec
+from echojepa.models.positions import PositionKind
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import SIZES, Architecture, PositionKind, VisionTransformer
+from echojepa.models.vit import SIZES, Architecture, VisionTransformer
 from echojepa.training.checkpoint import (
     CheckpointError,
     build_from,
@@ -43,6 +44,8 @@ class Origin:
     """Training clips behind the weights, where we ran them."""
     data_fingerprint: str | None = None
     """Fingerprint of the data set, where we ran them."""
+    flops: float | None = None
+    """Arithmetic of those steps, forward and backward, where we ran them."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""What ends a run or sends it back: sudden drops, steps that are no number, loops that cannot be read.
+
+Its memory is the run's own log, so a resumed run judges as an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echojepa.config import FaultConfig
+from echojepa.errors import UserError
+
+
+class CollapseError(UserError):
+    """The run was stopped at a sudden drop."""
+
+
+class FaultError(UserError):
+    """More went wrong than the settings bear."""
+
+
+def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, targets_move: bool) -> str:
+    """Why the newest of a run's metrics look like a collapse; "" where they do not.
+
+    Two signs. The mean loss of the last `window` steps is far below that of the window before, both after
+    `settled` steps (a young loss falls, and should): a loss of moving targets that falls at once has found
+    targets that are easy because they say nothing. And: the effective rank is far below that of the look
+    before.
+    """
+    window = faults.window
+    losses = [line["loss"] for line in lines[settled:] if line["loss"] is not None]
+    if targets_move and len(losses) >= 2 * window and len(lines) % window == 0:
+        now, before = sum(losses[-window:]) / window, sum(losses[-2 * window : -window]) / window
+        if now < faults.loss_drop * before:
+            return (
+                f"the mean loss of {window} steps fell from {before:.3f} to {now:.3f}: targets are becoming "
+                "easy, which is how a collapse begins"
+            )
+    if lines and "effective_rank" in lines[-1]:
+        looks = [line["effective_rank"] for line in lines if "effective_rank" in line]
+        if len(looks) > 1 and looks[-1] < faults.rank_drop * looks[-2]:
+            return f"the effective rank fell from {looks[-2]:.1f} to {looks[-1]:.1f} between two looks"
+    return ""
+
+
+def check_counts(lines: list[dict[str, Any]], faults: FaultConfig, lr: float) -> None:
+    """FaultError once more steps were no number, or more loops unreadable, than the settings bear."""
+    nonfinite = [line["step"] for line in lines if "nonfinite" in line]
+    if len(nonfinite) > faults.max_nonfinite:
+        raise FaultError(
+            f"loss or gradient was no number at the steps {nonfinite}, more than faults.max_nonfinite "
+            f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or look at the clips of those steps"
+        )
+    damaged = sorted({loop for line in lines for loop in line.get("damaged", {})})
+    if len(damaged) > faults.max_damaged:
+        raise FaultError(
+            f"{len(damaged)} cine loops could not be read, more than faults.max_damaged "
+            f"{faults.max_damaged}: {', '.join(damaged[:5])}, ...; look whether the data set is whole, or "
+            "ingest those files again"
+        )

@@ -1,0 +1,124 @@
+"""What a step is fed: clips and masks, functions of (config, branch, step), read ahead by other processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from echojepa.config import ConfigError, PretrainConfig
+from echojepa.data.clips import Augment, ClipDataset
+from echojepa.data.store import LoopStore
+from echojepa.errors import UserError
+from echojepa.models.masking import Mask, sample_mask
+from echojepa.randomness import derive_seed
+from echojepa.training.distributed import World
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A rank's share of a step."""
+
+    clips: Tensor
+    """(B, 3, T, H, W) uint8: those that could be read."""
+    masks: list[Mask]
+    """Of each mask type, for these clips."""
+    planned: int
+    """Clips that this share should have had."""
+    damaged: tuple[tuple[int, str], ...] = ()
+    """Rows of the store that could not be read, and the kind of error."""
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU copies from while it computes."""
+        return replace(self, clips=self.clips.pin_memory())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        clips = self.clips.to(device, non_blocking=True)
+        return replace(self, clips=clips, masks=[mask.to(device) for mask in self.masks])
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of its clips."""
+        masks = [mask.rows(slice(start, stop)) for mask in self.masks]
+        return replace(self, clips=self.clips[start:stop], masks=masks)
+
+
+def branch_seed(config: PretrainConfig, branch: int) -> int:
+    """The seed of a run's draws: the config's, and another after each rollback."""
+    return derive_seed(config.seed, "branch", branch) if branch else config.seed
+
+
+class Steps(Dataset[Batch]):
+    """The batches of a run: item k is this rank's share of step k. Picklable; opens the store in place."""
+
+    def __init__(
+        self,
+        store: LoopStore,
+        rows: NDArray[np.int64],
+        config: PretrainConfig,
+        world: World,
+        branch: int = 0,
+    ) -> None:
+        self.seed = branch_seed(config, branch)
+        self.clips = ClipDataset(store, rows, config.spec, augment=Augment(), seed=self.seed)
+        self.config, self.grid = config, config.architecture.grid(config.spec)
+        self.share = world.share(config.batch_size)
+        self.epoch, self.order = -1, torch.empty(0)
+
+    def keys(self, step: int) -> list[tuple[int, int]]:
+        """(epoch, loop) of each clip of a whole step: each epoch visits every loop once, in its own order."""
+        found = []
+        for position in range(step * self.config.batch_size, (step + 1) * self.config.batch_size):
+            epoch, place = divmod(position, len(self.clips))
+            if epoch != self.epoch:
+                draws = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+                self.order, self.epoch = torch.randperm(len(self.clips), generator=draws), epoch
+            found.append((epoch, int(self.order[place])))
+        return found
+
+    def masks(self, step: int) -> list[Mask]:
+        """Each mask type of a whole step: all ranks' masks have the same number of tokens."""
+        draws = torch.Generator().manual_seed(derive_seed(self.seed, "mask", step))
+        return [sample_mask(mask, self.grid, self.config.batch_size, draws) for mask in self.config.masks]
+
+    def __getitem__(self, step: int) -> Batch:
+        clips, kept, damaged = [], [], []
+        wanted = self.keys(step)[self.share]
+        for place, key in enumerate(wanted):
+            try:
+                clips.append(self.clips[key][0])
+                kept.append(self.share.start + place)
+            except (OSError, UserError, ValueError, RuntimeError) as error:
+                damaged.append((int(self.clips.rows[key[1]]), type(error).__name__))
+        masks = [mask.rows(torch.tensor(kept, dtype=torch.long)) for mask in self.masks(step)]
+        stacked = torch.stack(clips) if clips else torch.empty(0, dtype=torch.uint8)
+        return Batch(stacked, masks, len(wanted), tuple(damaged))
+
+
+def load_steps(steps: Steps, start: int, stop: int, device: torch.device) -> DataLoader[Batch]:
+    """The batches of steps `start` to `stop`, in order, read ahead by the config's workers.
+
+    Workers start from a fork server: Lance is not fork-safe.
+    """
+    workers = steps.config.workers
+    return DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,
+        prefetch_factor=2 if workers else None,
+        pin_memory=device.type == "cuda",
+    )
+
+
+def check_share(config: PretrainConfig, world: World) -> None:
+    """ConfigError unless the batch can be dealt to the ranks."""
+    if config.batch_size % world.ranks:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is no multiple of the {world.ranks} processes; change either"
+        )

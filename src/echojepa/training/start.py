@@ -1,0 +1,67 @@
+"""What a run starts from when not from random weights: networks of a file, or of another run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from echojepa.config import PretrainConfig, config_from_json
+from echojepa.models.jepa import JEPA
+from echojepa.models.objective import Objective
+from echojepa.models.vit import Architecture
+from echojepa.training import rotation
+from echojepa.training.checkpoint import CheckpointError, load_strictly
+
+
+@dataclass(frozen=True)
+class Start:
+    """Tensors under our names. Rotary positions are no weights: another resolution or length takes them."""
+
+    name: str
+    architecture: Architecture
+    encoder: dict[str, Tensor]
+    target_encoder: dict[str, Tensor]
+    predictor: dict[str, Tensor] = field(default_factory=dict)
+    """Empty where there is none."""
+
+
+def start_of_run(run: Path) -> Start:
+    """All networks of a run's newest whole checkpoint, be it finished or not; CheckpointError without one."""
+    found = rotation.find(run)
+    if found.path is None:
+        raise CheckpointError(f"{run} holds no checkpoint to start from")
+    config = config_from_json(PretrainConfig, (run / "config.json").read_text(encoding="utf-8"))
+    parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
+    for name, value in rotation.read(found.path, "model.").items():
+        part, key = name.removeprefix("model.").split(".", 1)
+        parts[part][key] = value
+    target = parts["target_encoder"] or parts["encoder"]
+    return Start(
+        f"{run.name}, step {found.facts.step}",
+        config.architecture,
+        parts["encoder"],
+        target,
+        parts["predictor"],
+    )
+
+
+def take_start(model: Objective, start: Start, architecture: Architecture) -> None:
+    """Copy a start's networks into an objective's; CheckpointError where they do not fit.
+
+    Without a predictor in it the objective's keeps its random weights. Of V-JEPA 2's ten mask tokens the
+    first is taken, the only one that was ever trained.
+    """
+    if start.architecture != architecture:
+        raise CheckpointError(
+            f"{start.name} has the architecture {start.architecture}, this run {architecture}; set the run's "
+            "--architecture to that of the weights"
+        )
+    load_strictly(model.encoder, start.encoder, start.name)
+    if isinstance(model, JEPA):
+        load_strictly(model.target_encoder, start.target_encoder, start.name)
+    others = {f"mask_tokens.{number}" for number in range(1, len(start.predictor))}
+    predictor = {name: value for name, value in start.predictor.items() if name not in others}
+    if predictor:
+        load_strictly(model.predictor, predictor, f"the predictor of {start.name}")

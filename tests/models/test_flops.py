@@ -1,0 +1,59 @@
+"""Claims about the arithmetic of a step: the formulas equal torch's own counter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from echojepa.models.contract import InputSpec
+from echojepa.models.jepa import JEPA
+from echojepa.models.masking import PAPER_MASKS, TUBE_MASK, Mask, sample_mask
+from echojepa.models.objective import Objective
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.videomae import VideoMAE
+from echojepa.models.vit import Architecture, VisionTransformer
+
+SPEC = InputSpec(size=96, frames=4)
+CLIPS = 2
+
+
+def make(kind: type[JEPA] | type[VideoMAE]) -> tuple[Objective, Tensor, list[Mask]]:
+    generator = torch.Generator().manual_seed(0)
+    encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
+    outputs = encoder.width if kind is JEPA else 3 * 2 * 8 * 8
+    predictor = Predictor(encoder.width, encoder.grid, PredictorShape(64, 2, 4, outputs), "vjepa2", generator)
+    configs = PAPER_MASKS if kind is JEPA else (TUBE_MASK,)
+    masks = [sample_mask(config, encoder.grid, CLIPS, generator) for config in configs]
+    return kind(encoder, predictor), torch.randn(CLIPS, 3, 4, 96, 96, generator=generator), masks
+
+
+@pytest.mark.parametrize("kind", [JEPA, VideoMAE])
+def test_the_formulas_equal_torchs_own_counter(kind: type[JEPA] | type[VideoMAE]) -> None:
+    model, clips, masks = make(kind)
+    ours = model.flops(masks).times(CLIPS)
+    with sdpa_kernel(SDPBackend.MATH):  # whose two products the counter sees on every device
+        with FlopCounterMode(display=False) as forward:
+            loss = model(clips, masks)
+        with FlopCounterMode(display=False) as backward:
+            loss.backward()
+    assert forward.get_total_flops() == ours.encoder + ours.predictor + ours.target
+    assert backward.get_total_flops() == ours.backward
+    assert ours.total == forward.get_total_flops() + backward.get_total_flops()
+
+
+def test_each_part_equals_torchs_counter_of_that_part() -> None:
+    model, clips, masks = make(JEPA)
+    assert isinstance(model, JEPA)
+    mask, ours = masks[0], model.flops(masks[:1]).times(CLIPS)
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with FlopCounterMode(display=False) as target:
+            model.target_encoder(clips)
+        with FlopCounterMode(display=False) as encoder:
+            context = model.encoder(clips, mask.context_ids)
+        with FlopCounterMode(display=False) as predictor:
+            model.predictor(context, mask.context_ids, mask.target_ids)
+    counted = (target.get_total_flops(), encoder.get_total_flops(), predictor.get_total_flops())
+    assert counted == (ours.target, ours.encoder, ours.predictor)
