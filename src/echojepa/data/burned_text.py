@@ -2,10 +2,10 @@
 
 Letters are strokes of one grey that stand still while speckle around them does not, and end sharply. Pixels
 that stand still and border on their like in grey become strokes; strokes near each other of like grey become
-words. Beside a stroke, two pixels on, either the grey steps or stillness ends: so a letter is seen too on
-tissue of its own grey. How much a stroke counts is how sharp, how even, and how much stiller than its
-surroundings it is. Tissue that stands still (pericardium, calcification) is smooth, or no stiller than what is
-around it. A single frame has no stillness to tell by: there only the sameness and the sharpness count.
+words. Two pixels beside a stroke either the grey steps or the stillness ends: so a letter is seen on tissue
+of its own grey too. A stroke counts by how sharp, how even, and how much stiller than its surroundings it is:
+tissue that stands still (pericardium, calcification) is smooth, uneven, or no stiller than what is around it.
+A single frame has no stillness to tell by: there only sameness and sharpness count.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ STILLEST = 4
 """Halvings of the flicker around, from which on a stroke counts in full."""
 DARKEST = 70
 """Letters are at least this bright."""
+STEP = 35
+"""Grey levels by which grey differs, or flicker rises, in a step from a letter to two pixels beside it."""
 TALLEST, LONGEST, SMALLEST = 45, 250, 5
 """Pixels of the largest letters, of letters that run together, and of a word's shorter side at least:
 a stretch of an ECG's trace is flatter."""
@@ -50,8 +52,6 @@ class Rule:
     """Neighbours of one stroke differ by no more; anti-aliased strokes waver."""
     even: float
     """Standard deviation of a stroke's greys at which it counts nothing; it counts in full at 0."""
-    step: int
-    """A step is from a stroke's pixel to one two pixels beside it whose grey, or flicker, differs by more."""
     edges: int
     """Of the eight pixels two away, so many at least are beyond a step from every pixel of a stroke."""
     sharp: float
@@ -64,8 +64,8 @@ class Rule:
     """Weight that makes a word: above all that clean loops of the phantom showed."""
 
 
-LOOP = Rule(link=6, even=6.0, step=35, edges=4, sharp=4.5, fewest=2, same=12, enough=5.0)
-FRAME = Rule(link=1, even=6.0, step=25, edges=0, sharp=4.5, fewest=4, same=4, enough=20.0)
+LOOP = Rule(link=6, even=6.0, edges=4, sharp=4.5, fewest=2, same=12, enough=5.0)
+FRAME = Rule(link=2, even=6.0, edges=3, sharp=4.5, fewest=4, same=4, enough=10.0)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     else:
         rule, unrest = LOOP, (flicker + 1) / (filters.uniform_filter(flicker.astype(np.float32), AROUND) + 1)
     at = np.nonzero(still)
-    steps = steps_beside(grey, flicker, at, rule.step)
+    steps = steps_beside(grey, flicker, at)
     sharp = steps >= rule.edges
     at, steps = (at[0][sharp], at[1][sharp]), steps[sharp]
     strokes = find_strokes(at, grey[at].astype(float), steps, unrest[at], rule)
@@ -112,7 +112,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
 
 
 def steps_beside(
-    grey: NDArray[np.int16], flicker: NDArray[np.int16], at: tuple[NDArray[np.int64], ...], step: int
+    grey: NDArray[np.int16], flicker: NDArray[np.int16], at: tuple[NDArray[np.int64], ...]
 ) -> NDArray[np.int64]:
     """How many of the eight pixels two away from those `at` are of another grey, or flicker more."""
     steps = np.zeros(len(at[0]), dtype=np.int64)
@@ -120,7 +120,7 @@ def steps_beside(
     own_grey, own_flicker = grey[at], flicker[at]
     for down, across in ((0, 0), (0, 2), (0, 4), (2, 0), (2, 4), (4, 0), (4, 2), (4, 4)):
         beside = at[0] + down, at[1] + across
-        steps += (np.abs(greys[beside] - own_grey) > step) | (flickers[beside] - own_flicker > step)
+        steps += (np.abs(greys[beside] - own_grey) > STEP) | (flickers[beside] - own_flicker > STEP)
     return steps
 
 
