@@ -26,8 +26,9 @@ from scipy.ndimage import minimum_filter
 from echojepa.config import SimulateConfig
 from echojepa.data.burned_text import find_text
 from echojepa.data.cine import CineLoop
-from echojepa.data.dicom.reader import example_cines, read_cine
+from echojepa.data.dicom.reader import example_cines
 from echojepa.data.dicom.writer import write_cine
+from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Sector, find_sector, probe_frames
 from echojepa.phantom.cohort import VIEWS, PhantomLoop, simulate_loop

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from echojepa.config import SimulateConfig
 from echojepa.data.burned_text import find_text
@@ -18,11 +19,11 @@ from echojepa.data.dicom.writer import write_cine
 from echojepa.data.fan import Fan, fit_fan
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
-from echojepa.data.sector import Mask, find_sector
+from echojepa.data.sector import Mask, Sector, find_sector
 from echojepa.phantom.cohort import PhantomLoop, simulate_loop
 from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.screens import Layout, PlantedText
+from echojepa.phantom.screens import Layout, PlantedText, burn_in
 from echojepa.vocabulary import Reason, View
 
 SCREENS = (None, *LAYOUTS)
@@ -151,9 +152,9 @@ def test_a_fan_is_fitted_to_itself_though_half_its_pixels_are_dead() -> None:
     assert (fitted.near, fitted.far) == pytest.approx((true.near, true.far), abs=1.0)
 
 
-def planted(layout: Layout | None, words: str, level: int) -> tuple[PhantomLoop, PlantedText]:
+def planted(layout: Layout | None, words: str, level: int, size: int = 14) -> tuple[PhantomLoop, PlantedText]:
     rows, columns = np.nonzero(record(layout).sector)
-    place = PlantedText(words, int(columns.mean()) - 30, int(rows.mean()), 14, level)
+    place = PlantedText(words, int(columns.mean()) - 30, int(rows.mean()), size, level)
     return record(layout, place), place
 
 
@@ -178,12 +179,37 @@ def test_a_name_in_the_picture_is_found_where_it_stands(layout: Layout | None) -
     assert all(place.y <= box.top and box.bottom <= place.y + 24 for box in found[:1])
 
 
-@pytest.mark.parametrize("level", [180, 240])
-def test_two_letters_are_enough_after_jpeg_too(level: int, tmp_path: Path) -> None:
-    recorded, _ = planted(LAYOUTS[0], "LV", level)
+@pytest.mark.parametrize(("size", "level"), [(10, 240), (14, 180), (14, 240)])
+def test_two_letters_are_enough_after_jpeg_too(size: int, level: int, tmp_path: Path) -> None:
+    recorded, _ = planted(LAYOUTS[0], "LV", level, size)
     write_cine(tmp_path / "a.dcm", recorded.loop, patient_name="X", study_date="20260101")
     frames = read_cine(tmp_path / "a.dcm", b"key").frames
     assert find_text(frames, find_sector(frames))
+
+
+def restless(count: int = 24) -> tuple[NDArray[np.uint8], Sector]:
+    """Speckle of grey 130 on average, of grains three pixels wide, new in every frame."""
+    noise = np.random.default_rng(0).normal(size=(count, 160, 240))
+    grains = gaussian_filter(noise, (0, 1.5, 1.5))
+    frames = np.clip(130 + 35 * grains / grains.std(), 0, 255).astype(np.uint8)
+    return frames, Sector(np.ones(frames.shape[1:], dtype=bool))
+
+
+@pytest.mark.parametrize("size", [9, 14, 22])
+def test_letters_of_the_tissues_own_grey_are_found_by_standing_still(size: int) -> None:
+    frames, sector = restless()
+    assert not find_text(frames, sector)
+    assert find_text(burn_in(frames, (PlantedText("DOE JANE", 60, 70, size, 130),)), sector)
+
+
+def test_a_patch_that_stands_still_as_a_whole_is_no_text() -> None:
+    """Speckle at rest has letters' greys and edges in it, but is no stiller than what is around it."""
+    frames, sector = restless()
+    frames[:, 40:120, 60:180] = frames[0, 40:120, 60:180]
+    frames[:, 40:120, 60:180] += np.random.default_rng(1).integers(0, 8, (24, 80, 120), dtype=np.uint8)
+    inner = Sector(np.zeros_like(sector.mask))
+    inner.mask[50:110, 70:170] = True
+    assert not find_text(frames, inner)
 
 
 def test_a_name_on_a_single_frame_is_found() -> None:
