@@ -23,7 +23,7 @@ def micro(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain micro --data D --out R
 
-    Hardware: two CPU cores. Hours: 0.2. Loss: from 0.8 below 0.5 within 200 steps, then level
+    Hardware: two CPU cores. Hours: 0.2. Loss: from 0.82 to 0.29 within 350 steps, then a slow rise to 0.34
     (docs/reference/performance.md has the curve).
     """
     return PretrainConfig(
@@ -92,7 +92,7 @@ def echojepa_g(data: Path, out: Path) -> PretrainConfig:
 
         torchrun --nproc-per-node 8 -m echojepa pretrain echojepa-g --data D --out R --start vitg-384.pt
 
-    Hardware: 8 GPUs of 80 GB, 80 clips each. Hours: 145, by arithmetic from the authors' ViT-L
+    Hardware: 8 GPUs of 80 GB, 80 clips each. Hours: 157, by arithmetic from the authors' ViT-L
     (docs/reference/performance.md). Loss: as `echojepa-l`.
     """
     optim = OptimConfig(
@@ -133,7 +133,7 @@ def cooldown_g(data: Path, out: Path) -> PretrainConfig:
 
         torchrun --nproc-per-node 8 -m echojepa pretrain cooldown-g --data D --out C --start R
 
-    Hardware: as `echojepa-g`; 40 clips a GPU at a time fit (`--microbatch 40`). Hours: 110, by arithmetic.
+    Hardware: as `echojepa-g`; 40 clips a GPU at a time fit (`--microbatch 40`). Hours: 115, by arithmetic.
     Loss: steps up at first, at a resolution that is new to it, then falls slowly.
     """
     whole = echojepa_g(data, out)
@@ -176,27 +176,28 @@ def videomae_l(data: Path, out: Path) -> PretrainConfig:
 
 
 def gpu(data: Path, out: Path) -> PretrainConfig:
-    """An evening on one GPU: ViT-S, 112 px, 50,000 steps of 64 clips. Never run by us.
+    """An evening on one GPU: ViT-S/8, 112 px, 20,000 steps of 64 clips. Never run by us.
 
     Objective and masks are the paper's (arXiv 2602.02603, section 3), the rest is not: its rule scaled to
-    this batch would give a rate of 1.1e-5, at which a random start learns next to nothing in 50,000 steps.
+    this batch would give a rate of 1.1e-5, at which a random start learns next to nothing in 20,000 steps.
+    Patches of 8 px give the masks the paper's grid of 14 x 14 tokens.
 
         echojepa pretrain gpu --data D --out R
 
-    Hardware: one GPU of 16 GB. Hours: 2 on an A100, by arithmetic at a tenth of its bf16 rate, which a model
+    Hardware: one GPU of 24 GB. Hours: 4 on an A100, by arithmetic at a tenth of its bf16 rate, which a model
     this small may reach. Loss: falls fast through the warm-up, then is level or rises slowly.
     """
     return PretrainConfig(
         data=data,
         out=out,
-        architecture=Architecture("small", patch=16),
+        architecture=Architecture("small", patch=8),
         spec=InputSpec(size=112, frames=16, seconds=2.0),
         predictor_width=192,
         predictor_depth=12,
         predictor_heads=6,
         optim=OptimConfig(lr=3e-4, warmup=0.05, cooldown=0.2, ema_start=0.996, ema_end=0.9995),
         batch_size=64,
-        steps=50_000,
+        steps=20_000,
         workers=8,
         checkpoint_every=500,
         monitor_every=500,
@@ -211,7 +212,8 @@ def micro_mae(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain micro-mae --data D --out R
 
-    Hardware: two CPU cores. Hours: 0.1. Loss: from 1 to 0.65, never up (docs/reference/performance.md).
+    Hardware: two CPU cores. Hours: 0.1. Loss: to 0.65 within 200 steps, then slowly to 0.64
+    (docs/reference/performance.md has the curve).
     """
     jepa = micro(data, out)
     optim = replace(jepa.optim, lr=1e-3, cooldown=0.9, cooldown_shape="cosine", beta2=0.95, weight_decay=0.05)

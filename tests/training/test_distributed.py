@@ -134,8 +134,15 @@ def test_two_processes_are_the_run_of_one(
     assert (run.out / "encoder.json").is_file()
 
 
-@pytest.mark.parametrize("parallel", ["replicate", "shard"])
-@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize(
+    ("parallel", "ranks"),
+    [
+        ("shard", 1),
+        ("shard", 4),
+        pytest.param("replicate", 1, marks=pytest.mark.slow),
+        pytest.param("replicate", 4, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_saved_on_two_ranks_goes_on_with_another_number(
     config: PretrainConfig,
     alone: Path,
