@@ -49,16 +49,18 @@ class SimulateConfig:
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """Turn folders of DICOM files into one de-identified data set."""
+    """Turn folders of DICOM files, or a public data set, into one de-identified data set."""
 
     sources: tuple[Path, ...]
-    """Folders or files to read, searched recursively."""
+    """Folders or files to read, searched recursively; of a public data set the folder with its tables."""
     out: Path
     """The data set's folder: `loops.lance`, `labels.parquet`, `rejected.parquet`, `dataset.json`."""
     key: Path
     """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
     labels: Path | None = None
     """Table of labels (CSV) with the columns `study_uid`, `label`, `value` and `unit`."""
+    layout: str = "archive"
+    """What the sources are, also written `--from`: an archive of any files, or a data set by its name."""
     site: str = "site"
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
