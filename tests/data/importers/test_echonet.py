@@ -118,3 +118,93 @@ def test_another_folder_is_refused_in_a_sentence(tmp_path: Path, bring_in, write
     write_table(tmp_path / "empty/FileList.csv", [{"FileName": "a", "EF": 5}])
     with pytest.raises(LayoutError, match=r"lacks the columns \['EDV', 'ESV', 'FPS', 'Split'\]"):
         bring_in("echonet-dynamic", tmp_path / "empty")
+
+
+@pytest.fixture
+def pediatric(tmp_path, loops, write_video, write_table):
+    """One child in both views and in two folds, two others, one without a fold."""
+    root = tmp_path / "pediatric_echo_avi"
+    names = {"A4C": ("P1-E1-1", "P2-E2-1"), "PSAX": ("P1-E1-2", "P3-E3-1", "P4-E4-1")}
+    number = iter(range(6))
+    for view, of_view in names.items():
+        for name in of_view:
+            write_video(root / view / "Videos" / f"{name}.avi", loops[next(number)], rate=30)
+    shared = {"Sex": "F", "Age": 7, "Weight": 20, "Height": 110}
+    rows = [
+        {"FileName": "P1-E1-1.avi", "EF": 61.5, **shared, "Split": 4},
+        {"FileName": "P2-E2-1", "EF": 58, **shared, "Split": 1, "Weight": 2000},
+    ]
+    write_table(root / "A4C/FileList.csv", rows)
+    rows = [
+        {"FileName": "P1-E1-2", "EF": 64, **shared, "Split": 0},
+        {"FileName": "P3-E3-1.avi", "EF": 50, **shared, "Split": "7", "Sex": "M", "Age": "x"},
+        {"FileName": "P4-E4-1", "EF": 50, **shared, "Split": ""},
+    ]
+    write_table(root / "PSAX/FileList.csv", rows)
+    return root
+
+
+def test_a_childs_views_stay_together_in_the_split_that_is_guarded_most(
+    pediatric, bring_in, labels_by_study
+) -> None:
+    store, summary = bring_in("echonet-pediatric", pediatric)
+    rows = store.metadata().to_pylist()
+    assert [row["view"] for row in rows] == ["A4C", "A4C", "PSAX-PM", "PSAX-PM"]
+    assert [row["split"] for row in rows] == ["test", "val", "test", "train"]
+    one, two, again, three = (row["patient_id"] for row in rows)
+    assert one == again and len({one, two, three}) == 3
+    assert [row["frame_rate"] for row in rows] == pytest.approx([30] * 4)
+    assert [(row["sex"], row["age"]) for row in rows] == [("F", 7), ("F", 7), ("F", 7), ("M", None)]
+    assert labels_by_study(store)[2]["lvef"] == (61.5, "%")  # of two for one study the first, of A4C
+    assert summary.left_out == {
+        "official split train not kept: the patient stands in test too": 1,
+        "lvef: another value for the same study": 1,
+        "weight: outside 0.3 to 350 kg": 1,
+        "row without a fold": 1,
+        "file without a row in the table": 1,
+    }
+
+
+def test_the_folds_can_be_chosen_and_a_patient_keeps_the_split_of_before(pediatric, bring_in) -> None:
+    store, _ = bring_in("echonet-pediatric", pediatric / "A4C/..", held_out=(7, 0))
+    assert store.metadata(["split"])["split"].to_pylist() == ["val", "train", "val", "test"]
+
+
+def test_a_patient_in_the_data_set_is_not_moved_by_a_later_table(
+    pediatric, bring_in, loops, write_video, write_table
+) -> None:
+    (pediatric / "PSAX").rename(pediatric / "later")
+    bring_in("echonet-pediatric", pediatric)
+    (pediatric / "later").rename(pediatric / "PSAX")
+    store, summary = bring_in("echonet-pediatric", pediatric)
+    by_patient = {}
+    for row in store.metadata(["patient_id", "split"]).to_pylist():
+        by_patient.setdefault(row["patient_id"], set()).add(row["split"])
+    assert all(len(splits) == 1 for splits in by_patient.values())
+    assert summary.came.moved == 1
+
+
+def test_lvh_measurements_become_labels_in_cm(
+    tmp_path, loops, bring_in, write_video, write_table, labels_by_study
+) -> None:
+    root = tmp_path / "EchoNet-LVH"
+    write_video(root / "Batch1/0xa.avi", loops[0], rate=40)
+    write_video(root / "Batch4/0xb.avi", loops[1], rate=40)
+    shared = {"Frame": 1, "X1": 1, "X2": 2, "Y1": 1, "Y2": 2, "Frames": 6, "FPS": 40}
+    rows = [
+        {"HashedFileName": "0xa", "Calc": "LVIDd", "CalcValue": 4.8, **shared, "split": "train"},
+        {"HashedFileName": "0xa", "Calc": "IVSd", "CalcValue": 1.1, **shared, "split": "train"},
+        {"HashedFileName": "0xb", "Calc": "LVPWd", "CalcValue": 48, **shared, "split": "TEST", "FPS": 0},
+        {"HashedFileName": "0xgone", "Calc": "LVPWd", "CalcValue": 1, **shared, "split": "val"},
+    ]
+    write_table(root / "MeasurementsList.csv", rows)
+    store, summary = bring_in("echonet-lvh", root)
+    table = store.metadata().to_pylist()
+    assert [(row["split"], row["view"]) for row in table] == [("train", "PLAX"), ("test", "PLAX")]
+    assert [row["time_source"] for row in table] == ["table", "container"]
+    assert labels_by_study(store) == [{"lvidd": (4.8, "cm"), "ivsd": (1.1, "cm")}, {}]
+    assert summary.left_out == {
+        "frame rate in the table implausible, the container's is taken": 1,
+        "lvpwd: outside 0.1 to 5 cm": 1,
+        "row whose file is missing": 1,
+    }

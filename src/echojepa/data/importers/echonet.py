@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
-from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, split_of
+from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
 from echojepa.data.importers.tables import read_rows
-from echojepa.vocabulary import View
+from echojepa.vocabulary import Split, View
 
 ENDING = ".avi"
 ENDS = ("X1", "Y1", "X2", "Y2")
@@ -109,3 +109,84 @@ def traced_area(rows: list[Chord]) -> float:
     ends: NDArray[np.float64] = np.array(rows[1:], dtype=np.float64)
     x, y = np.concatenate([ends[:, :2], ends[::-1, 2:]]).T
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+PEDIATRIC_VIEWS = {"A4C": View.A4C, "PSAX": View.PSAX_PM}
+"""Folders of EchoNet-Pediatric and their views; its short axis is taken at the papillary muscles."""
+
+
+def read_pediatric(folder: Path, config: IngestConfig) -> Listing:
+    """`A4C/` and `PSAX/` of EchoNet-Pediatric, each with `FileList.csv` and `Videos/`; either may be absent.
+
+    Names are PATIENT-EXAMINATION-NUMBER: what a person has in both folders stays together. Folds become
+    splits by `held_out`. Rates are the containers'.
+    """
+    listing = Listing()
+    present = [name for name in PEDIATRIC_VIEWS if (folder / name).is_dir()]
+    if not present:
+        raise LayoutError(f"{folder} has neither A4C nor PSAX in it; give the folder that holds them")
+    for view in present:
+        files = videos_below(folder / view / "Videos")
+        for row in read_rows(folder / view / "FileList.csv", ("FileName", "EF", "Split")):
+            name = bare(row["FileName"])
+            fold = number(row["Split"])
+            if fold is None:
+                listing.leave_out("row without a fold", name)
+                continue
+            folds = dict(zip(config.held_out, (Split.TEST, Split.VAL), strict=True))
+            parts = name.split("-")
+            study = f"echonet-pediatric/{'-'.join(parts[:2])}"
+            stated = Stated(
+                patient=f"echonet-pediatric/{parts[0]}",
+                study=study,
+                split=folds.get(int(fold), Split.TRAIN),
+                view=PEDIATRIC_VIEWS[view],
+                sex=sex_of(row.get("Sex")),
+                age=number(row.get("Age")),
+                cropped=True,
+            )
+            path = files.get(name, folder / view / "Videos" / f"{name}{ENDING}")
+            if listing.add_video(path, stated):
+                for label, column, unit in (
+                    ("lvef", "EF", "%"), ("weight", "Weight", "kg"), ("height", "Height", "cm")
+                ):  # fmt: skip
+                    listing.add_label(study, label, row.get(column), unit)
+        leave_out_unlisted(listing, files)
+    return listing
+
+
+LVH_LABELS = {"LVIDd": "lvidd", "LVIDs": "lvids", "IVSd": "ivsd", "LVPWd": "lvpwd"}
+
+
+def read_lvh(folder: Path, config: IngestConfig) -> Listing:
+    """`MeasurementsList.csv` and `Batch1/` to `Batch4/` of EchoNet-LVH; each video is one patient's PLAX.
+
+    A video has a row a measurement; its first row says split and rate. Measurements are in cm.
+    """
+    listing, files, seen = Listing(), videos_below(folder), set[str]()
+    needed = ("HashedFileName", "Calc", "CalcValue", "FPS", "split")
+    for row in read_rows(folder / "MeasurementsList.csv", needed):
+        name = bare(row["HashedFileName"])
+        study = f"echonet-lvh/{name}"
+        if name not in seen:
+            seen.add(name)
+            stated = Stated(
+                patient=study,
+                study=study,
+                split=split_of(row["split"]),
+                view=View.PLAX,
+                frame_rate=listing.frame_rate(row["FPS"], name),
+                cropped=True,
+            )
+            if stated.split is None:
+                listing.leave_out("video without a split", name)
+            else:
+                listing.add_video(files.get(name, folder / f"{name}{ENDING}"), stated)
+        if name not in files:
+            continue
+        if row["Calc"] in LVH_LABELS:
+            listing.add_label(study, LVH_LABELS[row["Calc"]], row["CalcValue"], "cm")
+        else:
+            listing.leave_out("measurement of another kind", name)
+    leave_out_unlisted(listing, files)
+    return listing

@@ -109,12 +109,29 @@ class Listing:
         self.leave_out("frame rate in the table implausible, the container's is taken", what)
         return None
 
-    def keep_patients_together(self) -> None:
-        """One split a patient: of several official ones the most guarded, noted for each video."""
+    def add(self, other: Listing) -> None:
+        """Take in what another source's tables say. A file in both keeps what the first says of it, but the
+        more guarded of two splits."""
+        for path, stated in other.videos.items():
+            first = self.videos.setdefault(path, stated)
+            if first is not stated:
+                self.leave_out("second row for a file", path)
+                split = next((s for s in CAREFUL if s in (first.split, stated.split)), None)
+                self.videos[path] = replace(first, split=split)
+        self.labels = other.labels | self.labels
+        self.left_out += other.left_out
+
+    def official_splits(self) -> dict[str, set[Split]]:
+        """The official splits that each named patient's videos stand in."""
         found: dict[str, set[Split]] = {}
         for stated in self.videos.values():
             if stated.patient and stated.split:
                 found.setdefault(stated.patient, set()).add(stated.split)
+        return found
+
+    def keep_patients_together(self) -> None:
+        """One split a patient: of several official ones the most guarded, noted for each video."""
+        found = self.official_splits()
         for path, stated in self.videos.items():
             if stated.patient in found and stated.split:
                 split = next(split for split in CAREFUL if split in found[stated.patient])
