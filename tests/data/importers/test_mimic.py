@@ -93,7 +93,8 @@ def test_measurements_are_labels_in_their_unit_and_range(second_release, bring_i
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("55", 55), (" 55 % ", 55), ("55%", 55), ("-18.5 %", -18.5), ("1.2 m/s", 1.2), ("55-60", 57.5), ("55 to 60 %", 57.5),
+    [("55", 55), (" 55 % ", 55), ("55%", 55), ("-18.5 %", -18.5), ("1.2 m/s", 1.2),
+     ("55-60", 57.5), ("55 to 60 %", 57.5),
      (">75", None), ("normal", None), ("1 or 2", None), ("", None), ("nan", None), ("2.1 cm²", 2.1)],
 )  # fmt: skip
 def test_a_result_is_a_number_a_span_or_nothing(text: str, value: float | None) -> None:
