@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ def run_simulate(config: SimulateConfig) -> None:
 
 def run_ingest(config: IngestConfig) -> None:
     """Ingest and print the table of what came in, or only look."""
+    from echojepa.data.importers.known import ARCHIVE, IMPORTERS
+
+    if config.layout not in (ARCHIVE, *IMPORTERS):
+        raise nearest(config.layout, (ARCHIVE, *IMPORTERS), "layout")
     if config.dry_run:
         return run_dry(config)
     from echojepa.data.ingest import ingest
@@ -83,8 +88,16 @@ def run_ingest(config: IngestConfig) -> None:
             f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
             "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
         )
+    show_left_out(summary.left_out, summary.left_out_map)
     console.print(f"Data set: {config.out}")
     return None
+
+
+def show_left_out(counts: dict[str, int], where: Path) -> None:
+    """What a data set's own tables name that was passed over."""
+    if counts:
+        show_table("Left out", ("why", "how many"), sorted(counts.items()))
+        console.print(f"Which ones stands in your private table {where}")
 
 
 def run_dry(config: IngestConfig) -> None:
@@ -99,6 +112,7 @@ def run_dry(config: IngestConfig) -> None:
     console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
     for reason, number in sorted(found.sample_refused.items()):
         console.print(f"  {reason}: {number}")
+    show_left_out(found.left_out, found.left_out_map)
     console.print(
         f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "
         f"No data set was written; the verdict on each file stands in your private table {found.table}"
@@ -159,6 +173,8 @@ def parse(arguments: Sequence[str]) -> tuple[Command, Any]:
         return command, parse_pretrain(rest)
     if name in POSITIONAL and rest and not rest[0].startswith("-"):
         rest = [POSITIONAL[name], *rest]
+    if name == "ingest":
+        rest = [f"--layout{word[6:]}" if re.match("--from(=|$)", word) else word for word in rest]
     return command, tyro.cli(command.config, args=rest, prog=f"echojepa {name}")
 
 

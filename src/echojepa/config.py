@@ -45,23 +45,30 @@ class SimulateConfig:
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """Turn folders of DICOM files into one de-identified data set."""
+    """Turn folders of DICOM files, or a public data set, into one de-identified data set."""
 
     sources: tuple[Path, ...]
-    """Folders or files to read, searched recursively."""
+    """Folders or files to read, searched recursively; of a public data set the folder with its tables."""
     out: Path
     """The data set's folder: `loops.lance`, `labels.parquet`, `rejected.parquet`, `dataset.json`."""
     key: Path
     """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
     labels: Path | None = None
     """Table of labels (CSV) with the columns `study_uid`, `label`, `value` and `unit`."""
+    layout: str = "archive"
+    """What the sources are, also written `--from`: an archive of any files, or a data set by its name."""
+    held_out: tuple[int, int] = (0, 1)
+    """EchoNet-Pediatric: the folds, 0 to 9, whose patients are the test and val splits; others train."""
+    patient_is: Literal["folder", "file"] = "folder"
+    """Videos without a named patient: whether those of one folder are one patient's, or each is another's."""
+    columns: tuple[str, ...] = ()
+    """Tables and lists: `WHAT=COLUMN` where a column has another name, `LABEL:UNIT=COLUMN` for a label."""
     site: str = "site"
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
     """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
     cleared: Path | None = None
-    """Table (CSV) with the column `file_id`: files held for review that a person has looked at and found free
-    of names. They come in."""
+    """Table (CSV) with the column `file_id`: held files that a person looked at and found free of names."""
     dry_run: bool = False
     """Write no data set: say what would come in, what would not and why, and the disk and time needed."""
     seed: int = 0
@@ -226,10 +233,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
         make: Any = kind
         return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int | float):
-        return float(value)
+    if (kind is Path and isinstance(value, str)) or (kind is float and isinstance(value, int | float)):
+        return typing.cast("Any", kind)(value)
     if type(value) is kind:
         return value
     raise ConfigError(f"{where}: {value!r} is not a {kind}")

@@ -18,6 +18,7 @@ from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, Region, RegionKind
 from echojepa.data.deidentify import discreetly
 from echojepa.data.frames import Frames, is_coloured, luma
+from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, to_png
@@ -39,6 +40,8 @@ class Job:
     max_side: int
     cleared: bool
     """Whether a person has looked at it and found its still text free of names."""
+    stated: Stated = NOTHING
+    """What the data set's own tables say of it."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ class Refused:
 
 
 def convert(job: Job) -> StoredLoop | Refused:
-    """A row whose patient's ordinal and split are still open, or the reason why there is none."""
+    """A row whose patient's ordinal, and split but for an official one, are still open; or the reason why
+    there is none."""
     with discreetly():
         try:
-            recording = open_recording(job.path, job.key)
+            recording = open_recording(job.path, job.key, job.stated)
             looked = np.stack(list(recording.pixels.read(looked_at(recording.pixels.count))))
-            sector = sector_of(recording, looked)
-            text = () if job.cleared else find_text(looked, sector)
+            sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
+            text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
                 why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
                 return Refused(job.file_id, why, review_picture(looked, text))
@@ -111,6 +115,11 @@ def sector_of(recording: Recording, looked: NDArray[np.uint8]) -> Sector:
     return marked(recording, ("tissue", "colour"), looked.shape[1:3])
 
 
+def whole(looked: NDArray[np.uint8]) -> Sector:
+    """All of the picture, where its publisher has cut it already: its pixels stay bit for bit."""
+    return Sector(np.ones(looked.shape[1:3], dtype=bool))
+
+
 def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, ...]) -> Sector:
     """The regions of some kinds, by the tags."""
     mask = np.zeros(shape, dtype=bool)
@@ -143,7 +152,7 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         study_id=recording.study_id,
         patient_id=recording.patient_id,
         patient_ordinal=-1,
-        split="",
+        split=job.stated.split or "",
         site=job.site,
         view=recording.view,
         kind=recording.kind,

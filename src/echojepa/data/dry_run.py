@@ -14,9 +14,9 @@ import numpy as np
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
 from echojepa.data.convert import Job, Refused
-from echojepa.data.deidentify import discreetly, pseudonym
-from echojepa.data.ingest import convert_all, file_limits, jobs_for, list_files
-from echojepa.data.private import read_key, write_private_table
+from echojepa.data.deidentify import discreetly
+from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
+from echojepa.data.private import beside, read_key, write_left_out, write_private_table
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.workers import Died, run_in_order
@@ -40,6 +40,10 @@ class DryRun:
     """Sampled files that did not come in although their header is good, by reason."""
     disk_bytes: float
     """Estimated size of the data set."""
+    left_out: dict[str, int]
+    """What the data set's own tables name, or their folder holds, that would be passed over, by reason."""
+    left_out_map: Path
+    """Private table beside the key: why, and what."""
     seconds: float
     """Estimated time of the ingest on as many workers as asked for."""
     table: Path
@@ -50,7 +54,7 @@ def read_header(job: Job) -> str:
     """The kind of a file, or the reason why it cannot come in."""
     with discreetly():
         try:
-            return open_recording(job.path, job.key).kind.value
+            return open_recording(job.path, job.key, job.stated).kind.value
         except Rejected as rejected:
             return rejected.reason.value
         except MemoryError:
@@ -60,10 +64,9 @@ def read_header(job: Job) -> str:
 def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRun:
     """Look at every file below the sources; calls progress(done, total). Nothing is written but the private
     table beside the key. IngestError as `ingest` for sources that are not there."""
-    files = list_files(config.sources)
+    listing = listing_of(config)
     key = read_key(config.key, config.out)
-    ids = [pseudonym(key, "file", str(path)) for path in files]
-    jobs = jobs_for(config, files, ids, key)
+    jobs = jobs_for(config, listing.videos, key)
     workers = config.workers or os.cpu_count() or 1
     verdicts, began = [], time.perf_counter()
     for result in run_in_order(read_header, jobs, workers, file_limits, conversion.__name__):
@@ -83,11 +86,13 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
     for result in results:
         size += 0 if isinstance(result, Refused) else sum(map(len, result.frames))
     share = len(good) / max(1, len(chosen))
-    table = config.key.with_name(f"{config.key.name}.dry-run.csv")
-    rows = zip(map(str, files), ids, verdicts, strict=True)
+    table = beside(config.key, "dry-run")
+    rows = [(job.path, job.file_id, verdict) for job, verdict in zip(jobs, verdicts, strict=True)]
     write_private_table(table, [("path", "file_id", "verdict"), *rows])
     return DryRun(
-        files=len(files),
+        files=len(jobs),
+        left_out=dict(listing.counted()),
+        left_out_map=write_left_out(config.key, listing.left_out),
         kinds=dict(Counter(v for v in verdicts if v not in reasons)),
         refused=dict(Counter(v for v in verdicts if v in reasons)),
         sampled=len(chosen),

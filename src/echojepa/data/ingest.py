@@ -21,8 +21,18 @@ from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
 from echojepa.data.convert import Job, Refused, convert, lost, placed
 from echojepa.data.deidentify import pseudonym
+from echojepa.data.importers.archive import list_files
+from echojepa.data.importers.known import ARCHIVE, read_listing
+from echojepa.data.importers.listing import NOTHING, Listing, Stated
 from echojepa.data.labels import read_labels
-from echojepa.data.private import IngestError, keep_pictures, read_key, write_file_map
+from echojepa.data.private import (
+    IngestError,
+    beside,
+    keep_pictures,
+    read_key,
+    write_file_map,
+    write_left_out,
+)
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop
 from echojepa.data.splits import assign_split
@@ -34,8 +44,6 @@ COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
 """What one file may use: processor seconds, more of them for a larger file, and 1.5 GiB."""
-TABLES = (".csv", ".parquet", ".json")
-"""Files of these kinds beside the videos are tables of labels and the like, not archives' files."""
 
 
 @dataclass
@@ -47,6 +55,8 @@ class Came:
     views: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    moved: int = 0
+    """Loops that are not in their official split, because their patient was in another before."""
 
     def count(self, loop: StoredLoop) -> None:
         """Count a loop that was written."""
@@ -65,7 +75,10 @@ class IngestSummary:
     patients: int
     labels: int
     labels_without_study: int
+    left_out: dict[str, int]
+    """What the data set's own tables name, or their folder holds, that was passed over, by reason."""
     file_map: Path
+    left_out_map: Path
     pictures: Path
 
     def came_in(self) -> list[tuple[str, int]]:
@@ -76,33 +89,11 @@ class IngestSummary:
             ("already there", self.already),
             ("patients in the data set", self.patients),
         ]
+        if came.moved:
+            rows.append(("not in their official split: the patient was in another before", came.moved))
         for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
             rows += [(f"{word} {name}", number) for name, number in sorted(counts.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
-
-
-def list_files(sources: tuple[Path, ...]) -> list[Path]:
-    """Every file below the sources, resolved and sorted; hidden files and tables of labels are left out.
-
-    A folder that cannot be listed is in the list itself, so that it gets its row and is not lost.
-    """
-    found: set[Path] = set()
-    for source in sources:
-        if not source.exists():
-            raise IngestError(f"{source} does not exist; give folders or files to read")
-        if source.is_file():
-            found.add(source)
-        closed: list[OSError] = []
-        for folder, _, names in os.walk(source, onerror=closed.append):
-            found.update(Path(folder, name) for name in names)
-        found.update(Path(error.filename) for error in closed)
-    real = {path.resolve() for path in found}  # one file under two names is one file
-    kept = sorted(path for path in real if not path.name.startswith(".") and path.suffix not in TABLES)
-    if not kept:
-        raise IngestError(
-            f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
-        )
-    return kept
 
 
 def read_cleared(path: Path | None) -> set[str]:
@@ -138,6 +129,7 @@ class Registrar:
         self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
         self.rows = 0
         self.ordinals: dict[str, int] = {}
+        self.splits: dict[str, str] = {}
         self.files: set[str] = set()
         self.seen: set[str] = set()
         self.waiting: list[StoredLoop | Refused] = []
@@ -147,10 +139,11 @@ class Registrar:
     def learn(self) -> None:
         """Take note of rows that were committed since the last look, by this process or another."""
         self.store.refresh()
-        columns = ["patient_id", "patient_ordinal", "file_id", "loop_id", "pixel_sha256"]
+        columns = ["patient_id", "patient_ordinal", "split", "file_id", "loop_id", "pixel_sha256"]
         new = self.store.metadata(columns, since=self.rows).to_pydict()
         self.rows += len(new["file_id"])
         self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
+        self.splits |= dict(zip(new["patient_id"], new["split"], strict=True))
         self.files |= set(new["file_id"])
         self.seen |= {*new["loop_id"], *new["pixel_sha256"]}
 
@@ -193,17 +186,38 @@ class Registrar:
             else:
                 self.seen |= {result.loop_id, result.pixel_sha256}
                 ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
-                loops.append(placed(result, ordinal, assign_split(self.split_seed, ordinal)))
+                official = result.split or assign_split(self.split_seed, ordinal)
+                split = self.splits.setdefault(result.patient_id, official)
+                self.came.moved += result.split not in ("", split)
+                loops.append(placed(result, ordinal, split))
         return loops, refused
 
 
-def jobs_for(config: IngestConfig, files: list[Path], ids: list[str], key: bytes) -> list[Job]:
+def listing_of(config: IngestConfig) -> Listing:
+    """The files to read: all below the sources, or those that a data set's own tables name."""
+    if config.layout == ARCHIVE:
+        return Listing(dict.fromkeys(list_files(config.sources), NOTHING))
+    return read_listing(config)
+
+
+def jobs_for(config: IngestConfig, videos: dict[Path, Stated], key: bytes) -> list[Job]:
     """A job for every file."""
     cleared = read_cleared(config.cleared)
+    ids = {path: pseudonym(key, "file", str(path)) for path in videos}
     return [
-        Job(path, file_id, key, config.site, config.max_side, file_id in cleared)
-        for path, file_id in zip(files, ids, strict=True)
+        Job(path, ids[path], key, config.site, config.max_side, ids[path] in cleared, stated)
+        for path, stated in videos.items()
     ]
+
+
+def labels_of(config: IngestConfig, listing: Listing, key: bytes) -> pa.Table:
+    """Labels by pseudonym: those of the data set's own tables, then those of `labels`, which win."""
+    own = [
+        {"study_id": pseudonym(key, "study", study), "label": label, "value": value, "unit": unit}
+        for (study, label), (value, unit) in listing.labels.items()
+    ]
+    table = pa.Table.from_pylist(own, schema=LABEL_SCHEMA)
+    return pa.concat_tables([table, read_labels(config.labels, key)]) if config.labels else table
 
 
 def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
@@ -225,19 +239,20 @@ def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
 
 
 def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> IngestSummary:
-    """Ingest every file below the sources; calls progress(done, total).
+    """Ingest every file below the sources, or that their tables name; calls progress(done, total).
 
     Raises IngestError when there is nothing to ingest, nothing came in, the disk is full, or `strict`
     is set and a file was rejected; what was committed stays.
     """
-    files = list_files(config.sources)
+    listing = listing_of(config)
+    files = list(listing.videos)
     key = read_key(config.key, config.out)
-    labels = read_labels(config.labels, key) if config.labels else LABEL_SCHEMA.empty_table()
+    labels = labels_of(config, listing, key)
     try:
         store = LoopStore.create(config.out, config.seed)
-        ids = [pseudonym(key, "file", str(path)) for path in files]
-        file_map = write_file_map(config.key, files, ids)
-        jobs = still_to_do(store, jobs_for(config, files, ids, key))
+        jobs = jobs_for(config, listing.videos, key)
+        write_file_map(config.key, files, [job.file_id for job in jobs])
+        jobs = still_to_do(store, jobs)
         registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))
         for number, result in enumerate(convert_all(jobs, config.workers), start=1):
             registrar.take(result)
@@ -252,16 +267,16 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
                 f"the disk of {config.out} is full; make room and run again: what came in so far is safe"
             ) from error
         raise
-    return summarise(config, registrar, len(files) - len(jobs), labels, file_map)
+    return summarise(config, registrar, len(files) - len(jobs), labels, listing)
 
 
 def summarise(
-    config: IngestConfig, registrar: Registrar, already: int, labels: pa.Table, file_map: Path
+    config: IngestConfig, registrar: Registrar, already: int, labels: pa.Table, listing: Listing
 ) -> IngestSummary:
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
     table = registrar.store.metadata(["study_id", "patient_id"]).to_pydict()
     studies = set(table["study_id"])
-    rejected = dict(registrar.came.rejected)
+    rejected, file_map = dict(registrar.came.rejected), beside(config.key, "files")
     if not studies:
         raise IngestError(
             f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
@@ -277,6 +292,8 @@ def summarise(
         patients=len(set(table["patient_id"])),
         labels=joined,
         labels_without_study=labels.num_rows - joined,
+        left_out=dict(listing.counted()),
         file_map=file_map,
+        left_out_map=write_left_out(config.key, listing.left_out),
         pictures=registrar.pictures,
     )

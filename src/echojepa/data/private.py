@@ -40,9 +40,22 @@ def read_key(path: Path, out: Path) -> bytes:
     return key
 
 
+def beside(key: Path, what: str) -> Path:
+    """Where a private table stands."""
+    return key.with_name(f"{key.name}.{what}.csv")
+
+
+def write_left_out(key: Path, left_out: Sequence[tuple[str, str]]) -> Path:
+    """Beside the key: what of a data set's own tables was passed over, and why; none where nothing was."""
+    path = beside(key, "left-out")
+    if left_out:
+        write_private_table(path, [("why", "what"), *left_out])
+    return path
+
+
 def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
     """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones."""
-    path = key.with_name(f"{key.name}.files.csv")
+    path = beside(key, "files")
     with locked(key.with_name(f".{key.name}.lock")):
         known = {}
         if path.exists():

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echojepa.data.cine import CineLoop, LoopFacts, Recording
-from echojepa.data.deidentify import discreetly, pseudonym
+from echojepa.data.deidentify import coarse_age, discreetly, pseudonym
 from echojepa.data.dicom.reader import open_dicom
+from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.rejection import Rejected
-from echojepa.data.video import open_video
+from echojepa.data.video import Video, open_video
 from echojepa.vocabulary import Kind, Reason
 
 MAX_FILE = 4 << 30
 """Bytes above which a file is not read."""
+RATES_AGREE = 0.1
+"""A container's frame rate that differs from the stated one by more than this share is noted."""
 
 
-def open_recording(path: Path, key: bytes) -> Recording:
+def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recording:
     """The facts of a file, with pseudonymous ids, and its frames still encoded.
 
-    Raises Rejected for anything that cannot become a loop. Call it, and read the frames, within
-    `discreetly()`.
+    What the data set's own tables have `stated` of it wins over the file. Raises Rejected for anything that
+    cannot become a loop. Call it, and read the frames, within `discreetly()`.
     """
     try:
         with path.open("rb") as file:
@@ -37,28 +41,60 @@ def open_recording(path: Path, key: bytes) -> Recording:
                 raise Rejected(Reason.NOT_DICOM, "an empty file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
-                    return open_plain_video(bytes(content), path, key)
-                return open_dicom(content, key)  # pyright: ignore[reportArgumentType]
+                    recording = open_plain_video(bytes(content), path, key, stated.frame_rate)
+                else:
+                    recording = open_dicom(content, key)  # pyright: ignore[reportArgumentType]
+                return restate(recording, stated, key)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
 
 
-def open_plain_video(content: bytes, path: Path, key: bytes) -> Recording:
+def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
+    """The recording with what is stated in place of what its file says."""
+    age = None if stated.age is None else coarse_age(stated.age)
+    ids = {
+        f"{kind}_id": pseudonym(key, kind, name)
+        for kind, name in (("patient", stated.patient), ("study", stated.study))
+        if name is not None
+    }
+    facts = {"view": stated.view, "sex": stated.sex, "age": age}
+    return replace(recording, **ids, **{name: fact for name, fact in facts.items() if fact is not None})
+
+
+def open_plain_video(content: bytes, path: Path, key: bytes, rate: float | None) -> Recording:
     """A video without any facts: all videos of one folder are taken to be one patient's one study.
 
-    Two patients taken for one cost statistical power; one taken for two would leak between splits.
+    Two patients taken for one cost statistical power; one taken for two would leak between splits. Times are
+    by `rate`, frames a second, where one is stated, else the container's.
     """
     video = open_video(content)
+    times, source, warning = video_times(video, rate)
     folder = str(path.resolve().parent)
     return Recording(
         pixels=video,
-        times=video.times,
-        time_source="container",
+        times=times,
+        time_source=source,
+        time_warning=warning,
         kind=Kind.CINE if video.count > 1 else Kind.STILL,
         patient_id=pseudonym(key, "patient", f"folder {folder}"),
         study_id=pseudonym(key, "study", f"folder {folder}"),
         loop_id=pseudonym(key, "loop", hashlib.sha256(content).hexdigest()),
     )
+
+
+def video_times(video: Video, rate: float | None) -> tuple[NDArray[np.float64], str, str]:
+    """Seconds since the first frame (T,), where they come from, and a warning where table and container
+    differ; Rejected(NO_TIME) where neither says."""
+    if rate is None:
+        return video.times, "container", ""
+    times, warning = np.arange(video.count) / rate, ""
+    try:
+        contained = 1 / float(np.median(np.diff(video.times))) if video.count > 1 else rate
+    except Rejected:
+        contained = rate
+    if abs(contained - rate) > RATES_AGREE * rate:
+        warning = f"the table states {rate:.4g} frames a second, the container {contained:.4g}"
+    return times, "table", warning
 
 
 def read_cine(path: Path, key: bytes) -> CineLoop:

@@ -1,0 +1,1 @@
+"""Public data sets and plain tables, each read by one file: what its own tables say becomes a `Listing`."""
