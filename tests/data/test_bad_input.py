@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-import resource
+import operator
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -18,9 +20,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELos
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data import ingest as ingest_module
+from echojepa.data.convert import Job, convert
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.private import IngestError
 from echojepa.data.store import LoopStore
+from echojepa.data.workers import Died, Limits, run_in_order
 from echojepa.phantom.cohort import simulate_study
 from echojepa.vocabulary import Reason
 
@@ -146,9 +150,29 @@ def test_every_damaged_file_comes_in_or_has_its_row_within_bounds(
     assert len(known) == number
     assert {row["reason"] for row in refused} <= {reason.value for reason in Reason}
     assert 0.05 * number < len(inside) < 0.8 * number, "the damage should neither spare nor spoil all"
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MAX_MEMORY
     for row in range(len(inside)):
         assert store.frames(row, [0]).size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("number", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_damaged_file_makes_its_worker_hold_more_than_two_gigabytes(
+    whole_files: list[Path], tmp_path: Path, number: int
+) -> None:
+    mutate(whole_files, tmp_path, number, seed=number + 1)
+    jobs = [
+        Job(path, "0" * 20, b"a key of sufficient length", "site", 256, cleared=False)
+        for path in sorted(tmp_path.rglob("*.*"))
+    ]
+    peak = partial(Path("/proc/self/status").read_text)
+    work = [peak if n % 50 == 0 else partial(convert, jobs[n]) for n in range(number)]
+    limits = Limits(ingest_module.CPU_SECONDS, ingest_module.MEMORY)
+    answers = list(run_in_order(operator.call, [*work, peak], 1, lambda job: limits, convert.__module__))
+    peaks = [re.search(r"VmHWM:\s+(\d+)", answer) for answer in answers if isinstance(answer, str)]
+    assert len(peaks) == number // 50 + 1
+    assert max(int(found[1]) * 1024 for found in peaks if found) < MAX_MEMORY
+    died = [answer for answer in answers if isinstance(answer, Died)]
+    assert not any(answer.over_time for answer in died) and len(died) <= number / 100
 
 
 def test_a_small_file_that_inflates_beyond_the_limit_is_refused(

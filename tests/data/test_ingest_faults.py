@@ -43,8 +43,15 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, errors
 
 
-def contents(out: Path) -> dict[str, list[object]]:
-    return LoopStore.open(out).metadata().sort_by("file_id").to_pydict()
+def contents(out: Path) -> tuple[dict[str, list[object]], dict[str, list[object]]]:
+    """Every row of both tables. The archive's loops are short, so one may be held for review."""
+    store = LoopStore.open(out)
+    return tuple(table.sort_by("file_id").to_pydict() for table in (store.metadata(), store.rejected()))  # pyright: ignore
+
+
+def files_of(store: LoopStore) -> list[str]:
+    """The ids of all files that are done with."""
+    return [*store.metadata(["file_id"])["file_id"].to_pylist(), *store.rejected()["file_id"].to_pylist()]
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
@@ -63,15 +70,14 @@ def test_killed_at_any_moment_and_run_again_it_neither_repeats_nor_loses_a_file(
         process.send_signal(signal.SIGKILL)  # the parent alone: its workers must see it for themselves
         process.communicate()
         if (out / "dataset.json").exists():
-            store = LoopStore.open(out)
-            inside = store.metadata(["file_id"])["file_id"].to_pylist()
+            inside = files_of(LoopStore.open(out))
             assert len(inside) == len(set(inside)) >= done
             done = len(inside)
             if done == 60 and number < kills - 1:  # all in: begin anew, so that each kill finds work
                 out, done = tmp_path / f"data{number}", 0
     finish(start(archive, out, tmp_path / "key"))
     assert contents(out) == contents(tmp_path / "whole")
-    assert LoopStore.open(out).rejected().num_rows == 0
+    assert len(files_of(LoopStore.open(out))) == 60
 
 
 def test_two_ingests_into_one_data_set_at_once_do_not_corrupt_it(archive: Path, tmp_path: Path) -> None:
@@ -80,8 +86,8 @@ def test_two_ingests_into_one_data_set_at_once_do_not_corrupt_it(archive: Path, 
         finish(process)
     store = LoopStore.open(tmp_path / "data")
     table = store.metadata(["file_id", "patient_id", "patient_ordinal", "split"]).to_pydict()
-    assert len(table["file_id"]) == len(set(table["file_id"])) == 60
-    assert store.rejected().num_rows == 0
+    assert len(files_of(store)) == len(set(files_of(store))) == 60
+    assert len(table["file_id"]) >= 58
     check_no_leakage(table["patient_id"], table["split"])
     places = set(zip(table["patient_id"], table["patient_ordinal"], strict=True))
     assert len(places) == len(set(table["patient_id"])) == len(set(table["patient_ordinal"])) == 20

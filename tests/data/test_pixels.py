@@ -25,7 +25,8 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_encoder
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_windowing, convert_color_space
 
-from echojepa.data import codecs, frames
+from echojepa.data import frames
+from echojepa.data.dicom import codecs
 from echojepa.data.dicom.pixels import NATIVE, EncodedPixels, open_pixels
 from echojepa.data.dicom.reader import example_cines
 from echojepa.data.frames import Frames, is_coloured, luma
