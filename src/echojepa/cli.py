@@ -50,8 +50,8 @@ def nearest(word: str, known: Iterable[str], what: str) -> ConfigError:
     return ConfigError(f"unknown {what} '{word}'. Known: {', '.join(names)}.{hint}")
 
 
-def save_config(config: SimulateConfig | ProbeConfig | EvaluateConfig) -> None:
-    """Leave the resolved settings beside what they made. Pretraining does so itself; an ingest must not,
+def save_config(config: ProbeConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
     because the paths it was given can name a patient."""
     (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
 
@@ -61,9 +61,8 @@ def run_simulate(config: SimulateConfig) -> None:
     from echojepa.phantom.cohort import write_cohort
 
     with progress_bar("simulate patients") as show:
-        loops = write_cohort(config, show)
-    save_config(config)
-    console.print(f"{config.patients} synthetic patients, {loops} cine loops as DICOM in {config.out}")
+        made = write_cohort(config, show)
+    console.print(f"{made.patients} synthetic patients, {made.loops} cine loops ({made.layout}) in {config.out}")
 
 
 def run_ingest(config: IngestConfig) -> None:

@@ -66,8 +66,17 @@ def make(job: Job) -> Made:
     return Made(truth_table(study), rows)
 
 
-def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -> int:
-    """Write every study, and `truth.parquet` with a row a loop; returns the number of loops.
+@dataclass(frozen=True)
+class Written:
+    """What a cohort holds."""
+
+    patients: int
+    loops: int
+    layout: str
+
+
+def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -> Written:
+    """Write every study, and `truth.parquet` with a row a loop.
 
     Raises UserError when the disk is full, for an unknown name, or where the folder holds another cohort.
     """
@@ -94,7 +103,7 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
         if error.errno == errno.ENOSPC:
             raise UserError(f"the disk of {config.out} is full; make room and run again to go on") from error
         raise
-    return truth.num_rows
+    return Written(order.patients, truth.num_rows, order.layout)
 
 
 def run(

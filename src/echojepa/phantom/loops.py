@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.phantom.body import heart_scene
+from echojepa.phantom.body import Slab, heart_scene
 from echojepa.phantom.layouts import small_layout
+from echojepa.phantom.presets import PRESETS
 from echojepa.phantom.recording import Recording, record
 from echojepa.phantom.screens import Case, Identity, Layout, PlantedText, Screen, show
-from echojepa.phantom.study import Drawn, Study
-from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
+from echojepa.phantom.sites import Planned, Protocol
+from echojepa.phantom.study import Drawn, Study, draw_study
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
 
 SLAB = 6.0
 """Scatterers of an adult further from the plane than this, mm, are not simulated."""
@@ -35,12 +37,11 @@ class PhantomLoop:
 
 def record_loop(drawn: Drawn) -> Recording:
     """The pictures of one loop, nothing around them."""
-    patient = drawn.patient
+    patient, scanner = drawn.patient, drawn.scanner
     density = drawn.density / patient.scale**3
-    scene = heart_scene(
-        patient, drawn.pose, SLAB * patient.scale, density, drawn.generator("scatterers")
-    )
-    return record(scene, drawn.pose, drawn.scanner, drawn.frames, drawn.start, drawn.chance, density)
+    slab = Slab(scanner.depth, scanner.half_angle, SLAB * patient.scale)
+    scene = heart_scene(patient, drawn.pose, slab, density, drawn.generator("scatterers"))
+    return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 
 def screen_of(
@@ -98,3 +99,17 @@ def cine_of(
         age=patient.age,
         manufacturer=SYNTHETIC_MANUFACTURER,
     )
+
+
+def one_loop(
+    view: View,
+    seconds: float,
+    layout: Layout | None = None,
+    planted: tuple[PlantedText, ...] = (),
+    *,
+    seed: int = 0,
+    ordinal: int = 0,
+) -> PhantomLoop:
+    """A loop of one view of one patient, as the demo's site records it."""
+    order = replace(PRESETS["demo"], seconds=seconds, seed=seed, protocol=Protocol((Planned(view),)))
+    return simulate_loop(draw_study(order, ordinal), 0, layout, planted)

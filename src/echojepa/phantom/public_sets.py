@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from echojepa.phantom.sites import Planned, Protocol
 from echojepa.phantom.study import Drawn, Study
 from echojepa.phantom.writers import Labels, Writer, write_csv, write_dicom
 from echojepa.randomness import derive_seed
-from echojepa.vocabulary import View
+from echojepa.vocabulary import Split, View
 
 Row = dict[str, object]
 CHORDS = 20
@@ -222,10 +222,55 @@ class MimicWriter(TableWriter):
         }
 
 
-PUBLIC_WRITERS: dict[str, type[Any]] = {
+class CamusWriter(Writer):
+    """CAMUS, the older release: a folder a patient below `training/` and `testing/`, each view's half beat as
+    MetaImage with an `Info_*.cfg`."""
+
+    protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C), Planned(View.A2C)))
+
+    @staticmethod
+    def make(study: Study, order: Order) -> None:
+        """Write both views, frames from end-diastole to end-systole."""
+        group = "testing" if assign_split(order.seed, study.ordinal) == Split.TEST else "training"
+        folder = order.out / group / f"patient{study.ordinal + 1:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for drawn, name in zip(study.loops, ("4CH", "2CH"), strict=True):
+            path = folder / f"{folder.name}_{name}_sequence.mhd"
+            if path.exists():
+                continue
+            truth, patient = loop_truth(drawn), drawn.patient
+            half = record_loop(drawn).pictures[truth.end_diastole : truth.end_systole + 1]
+            write_meta_image(path, half, drawn.scanner.mm_per_pixel)
+            facts = {
+                "ED": 1, "ES": len(half), "NbFrame": len(half), "Sex": "M" if patient.male else "F",
+                "Age": int(patient.age), "ImageQuality": "Good", "FrameRate": f"{drawn.scanner.frame_rate:.3f}",
+                "LVedv": f"{truth.edv:.1f}", "LVesv": f"{truth.esv:.1f}", "LVef": f"{truth.lvef:.1f}",
+            }  # fmt: skip
+            text = "".join(f"{key}: {value}\n" for key, value in facts.items())
+            (folder / f"Info_{name}.cfg").write_text(text, encoding="utf-8")
+
+    def finish(self, labels: Labels) -> None:
+        """Nothing: each view's facts stand beside it."""
+
+
+def write_meta_image(path: Path, frames: NDArray[np.uint8], spacing: float) -> None:
+    """A stack (T, H, W) as MetaImage: values in `.raw`, the header that names them last."""
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(frames.tobytes())
+    count, height, width = frames.shape
+    header = [
+        "ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False",
+        "CompressedData = False", f"ElementSpacing = {spacing:.6f} {spacing:.6f} 1",
+        f"DimSize = {width} {height} {count}", "ElementType = MET_UCHAR", f"ElementDataFile = {raw.name}",
+    ]  # fmt: skip
+    path.write_text("\n".join(header) + "\n", encoding="utf-8")
+
+
+PUBLIC_WRITERS: dict[str, type[Writer]] = {
     "echonet-dynamic": DynamicWriter,
     "echonet-pediatric": PediatricWriter,
     "echonet-lvh": LvhWriter,
     "mimic-iv-echo": MimicWriter,
+    "camus": CamusWriter,
 }
 """Names are those of `ingest --from`."""

@@ -13,10 +13,10 @@ import numpy as np
 from echojepa.data.dicom.writer import Syntax
 from echojepa.phantom import settings
 from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.patients import ADULT, CHILD, Population
-from echojepa.phantom.planes import EXPERT, NOVICE, USUAL, Operator
+from echojepa.phantom.patients import Population
 from echojepa.phantom.screens import Layout
 from echojepa.phantom.settings import PLAIN, SHARP, SMOOTH, Preset
+from echojepa.phantom.views import Operator
 from echojepa.vocabulary import View
 
 
@@ -92,6 +92,12 @@ BRIEF = Protocol(
 """Three loops a patient, for the demo: enough views to tell apart, no more frames than it has time for."""
 
 
+EXPERT = Operator(turn=4.0, tilt=2.5, rock=4.0, offset=2.0, foreshortening=4.0)
+USUAL = Operator()
+NOVICE = Operator(turn=9.0, tilt=5.0, rock=7.0, offset=4.5, foreshortening=9.0)
+"""How well a site's people find planes."""
+
+
 @dataclass(frozen=True)
 class Site:
     """One hospital."""
@@ -113,11 +119,11 @@ class Site:
 SITES: dict[str, Site] = {
     site.name: site
     for site in (
-        Site("teaching", ADULT, SHARP, EXPERT, (LAYOUTS[0], LAYOUTS[2], LAYOUTS[5]),
+        Site("teaching", Population.ADULT, SHARP, EXPERT, (LAYOUTS[0], LAYOUTS[2], LAYOUTS[5]),
              ("jpeg", "explicit", "rle"), HOSPITAL),
-        Site("community", ADULT, PLAIN, NOVICE, (LAYOUTS[1], LAYOUTS[3]), ("jpeg", "jpeg-2000"), HOSPITAL),
-        Site("apical", ADULT, SMOOTH, USUAL, (LAYOUTS[4],), ("jpeg", "implicit"), APICAL),
-        Site("children", CHILD, settings.CHILDREN, USUAL, (LAYOUTS[2], LAYOUTS[4]),
+        Site("community", Population.ADULT, PLAIN, NOVICE, (LAYOUTS[1], LAYOUTS[3]), ("jpeg", "jpeg-2000"), HOSPITAL),
+        Site("apical", Population.ADULT, SMOOTH, USUAL, (LAYOUTS[4],), ("jpeg", "implicit"), APICAL),
+        Site("children", Population.CHILD, settings.CHILDREN, USUAL, (LAYOUTS[2], LAYOUTS[4]),
              ("jpeg-ls", "deflated"), CHILDREN),
     )
 }  # fmt: skip

@@ -9,16 +9,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from echojepa.phantom.anatomy import Anatomy
 from echojepa.phantom.patients import Patient, draw_patient
-from echojepa.phantom.planes import Pose, draw_pose
+from echojepa.phantom.planes import Pose
 from echojepa.phantom.presets import ALL_SITES, Order
 from echojepa.phantom.recording import Draws
 from echojepa.phantom.scanner import Scanner, at_level
 from echojepa.phantom.settings import OESOPHAGUS, draw_scanner, with_colour
 from echojepa.phantom.sites import SITES, Planned, Site, draw_site
+from echojepa.phantom.views import draw_pose
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import View
 
+DEPTHS = {
+    View.PLAX: (120.0, 160.0), View.PSAX_AV: (110.0, 150.0), View.PSAX_MV: (110.0, 150.0),
+    View.PSAX_PM: (110.0, 150.0), View.PSAX_AP: (100.0, 145.0), View.SUBCOSTAL: (150.0, 200.0),
+    View.SSN: (90.0, 140.0), View.TEE: (90.0, 140.0), View.OTHER: (120.0, 180.0),
+}  # fmt: skip
+"""Depths of the picture that a view is recorded at in a large adult, mm; they go with the body's size, not with
+the heart's, so that depth does not tell a failing heart."""
+APICAL_DEPTH = 140.0, 180.0
 BEGINS = 2.0, 22.0
 """When loops begin, s after the clock of the R waves starts."""
 
@@ -127,8 +137,10 @@ def draw_loop(
         return np.random.default_rng(derive_seed(order.seed, purpose, ordinal, number))
 
     habits = OESOPHAGUS if planned.view == View.TEE else site.scanner
-    scanner = draw_scanner(own("scanner"), habits)
-    pose = draw_pose(planned.view, patient, site.operator, own("pose"))
+    low, high = DEPTHS.get(planned.view, APICAL_DEPTH)
+    depth = float(own("depth").uniform(low, high)) * patient.scale
+    scanner = draw_scanner(own("scanner"), habits, depth)
+    pose = draw_pose(planned.view, Anatomy(patient), site.operator, own("pose"))
     if planned.colour:
         scanner = with_colour(scanner, own("colour"))
     scanner = fitted(at_level(scanner, order.nuisance), order.side)

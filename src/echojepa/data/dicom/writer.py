@@ -66,7 +66,10 @@ def write_cine(
     data.SOPClassUID, data.SOPInstanceUID = UltrasoundMultiFrameImageStorage, loop.loop_id
     data.StudyInstanceUID, data.SeriesInstanceUID = loop.study_id, f"{loop.study_id}.1"
     data.PatientID, data.PatientName, data.StudyDate = loop.patient_id, patient_name, study_date
-    data.PatientBirthDate = data.PatientSex = data.StudyTime = data.AccessionNumber = ""
+    data.PatientBirthDate = data.StudyTime = data.AccessionNumber = ""
+    data.PatientSex = loop.sex or ""
+    if loop.age is not None:
+        data.PatientAge = f"{int(loop.age):03d}Y" if loop.age >= 2 else f"{int(12 * loop.age):03d}M"
     data.ReferringPhysicianName = data.StudyID = ""
     data.Modality, data.Manufacturer = "US", loop.manufacturer
     data.SeriesNumber = data.InstanceNumber = 1
