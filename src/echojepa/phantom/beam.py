@@ -1,7 +1,7 @@
 """From scatterers to the complex echo on a polar grid: where beams look, how sharply, what interferes.
 
 Each scatterer is put on the grid with the phase of its own two-way path, so echoes interfere as they should
-however coarse the grid is; the grid need only resolve the pulse's envelope and the beam. Along the beam the
+however coarse the grid is; it need only resolve the pulse's envelope and the beam. Along the beam the
 pulse is a Gaussian. Across, the two-way beam is the product of a transmit beam with one focus and a receive
 beam focused everywhere, each a Gaussian fitted to a uniform aperture's main lobe (half-amplitude full width
 1.21 wavelengths over the aperture; e.g. Szabo, Diagnostic Ultrasound Imaging, ch. 6), plus a broad pedestal
@@ -11,8 +11,10 @@ of side lobes.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from echojepa.phantom.scanner import Scanner
@@ -37,6 +39,17 @@ NEAREST = 6.0
 """Scatterers are not normalised as if beams crossed nearer than this, mm."""
 
 
+def across(field: Complex, transfer: Real) -> Complex:
+    """Filter a field (rows, columns) across its beams, each row with its own transfer function.
+
+    SciPy's transform, because it works on several rows at once: eight times NumPy's speed here.
+    """
+    spectrum: Any = scipy.fft.fft(field, axis=1)
+    spectrum *= transfer
+    filtered: Any = scipy.fft.ifft(spectrum, axis=1, overwrite_x=True)
+    return filtered
+
+
 class Beam:
     """The polar grid of one scanner and its point-spread function.
 
@@ -49,19 +62,23 @@ class Beam:
         physical = scanner.cycles * scanner.wavelength / 2 / HALF_WIDTH
         self.pulse = max(physical, 0.4 * scanner.mm_per_pixel)
         """Standard deviation of the pulse's envelope, mm; a small picture cannot show a shorter one."""
-        self.step = 0.95 * self.pulse
+        half_wave = scanner.wavelength / 2
+        self.step = half_wave * max(1, math.floor(1.25 * self.pulse / half_wave))
+        """Distance of samples along a beam, mm: whole half waves, over which the phases of evenly spread
+        scatterers cancel; with any other step uniform tissue would keep a coherent echo."""
         self.ranges = ((np.arange(math.ceil(scanner.depth / self.step)) + 0.5) * self.step).astype(np.float32)
         self.spacing = 2 * scanner.half_angle / (scanner.lines - 1)
         self.angles = np.linspace(-scanner.half_angle, scanner.half_angle, scanner.lines, dtype=np.float32)
         self.columns = 32 * math.ceil((1.2 * scanner.lines + 8) / 32)
         self.pad = (self.columns - scanner.lines) // 2
         self.wavenumber = 4 * math.pi / scanner.wavelength
-        taps = np.exp(-0.5 * (np.arange(4) * self.step / self.pulse) ** 2)
+        reach = math.ceil(2.7 * self.pulse / self.step)
+        taps = np.exp(-0.5 * (np.arange(reach + 1) * self.step / self.pulse) ** 2)
         self.taps = (taps / math.sqrt(taps[0] ** 2 + 2 * np.sum(taps[1:] ** 2))).astype(np.float32)
         self.transfer, unit = self._transfer()
         """(rows, columns) of the beam, each row of unit energy; and the tissue's part of it."""
-        reach = np.maximum(self.ranges, NEAREST)
-        cell = reach * self.step * self.spacing * self.elevation(reach) * math.sqrt(math.pi)
+        away = np.maximum(self.ranges, NEAREST)
+        cell = away * self.step * self.spacing * self.elevation(away) * math.sqrt(math.pi)
         self.tissue_transfer = (self.transfer * (unit / np.sqrt(density * cell)[:, None])).astype(np.float32)
 
     @property
@@ -125,9 +142,7 @@ class Beam:
 
     def tissue(self, grid: Complex) -> Complex:
         """Spread echoes (rows, columns) by pulse and beam -> (rows, lines)."""
-        spectrum = np.fft.fft(grid, axis=1)
-        spectrum *= self.tissue_transfer
-        field = np.fft.ifft(spectrum, axis=1, out=spectrum)
+        field = across(grid, self.tissue_transfer)
         return self.along(field[:, self.pad : self.pad + self.scanner.lines])
 
     def along(self, field: Complex) -> Complex:
@@ -145,4 +160,4 @@ class Beam:
         field = self.along(parts.view(np.complex64) * np.float32(math.sqrt(0.5)))
         if not sharp:
             return field
-        return np.fft.ifft(np.fft.fft(field, axis=1) * self.transfer, axis=1)
+        return across(field, self.transfer)

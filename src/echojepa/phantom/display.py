@@ -107,12 +107,15 @@ class Display:
         return np.clip(value, 0, 1, out=value)
 
     def smooth(self, value: Real) -> Real:
-        """Keep only the scanner's share of the difference from a local mean over 3 x 3 samples."""
+        """Keep only the scanner's share of the difference from a local mean.
+
+        The mean is over samples two apart, about a speckle's length, along and across the beam.
+        """
         if self.scanner.speckle == 1:
             return value
         mean = value.copy()
-        mean[1:-1] = 0.25 * (value[:-2] + value[2:]) + 0.5 * value[1:-1]
-        mean[:, 1:-1] = 0.25 * (mean[:, :-2] + mean[:, 2:]) + 0.5 * mean[:, 1:-1]
+        mean[2:-2] = 0.25 * (value[:-4] + value[4:]) + 0.5 * value[2:-2]
+        mean[:, 2:-2] = 0.25 * (mean[:, :-4] + mean[:, 4:]) + 0.5 * mean[:, 2:-2]
         return mean + np.float32(self.scanner.speckle) * (value - mean)
 
     def show(self, field: Complex, time: float) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from echojepa.phantom.artefacts import Artefacts, Bank, decibel, noise_profile
 from echojepa.phantom.beam import Beam, Complex
 from echojepa.phantom.display import Display
+from echojepa.phantom.doppler import ColourFlow
 from echojepa.phantom.planes import Pose
 from echojepa.phantom.scanner import Scanner
 from echojepa.phantom.scene import Scene
@@ -118,10 +119,14 @@ def record(
     imager = Imager(scene, pose, scanner, draws, density)
     display = Display(imager.beam, draws.gain)
     before = math.ceil(math.log(FADED) / math.log(scanner.persistence)) if scanner.persistence > 0.01 else 0
-    pictures = np.empty((frames, *display.converter.sector.shape), dtype=np.uint8)
+    sector = display.converter.sector
+    painter = ColourFlow(scene, pose, scanner, display.converter, draws.noise) if scanner.colour else None
+    pictures = np.empty((frames, *sector.shape, *([3] if painter else [])), dtype=np.uint8)
     for number in range(-before, frames):
         time = start + number / scanner.frame_rate
         picture = display.show(imager.field(time), time)
+        if painter is not None:
+            picture = painter.paint(picture, time)
         if number >= 0:
             pictures[number] = picture
-    return Recording(pictures, display.converter.sector)
+    return Recording(pictures, sector)

@@ -60,7 +60,7 @@ class Preset:
 
 SHARP = Preset(
     depth=(140, 180), opening=(38, 45), frequency=(1.6, 1.9), harmonic=0.9, parallel=4,
-    grey_maps=(GreyMap.STEEP, GreyMap.LINEAR), lines=(140, 200), speckle=(0.7, 1.0), persistence=(0.0, 0.25),
+    grey_maps=(GreyMap.STEEP, GreyMap.LINEAR), lines=(140, 200), speckle=(0.5, 0.85), persistence=(0.0, 0.25),
 )  # fmt: skip
 """Harmonic, many lines, little smoothing, a steep grey curve."""
 SMOOTH = Preset(
@@ -134,7 +134,7 @@ def with_colour(scanner: Scanner, rng: np.random.Generator, box: Colour | None =
     Without a `box` a broad one in the middle of the sector. The pulse repetition is 70 to 100 % of what the
     box's depth allows.
     """
-    share = rng.random(6)
+    share = rng.random(6).tolist()
     if box is None:
         near, far = (0.25 + 0.15 * share[0]) * scanner.depth, (0.7 + 0.2 * share[1]) * scanner.depth
         half = (0.35 + 0.3 * share[2]) * scanner.half_angle
