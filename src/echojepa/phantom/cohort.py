@@ -118,7 +118,7 @@ def run(
         if made.rows is not None:
             writer.take(made.rows)
         progress(number, len(jobs))
-    return pa.concat_tables(truths)
+    return pa.concat_tables(truths, promote_options="permissive")
 
 
 def keep_settings(config: SimulateConfig) -> None:
