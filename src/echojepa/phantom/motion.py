@@ -57,6 +57,12 @@ class Motion:
         right = float(columns.crescent.sum())
         return share, right, float(hollow.sum()), float((hollow * columns.share).sum())
 
+    @property
+    def right_stroke(self) -> float:
+        """What the right ventricle ejects, ml: as much as the left, as there are no shunts, if it can."""
+        patient = self.anatomy.patient
+        return min(patient.edv * patient.ejection, 0.7 * patient.rv_edv)
+
     def state(self, instant: Instant) -> State:
         """Solve for the state in which both ventricles have the volumes they should, in closed form."""
         patient, apex = self.anatomy.patient, self.anatomy.ventricles.apex
@@ -65,8 +71,7 @@ class Motion:
         length = 1 - patient.shortening * contraction
         squeeze = (1 - (1 - patient.ejection * contraction) / length) / share
         bend = flattening(patient.rvsp, instant.pressure)
-        stroke = min(patient.edv * patient.ejection / patient.rv_edv, 0.7)
-        target = (1 - stroke * contraction) / length * crescent
+        target = (1 - self.right_stroke / patient.rv_edv * contraction) / length * crescent
         right = max((target - bend * (hollow - squeeze * shared)) / crescent, 0.05)
         largest = 1 / (1 - patient.atrial_emptying)
         volume = 1 + (largest - 1) * instant.reservoir

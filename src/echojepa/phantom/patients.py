@@ -212,7 +212,7 @@ def draw_heart_of(
     rv_usual = (60 * bsa**1.3 if child else (66 if male else 58) * bsa) * math.exp(rng.normal(0, 0.12))
     stroke = edv * ejection
     rv_ejection = float(np.clip(rng.normal(0.56, 0.05) - 0.17 * load, 0.22, 0.66))
-    right_edv = float(np.clip(stroke / rv_ejection, (0.85 + 0.45 * load) * rv_usual, 2.2 * rv_usual))
+    right_edv = float(np.clip(stroke / rv_ejection, (0.92 + 0.45 * load) * rv_usual, 2.2 * rv_usual))
     atrial = (1 + 0.45 * fibrillation + 0.004 * max(0.0, age - 50)) * math.exp(rng.normal(0, 0.2))
     kick = float(np.clip(0.78 - 0.0055 * max(0.0, age - 20) + rng.normal(0, 0.06), 0.4, 0.85))
     return Patient(

@@ -153,6 +153,10 @@ class Rhythm:
             reservoir=reservoir,
         )
 
+    def full(self, contraction: float) -> Instant:
+        """The end of diastole (0) or of systole (1) of a beat that filled completely."""
+        return Instant(0.0, 0.0, contraction, False, False, contraction, contraction)
+
     def openings(self, time: float) -> tuple[float, float]:
         """How far mitral/tricuspid and aortic/pulmonary leaflets are open, 0 to 1."""
         since, timing = self.beat(time)

@@ -135,6 +135,13 @@ def unnamed(anatomy: Anatomy, which: int) -> Pose:
     return facing(probe, APEXWARD * 0.15 * length, unit(direction(30) - APEXWARD))
 
 
+def true_apical_poses(anatomy: Anatomy) -> tuple[Pose, Pose]:
+    """A4C and A2C planes through the long axis itself, neither tilted nor foreshortened."""
+    probe = APEXWARD * (anatomy.ventricles.apex + anatomy.patient.chest)
+    four, two = (facing(probe, 0 * APEXWARD, direction(APICAL[view])) for view in (View.A4C, View.A2C))
+    return four, two
+
+
 def draw_pose(view: View, anatomy: Anatomy, operator: Operator, rng: np.random.Generator) -> Pose:
     """The plane that one operator finds: turned, tilted, rocked, shifted, and apically foreshortened."""
     pose = standard_pose(view, anatomy, int(rng.integers(OTHERS)))
