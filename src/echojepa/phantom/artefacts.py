@@ -16,8 +16,8 @@ from echojepa.randomness import derive_seed
 
 ATTENUATION = 0.5
 """Decibels a centimetre and megahertz, one way: soft tissue."""
-NOISE_DEPTH = 100.0
-"""Depth at which `Scanner.noise` is stated, mm."""
+COMPENSATION = 16.0
+"""The most that compensation lowers noise from the bottom of the picture to its top, decibels."""
 BLOCKED = 0.06
 """Amplitude left behind bone or air."""
 EDGE = 0.035
@@ -102,7 +102,7 @@ class Artefacts:
         """Two fields of clutter (rows, lines) that breathing turns into each other."""
         rng, scanner, beam = self._rng("haze"), self.scanner, self.beam
         profile = decibel(scanner.haze) * np.exp(-beam.ranges / scanner.haze_depth)
-        patches = np.exp(gaussian_filter1d(rng.standard_normal(3 * beam.shape[1]), beam.shape[1] / 12) * 2.5)
+        patches = np.exp(gaussian_filter1d(rng.standard_normal(3 * beam.shape[1]), beam.shape[1] / 14) * 4.0)
         patches = patches[beam.shape[1] : 2 * beam.shape[1]]
         weight = (profile[:, None] * patches).astype(np.float32)
         first, second = (beam.speckle(rng)[:, : beam.shape[1]] * weight for _ in range(2))
@@ -146,5 +146,5 @@ class Artefacts:
 def noise_profile(beam: Beam) -> Real:
     """Amplitude (rows,) of electronic noise: what compensates for attenuation amplifies it with depth."""
     scanner = beam.scanner
-    compensation = 2 * ATTENUATION * scanner.frequency / 1e6 * (beam.ranges - NOISE_DEPTH) / 10
-    return (10 ** ((scanner.noise + compensation) / 20)).astype(np.float32)
+    compensation = 2 * ATTENUATION * scanner.frequency / 1e6 * (beam.ranges - scanner.depth) / 10
+    return (10 ** ((scanner.noise + np.maximum(compensation, -COMPENSATION)) / 20)).astype(np.float32)

@@ -60,12 +60,13 @@ class Beam:
     def __init__(self, scanner: Scanner, density: float) -> None:
         self.scanner = scanner
         physical = scanner.cycles * scanner.wavelength / 2 / HALF_WIDTH
-        self.pulse = max(physical, 0.4 * scanner.mm_per_pixel)
+        self.pulse = max(physical, 0.3 * scanner.mm_per_pixel)
         """Standard deviation of the pulse's envelope, mm; a small picture cannot show a shorter one."""
-        half_wave = scanner.wavelength / 2
-        self.step = half_wave * max(1, math.floor(1.25 * self.pulse / half_wave))
-        """Distance of samples along a beam, mm: whole half waves, over which the phases of evenly spread
-        scatterers cancel; with any other step uniform tissue would keep a coherent echo."""
+        quarter = scanner.wavelength / 4
+        self.step = quarter * max(2, math.floor(1.25 * self.pulse / quarter))
+        """Distance of samples along a beam, mm: whole quarter waves, so that what is left of the phases
+        of evenly spread scatterers in a sample is nothing, or alternates from one to the next and the pulse
+        smooths it away; with any other step uniform tissue would keep a coherent echo."""
         self.ranges = ((np.arange(math.ceil(scanner.depth / self.step)) + 0.5) * self.step).astype(np.float32)
         self.spacing = 2 * scanner.half_angle / (scanner.lines - 1)
         self.angles = np.linspace(-scanner.half_angle, scanner.half_angle, scanner.lines, dtype=np.float32)

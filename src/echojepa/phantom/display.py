@@ -12,7 +12,7 @@ from echojepa.phantom.beam import Beam, Complex, Real
 from echojepa.phantom.scanner import SLIDERS, GreyMap, Scanner
 from echojepa.randomness import derive_seed
 
-MYOCARDIUM = 0.68
+MYOCARDIUM = 0.58
 """Share of the way from black to white at which myocardium's mean power stands when gain is 0."""
 CURVES = {
     GreyMap.LINEAR: (1.0, 1.0),
@@ -54,16 +54,16 @@ class ScanConverter:
         x, y = x[rows, columns], y[rows, columns]
         down, up = _between(np.hypot(x, y), ranges)
         left, right = _between(np.arctan2(x, y), angles)
-        pixel = np.broadcast_to(np.arange(len(inside))[:, None], x.shape)
-        parts = [
+        corners = [
             (first[0] * len(angles) + second[0], 0.25 * first[1] * second[1])
             for first in (down, up)
             for second in (left, right)
         ]
-        index = np.concatenate([part[0].ravel() for part in parts])
-        weight = np.concatenate([part[1].ravel() for part in parts]).astype(np.float32)
-        places = (np.tile(pixel.ravel(), 4), index)
-        return scipy.sparse.csr_array((weight, places), shape=(len(inside), len(ranges) * len(angles)))
+        index = np.concatenate([corner[0] for corner in corners], axis=1)
+        weight = np.concatenate([corner[1] for corner in corners], axis=1).astype(np.float32)
+        starts = np.arange(len(inside) + 1, dtype=np.int32) * weight.shape[1]
+        shape = (len(inside), len(ranges) * len(angles))
+        return scipy.sparse.csr_array((weight.ravel(), index.ravel().astype(np.int32), starts), shape=shape)
 
 
 def pixel_places(scanner: Scanner, fine: int) -> tuple[Real, Real]:

@@ -112,8 +112,8 @@ class Scanner:
     """Share of the speckle that the scanner's smoothing leaves, 0 to 1."""
     decorrelation: float = 0.3
     """Seconds after which the speckle of tissue that stands still is correlated by 1/e with what it was."""
-    noise: float = -46.0
-    """Electronic noise at a depth of 100 mm; it grows with depth as the compensation does."""
+    noise: float = -28.0
+    """Electronic noise at the bottom of the picture; above it is as much lower as the compensation is."""
     blood: float = -34.0
     """Echo of blood."""
     side_lobes: float = -42.0

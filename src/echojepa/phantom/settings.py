@@ -36,17 +36,17 @@ class Preset:
     focus: Span = (0.45, 0.7)
     """Share of the depth."""
     dynamic_range: Span = (48, 62)
-    gain: Span = (-4, 5)
+    gain: Span = (-3, 6)
     slope: Span = (-3, 9)
     slider: float = 2.0
     """The furthest that a time-gain slider stands from its middle, dB."""
     persistence: Span = (0.1, 0.4)
     speckle: Span = (0.5, 0.9)
-    decorrelation: Span = (0.15, 0.5)
-    noise: Span = (-54, -40)
-    blood: Span = (-38, -30)
+    decorrelation: Span = (0.1, 0.4)
+    noise: Span = (-30, -18)
+    blood: Span = (-36, -27)
     side_lobes: Span = (-46, -38)
-    haze: Span = (-24, -8)
+    haze: Span = (-20, -4)
     haze_depth: Span = (15, 45)
     ring_down: Span = (4, 18)
     reverberation: Span = (-42, -26)
@@ -54,7 +54,7 @@ class Preset:
     """Mean number of rib shadows."""
     lung: float = 0.3
     """Share of recordings with lung at one edge."""
-    dropout: Span = (2, 14)
+    dropout: Span = (4, 18)
     gain_drift: Span = (0.3, 1.5)
 
 
@@ -65,26 +65,27 @@ SHARP = Preset(
 """Harmonic, many lines, little smoothing, a steep grey curve."""
 SMOOTH = Preset(
     depth=(145, 190), opening=(36, 42), frequency=(1.7, 2.2), harmonic=0.7, parallel=4,
-    grey_maps=(GreyMap.SOFT, GreyMap.BRIGHT), dynamic_range=(58, 72), speckle=(0.25, 0.55),
-    persistence=(0.3, 0.55), limit=50.0, gain=(-2, 7),
+    grey_maps=(GreyMap.LINEAR, GreyMap.SOFT, GreyMap.BRIGHT), dynamic_range=(56, 68), speckle=(0.25, 0.55),
+    persistence=(0.3, 0.55), limit=50.0, gain=(-9, 1),
 )  # fmt: skip
 """Strong smoothing and persistence, a wide dynamic range."""
 PLAIN = Preset(
     depth=(150, 200), opening=(34, 44), frequency=(2.2, 3.0), harmonic=0.2, parallel=1,
-    grey_maps=(GreyMap.LINEAR, GreyMap.SOFT), lines=(84, 120), cycles=(2.8, 4.0), noise=(-48, -34),
-    haze=(-18, -3), side_lobes=(-42, -34), dynamic_range=(46, 60), limit=40.0, ribs=0.6, slope=(0, 12),
+    grey_maps=(GreyMap.LINEAR, GreyMap.SOFT), lines=(84, 120), cycles=(2.8, 4.0), noise=(-26, -14),
+    haze=(-14, 0), side_lobes=(-42, -34), dynamic_range=(46, 60), limit=40.0, ribs=0.6,
+    slope=(0, 12), gain=(-5, 4),
 )  # fmt: skip
 """Older or portable machines: the fundamental, fewer lines, more clutter and noise."""
 CHILDREN = Preset(
     depth=(55, 110), opening=(38, 48), frequency=(3.2, 4.8), harmonic=0.5, parallel=4,
     grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), lines=(110, 180), limit=100.0, hurry=(0.5, 0.9),
-    aperture=(11, 15), speckle=(0.6, 1.0), decorrelation=(0.1, 0.35), noise=(-60, -46), ribs=0.15, lung=0.15,
+    aperture=(11, 15), speckle=(0.6, 1.0), decorrelation=(0.06, 0.25), noise=(-28, -18), ribs=0.15, lung=0.15,
     haze_depth=(8, 22),
 )  # fmt: skip
 """Small probes, high frequencies, shallow and fast. A caller that knows the body sets `depth` itself."""
 OESOPHAGUS = Preset(
     depth=(90, 140), opening=(43, 45), frequency=(4.0, 5.5), harmonic=0.0, parallel=2,
-    grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), aperture=(9, 12), noise=(-54, -42), haze=(-30, -16),
+    grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), aperture=(9, 12), noise=(-28, -18), haze=(-26, -12),
     haze_depth=(8, 20), ribs=0.0, lung=0.0, dropout=(1, 8), limit=60.0,
 )  # fmt: skip
 """From within the oesophagus: near, clear, no ribs."""
