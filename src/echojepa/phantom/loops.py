@@ -41,6 +41,7 @@ def record_loop(drawn: Drawn) -> Recording:
     density = drawn.density / patient.scale**3
     slab = Slab(scanner.depth, scanner.half_angle, SLAB * patient.scale)
     scene = heart_scene(patient, drawn.pose, slab, density, drawn.generator("scatterers"))
+    scene = replace(scene, drift=drawn.drift)
     return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from echojepa.data.splits import assign_split
 from echojepa.data.video import write_video
 from echojepa.phantom.loops import record_loop
+from echojepa.phantom.patients import Patient
 from echojepa.phantom.presets import Order
 from echojepa.phantom.sidecar import LoopTruth, loop_truth
 from echojepa.phantom.sites import Planned, Protocol
 from echojepa.phantom.study import Drawn, Study
+from echojepa.phantom.truth import Truth
 from echojepa.phantom.writers import Labels, Writer, write_csv, write_dicom
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import Split, View
@@ -94,8 +96,10 @@ def tracing_rows(name: str, drawn: Drawn, truth: LoopTruth, side: int) -> list[R
     """Rows of `VolumeTracings.csv`: end-diastole and end-systole of one beat, pixels of the square video."""
     scanner, rows = drawn.scanner, []
     shift = np.array([(side - scanner.width) // 2, (side - scanner.height) // 2])
-    for frame in (truth.end_diastole, truth.end_systole):
-        pixels = truth.pixels(truth.contours[frame], scanner) + shift
+    for frame, contour in zip((truth.end_diastole, truth.end_systole), truth.contours, strict=True):
+        if len(contour) == 0:
+            return []
+        pixels = truth.pixels(contour, scanner) + shift
         for x1, y1, x2, y2 in chords(pixels):
             ends = {"X1": x1, "Y1": y1, "X2": x2, "Y2": y2}
             rows.append({"FileName": name, **{k: f"{v:.2f}" for k, v in ends.items()}, "Frame": frame})
@@ -145,9 +149,7 @@ class PediatricWriter(TableWriter):
                 "Split": study.ordinal % 10,
             }
             tables[f"{folder}/FileList.csv"] = [{**row, **facts}]
-            if truth.contours:
-                rows = tracing_rows(name, drawn, truth, order.side)
-                tables[f"{folder}/VolumeTracings.csv"] = rows
+            tables[f"{folder}/VolumeTracings.csv"] = tracing_rows(name, drawn, truth, order.side)
         return tables
 
 
@@ -173,9 +175,29 @@ class LvhWriter(TableWriter):
         }
         rows: list[Row] = [
             {"HashedFileName": name, "Calc": calc, "CalcValue": f"{value / 10:.3f}", "Frame": frame, **shared}
-            for calc, value, frame in truth.calipers
+            for calc, value, frame in calipers(drawn.patient, truth)
         ]
         return {"MeasurementsList.csv": rows}
+
+
+def calipers(patient: Patient, truth: LoopTruth) -> list[tuple[str, float, int]]:
+    """What a sonographer measures across the ventricle at the mitral tips: name, mm, frame."""
+    heart = Truth(patient)
+    ventricles = heart.motion.anatomy.ventricles
+    columns = ventricles.columns(np.radians([120.0, 300.0]), np.full(2, 0.2))
+    (inside, wall), (small, _) = (
+        (radii[1], radii[2] - radii[1])
+        for radii in (
+            np.sqrt(columns.knots(heart.motion.state(patient.rhythm.full(contraction)).squeeze))
+            for contraction in (0.0, 1.0)
+        )
+    )
+    return [
+        ("LVIDd", float(inside.sum()), truth.end_diastole),
+        ("IVSd", float(wall[0]), truth.end_diastole),
+        ("LVPWd", float(wall[1]), truth.end_diastole),
+        ("LVIDs", float(small.sum()), truth.end_systole),
+    ]
 
 
 class MimicWriter(TableWriter):

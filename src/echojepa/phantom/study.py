@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from echojepa.phantom.anatomy import Anatomy
+from echojepa.phantom.body import Drift, draw_drift
 from echojepa.phantom.patients import Patient, draw_patient
 from echojepa.phantom.planes import Pose
 from echojepa.phantom.presets import ALL_SITES, Order
 from echojepa.phantom.recording import Draws
-from echojepa.phantom.scanner import Scanner, at_level
+from echojepa.phantom.scanner import SOUND_SPEED, Colour, Scanner, at_level
 from echojepa.phantom.settings import OESOPHAGUS, draw_scanner, with_colour
 from echojepa.phantom.sites import SITES, Planned, Site, draw_site
 from echojepa.phantom.views import draw_pose
@@ -28,6 +29,10 @@ DEPTHS = {
 }  # fmt: skip
 """Depths of the picture that a view is recorded at in a large adult, mm; they go with the body's size, not with
 the heart's, so that depth does not tell a failing heart."""
+COLOUR_LIMIT = 20.0
+"""Frames a second at which loops with colour are stored at most."""
+JET_VIEWS = (View.A4C, View.PSAX_AV)
+"""Views in which colour is put on the tricuspid valve."""
 APICAL_DEPTH = 140.0, 180.0
 BEGINS = 2.0, 22.0
 """When loops begin, s after the clock of the R waves starts."""
@@ -52,6 +57,8 @@ class Drawn:
     seconds: float
     density: float
     """Scatterers, as a share of the full number."""
+    drift: Drift
+    """Breathing, and the sway of the hand."""
     chance: Draws
     """Seeds of what chance decides in the recording."""
 
@@ -113,15 +120,21 @@ class Study:
         return names
 
 
-def draw_study(order: Order, ordinal: int) -> Study:
-    """The n-th patient of a seed, and what is recorded of them."""
+def plan_study(order: Order, ordinal: int) -> tuple[Site, tuple[Planned, ...]]:
+    """Where the n-th patient of a seed is examined, and what is recorded of them."""
 
     def own(purpose: str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(order.seed, purpose, ordinal))
 
     site = draw_site(own("site")) if order.site == ALL_SITES else SITES[order.site]
-    patient = draw_patient(own("patient"), site.population)
-    planned = (order.protocol or site.protocol).plan(own("protocol"))
+    return site, (order.protocol or site.protocol).plan(own("protocol"))
+
+
+def draw_study(order: Order, ordinal: int) -> Study:
+    """The n-th patient of a seed with all that is drawn for each loop."""
+    site, planned = plan_study(order, ordinal)
+    rng = np.random.default_rng(derive_seed(order.seed, "patient", ordinal))
+    patient = draw_patient(rng, site.population)
     loops = tuple(
         draw_loop(order, ordinal, number, one, patient, site) for number, one in enumerate(planned)
     )
@@ -142,7 +155,9 @@ def draw_loop(
     scanner = draw_scanner(own("scanner"), habits, depth)
     pose = draw_pose(planned.view, Anatomy(patient), site.operator, own("pose"))
     if planned.colour:
-        scanner = with_colour(scanner, own("colour"))
+        box = jet_box(scanner, pose, patient, own("box")) if planned.view in JET_VIEWS else None
+        scanner = with_colour(scanner, own("colour"), box)
+        scanner = replace(scanner, frame_rate=min(scanner.frame_rate, COLOUR_LIMIT))
     scanner = fitted(at_level(scanner, order.nuisance), order.side)
     return Drawn(
         seed=order.seed,
@@ -156,7 +171,27 @@ def draw_loop(
         start=float(own("start").uniform(*BEGINS)),
         seconds=order.seconds,
         density=order.density,
+        drift=draw_drift(patient, pose, own("drift")),
         chance=Draws.of(derive_seed(order.seed, "chance", ordinal, number)),
+    )
+
+
+def jet_box(scanner: Scanner, pose: Pose, patient: Patient, rng: np.random.Generator) -> Colour:
+    """A box around the tricuspid valve and where its jet goes, as one looks for RVSP."""
+    valve = Anatomy(patient).right.valve[None]
+    (reach,), (angle,), _ = pose.project(valve)
+    share, size, edge = rng.random(4), patient.scale, 0.97 * scanner.half_angle
+    near = float(np.clip(reach - (15 + 15 * share[0]) * size, 0.1 * scanner.depth, 0.6 * scanner.depth))
+    far = float(np.clip(reach + (35 + 20 * share[1]) * size, near + 0.2 * scanner.depth, 0.97 * scanner.depth))
+    half = 0.2 + 0.15 * share[2]
+    middle = float(np.clip(angle, half - edge, edge - half))
+    return Colour(
+        near=near,
+        far=far,
+        left=middle - half,
+        right=middle + half,
+        frequency=0.8 * min(scanner.frequency, 4e6),
+        repetition=(0.75 + 0.25 * share[3]) * 1000 * SOUND_SPEED / (2 * far),
     )
 
 
