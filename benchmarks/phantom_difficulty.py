@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from echojepa.data.clips import letterbox
 from echojepa.data.frames import luma
 from echojepa.data.store import LoopStore
-from echojepa.phantom.truth import biplane_ejection
-from echojepa.phantom.study import draw_study
 from echojepa.phantom.presets import PRESETS
+from echojepa.phantom.study import draw_study
+from echojepa.phantom.truth import biplane_ejection
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import Split, View
 
@@ -276,7 +276,9 @@ def view_scores(loops: Loops, epochs: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--lvef-epochs", type=int, default=40)

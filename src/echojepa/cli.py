@@ -62,7 +62,9 @@ def run_simulate(config: SimulateConfig) -> None:
 
     with progress_bar("simulate patients") as show:
         made = write_cohort(config, show)
-    console.print(f"{made.patients} synthetic patients, {made.loops} cine loops ({made.layout}) in {config.out}")
+    console.print(
+        f"{made.patients} synthetic patients, {made.loops} cine loops ({made.layout}) in {config.out}"
+    )
 
 
 def run_ingest(config: IngestConfig) -> None:

@@ -26,7 +26,7 @@ from echojepa.data.private import IngestError
 from echojepa.data.store import LoopStore
 from echojepa.data.workers import Died, Limits, run_in_order
 from echojepa.phantom.loops import one_loop
-from echojepa.vocabulary import Reason
+from echojepa.vocabulary import Reason, View
 
 Bytes = np.ndarray
 MAX_MEMORY = 2 << 30

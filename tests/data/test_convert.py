@@ -26,6 +26,7 @@ from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import PlantedText
 from echojepa.vocabulary import Kind, Reason, View
 
+
 def quiet(done: int, total: int) -> None:
     """Nobody watches."""
 

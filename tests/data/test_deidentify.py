@@ -19,6 +19,7 @@ from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.store import LoopStore
 from echojepa.phantom.loops import one_loop
+from echojepa.vocabulary import View
 
 KEY = b"a test key of sufficient length"
 TEXTS = (

@@ -1,7 +1,7 @@
 """A cohort of synthetic patients, made on all cores and written study by study.
 
-One patient's data is a function of (seed, patient number) alone, whatever the number of workers; a cohort that
-was stopped goes on where it stood.
+One patient's data is a function of (seed, patient number) alone, whatever the number of workers; a cohort
+that was stopped goes on where it stood.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
     return Written(order.patients, truth.num_rows, order.layout)
 
 
-def run(
-    jobs: list[Job], writer: Writer, workers: int, progress: Callable[[int, int], None]
-) -> pa.Table:
+def run(jobs: list[Job], writer: Writer, workers: int, progress: Callable[[int, int], None]) -> pa.Table:
     """Make studies in order; returns their truth."""
     truths = []
     for number, made in enumerate(run_in_order(make, jobs, workers, lambda _: LIMITS, __name__), start=1):

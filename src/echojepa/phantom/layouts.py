@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echojepa.phantom.acoustics import Scanner
+from echojepa.phantom.scanner import Scanner
 from echojepa.phantom.screens import Layout, Painter, ecg_wave
 
 TOP, LEFT, RIGHT, BOTTOM = 14, 12, 40, 34

@@ -45,9 +45,7 @@ def record_loop(drawn: Drawn) -> Recording:
     return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 
-def screen_of(
-    study: Study, drawn: Drawn, layout: Layout | None, planted: tuple[PlantedText, ...]
-) -> Screen:
+def screen_of(study: Study, drawn: Drawn, layout: Layout | None, planted: tuple[PlantedText, ...]) -> Screen:
     """One loop on a screen; without a layout on the small one."""
     identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
     colour = drawn.scanner.colour
@@ -81,9 +79,7 @@ def simulate_loop(
     return PhantomLoop(loop, screen.sector, screen.overlay, drawn)
 
 
-def cine_of(
-    study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]
-) -> CineLoop:
+def cine_of(study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]) -> CineLoop:
     """Frames with the facts that a scanner states of them."""
     patient = drawn.patient
     return CineLoop(

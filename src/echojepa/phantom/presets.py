@@ -42,10 +42,8 @@ class Order:
 
 PRESETS: dict[str, Order] = {
     "tiny": Order(8, 0.4, STORE, ALL_SITES, side=64, density=0.02, small_screen=True),
-    "demo": Order(
-        200, 1.2, ARCHIVE, "teaching", side=120, density=0.05, small_screen=True, protocol=BRIEF
-    ),
-    "benchmark": Order(3400, 2.5, STORE, ALL_SITES, side=128, density=0.04, small_screen=False),
+    "demo": Order(200, 1.2, ARCHIVE, "teaching", side=120, density=0.05, small_screen=True, protocol=BRIEF),
+    "benchmark": Order(3400, 2.5, STORE, ALL_SITES, side=128, density=0.06, small_screen=False),
 }
 """`benchmark`: 3,400 patients are 170 blocks of the split, so 510 test patients."""
 

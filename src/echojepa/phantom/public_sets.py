@@ -271,6 +271,9 @@ class CamusWriter(Writer):
             text = "".join(f"{key}: {value}\n" for key, value in facts.items())
             (folder / f"Info_{name}.cfg").write_text(text, encoding="utf-8")
 
+    def take(self, made: None) -> None:
+        """Nothing: the files are written."""
+
     def finish(self, labels: Labels) -> None:
         """Nothing: each view's facts stand beside it."""
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.data.cine import Region
 from echojepa.data.frames import luma
-from echojepa.phantom.acoustics import Scanner
+from echojepa.phantom.scanner import Scanner
 
 Colour = int | tuple[int, int, int]
 CAPITAL = 0.72

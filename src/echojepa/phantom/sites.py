@@ -117,15 +117,21 @@ class Site:
 
 
 SITES: dict[str, Site] = {
-    site.name: site
-    for site in (
-        Site("teaching", Population.ADULT, replace(SHARP, limit=40.0), EXPERT, (LAYOUTS[0], LAYOUTS[2], LAYOUTS[5]),
-             ("jpeg", "explicit", "rle"), HOSPITAL),
-        Site("community", Population.ADULT, replace(PLAIN, limit=30.0), NOVICE, (LAYOUTS[1], LAYOUTS[3]), ("jpeg", "jpeg-2000"), HOSPITAL),
-        Site("apical", Population.ADULT, SMOOTH, USUAL, (LAYOUTS[4],), ("jpeg", "implicit"), APICAL),
-        Site("children", Population.CHILD, replace(settings.CHILDREN, limit=70.0), USUAL, (LAYOUTS[2], LAYOUTS[4]),
-             ("jpeg-ls", "deflated"), CHILDREN),
-    )
+    "teaching": Site(
+        "teaching", Population.ADULT, replace(SHARP, limit=40.0), EXPERT,
+        (LAYOUTS[0], LAYOUTS[2], LAYOUTS[5]), ("jpeg", "explicit", "rle"), HOSPITAL,
+    ),
+    "community": Site(
+        "community", Population.ADULT, replace(PLAIN, limit=30.0), NOVICE,
+        (LAYOUTS[1], LAYOUTS[3]), ("jpeg", "jpeg-2000"), HOSPITAL,
+    ),
+    "apical": Site(
+        "apical", Population.ADULT, SMOOTH, USUAL, (LAYOUTS[4],), ("jpeg", "implicit"), APICAL,
+    ),
+    "children": Site(
+        "children", Population.CHILD, replace(settings.CHILDREN, limit=70.0), USUAL,
+        (LAYOUTS[2], LAYOUTS[4]), ("jpeg-ls", "deflated"), CHILDREN,
+    ),
 }  # fmt: skip
 """The paper's columns: its own hospital (Toronto, which trains), another (Chicago), and a set of A4C alone
 (Stanford's EchoNet-Dynamic); and a children's hospital."""

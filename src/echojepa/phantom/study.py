@@ -1,6 +1,6 @@
 """Everything that is drawn, apart from what is made of it: a loop's pixels are a function of one value here.
 
-Each draw has a seed of its own name, so that moving one thing leaves every other draw bit for bit what it was.
+Each draw has a seed of its own name, so that moving one thing leaves every other draw bit for bit as it was.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ DEPTHS = {
     View.PSAX_PM: (110.0, 150.0), View.PSAX_AP: (100.0, 145.0), View.SUBCOSTAL: (150.0, 200.0),
     View.SSN: (90.0, 140.0), View.TEE: (90.0, 140.0), View.OTHER: (120.0, 180.0),
 }  # fmt: skip
-"""Depths of the picture that a view is recorded at in a large adult, mm; they go with the body's size, not with
-the heart's, so that depth does not tell a failing heart."""
+"""Depths of the picture that a view is recorded at in a large adult, mm; they go with the body's size, not
+with the heart's, so that depth does not tell a failing heart."""
 COLOUR_LIMIT = 20.0
 """Frames a second at which loops with colour are stored at most."""
 JET_VIEWS = (View.A4C, View.PSAX_AV)
@@ -135,9 +135,7 @@ def draw_study(order: Order, ordinal: int) -> Study:
     site, planned = plan_study(order, ordinal)
     rng = np.random.default_rng(derive_seed(order.seed, "patient", ordinal))
     patient = draw_patient(rng, site.population)
-    loops = tuple(
-        draw_loop(order, ordinal, number, one, patient, site) for number, one in enumerate(planned)
-    )
+    loops = tuple(draw_loop(order, ordinal, number, one, patient, site) for number, one in enumerate(planned))
     return Study(order.seed, ordinal, site, loops)
 
 
@@ -182,7 +180,9 @@ def jet_box(scanner: Scanner, pose: Pose, patient: Patient, rng: np.random.Gener
     (reach,), (angle,), _ = pose.project(valve)
     share, size, edge = rng.random(4), patient.scale, 0.97 * scanner.half_angle
     near = float(np.clip(reach - (15 + 15 * share[0]) * size, 0.1 * scanner.depth, 0.6 * scanner.depth))
-    far = float(np.clip(reach + (35 + 20 * share[1]) * size, near + 0.2 * scanner.depth, 0.97 * scanner.depth))
+    far = float(
+        np.clip(reach + (35 + 20 * share[1]) * size, near + 0.2 * scanner.depth, 0.97 * scanner.depth)
+    )
     half = 0.2 + 0.15 * share[2]
     middle = float(np.clip(angle, half - edge, edge - half))
     return Colour(

@@ -37,7 +37,7 @@ COMMIT_EVERY = 64
 
 
 class Writer(ABC):
-    """Writes studies in one layout. `make` runs in a worker, the others in the process that owns the folder."""
+    """Writes studies in one layout. `make` runs in a worker, the rest in the process that owns the folder."""
 
     protocol: ClassVar[Protocol | None] = None
     """What studies hold, where the layout says so."""
@@ -54,6 +54,7 @@ class Writer(ABC):
         """Ids of studies that need not be made again."""
         return set()
 
+    @abstractmethod
     def take(self, made: Any) -> None:
         """Keep what a worker returned, study by study in order."""
 
@@ -103,6 +104,9 @@ class ArchiveWriter(Writer):
         for number, name in enumerate(study.names()):
             write_dicom(folder / f"{name}.dcm", study, number, order)
 
+    def take(self, made: None) -> None:
+        """Nothing: the files are written."""
+
     def finish(self, labels: Labels) -> None:
         """Write `labels.csv`."""
         rows = (
@@ -120,7 +124,7 @@ class StoreWriter(Writer):
         self.store = LoopStore.create(order.out, order.seed)
         if self.store.split_seed != order.seed:
             raise UserError(
-                f"{order.out} holds a data set of seed {self.store.split_seed}; give that seed, or a new folder"
+                f"{order.out} holds a data set of seed {self.store.split_seed}; give that seed, or another folder"
             )
         self.waiting: list[StoredLoop] = []
 
