@@ -56,7 +56,7 @@ def speeds_along_beam(view: View, time: float) -> np.ndarray:
 def test_the_tricuspid_jet_is_seen_in_systole_only(view: View) -> None:
     times = moments(PATIENT)
     systole, diastole = (speeds_along_beam(view, times[name]).max() for name in ("ejection", "rest"))
-    assert systole > 1.1 > 0.5 > diastole
+    assert systole > 0.9 > 0.5 > diastole
 
 
 def test_the_jet_has_the_speed_that_pressure_gives_it() -> None:

@@ -31,7 +31,7 @@ WIDENING = 0.11
 """Growth of a free jet's half width with distance."""
 DOWNSTREAM = 0.8
 """Share of the heart's output that passes the arch's branches."""
-JET_LEAN = 0.25
+JET_LEAN = 0.3
 """Tangent of the tricuspid jet's lean to the back, where the short axis over the aortic valve can see it."""
 TURBULENCE = 0.28
 """Spread of velocities in the jet over its mean speed, as on the axis of free turbulent jets."""
@@ -157,7 +157,7 @@ class Blood:
         return 0.0 if instant.filling else self.motion.anatomy.patient.jet_speed * math.sqrt(instant.pressure)
 
     def field(self, points: Floats, time: float) -> Field:
-        """Unit flows at points in the heart's state at a time, kept for as long as the points stay the same."""
+        """Unit flows at points in the heart's state at a time, kept while the points stay the same."""
         if not np.array_equal(points, self.points):
             self.points, self.fields = np.array(points), {}
         instant = self.motion.anatomy.patient.rhythm.at(time)

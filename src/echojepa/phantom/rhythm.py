@@ -162,7 +162,7 @@ class Rhythm:
         since, timing = self.beat(time)
         swing = 0.03 * math.sqrt(timing.length)
         arterial = ramp(since, timing.opening, timing.opening + swing) * (
-            1 - ramp(since, timing.closing - swing, timing.closing)
+            1 - ramp(since, timing.closing - 1.6 * swing, timing.closing)
         )
         drift = 1 - 0.6 * ramp(since, timing.mitral + 0.5 * (timing.early - timing.mitral), timing.early)
         if not self.fibrillation:

@@ -94,7 +94,7 @@ def parasternal(view: View, anatomy: Anatomy) -> Pose:
     level = -13.0 * anatomy.scale / length if view == View.PSAX_AV else SHORT_AXIS[view]
     probe = window(anatomy, PARASTERNAL, max(level, 0.0))
     probe[2] = level * length
-    right = direction(PARASTERNAL - 90) - (0.32 * APEXWARD if view == View.PSAX_AV else 0)
+    right = direction(PARASTERNAL - 90) - (0.2 * APEXWARD if view == View.PSAX_AV else 0)
     return facing(probe, APEXWARD * level * length, right)
 
 
