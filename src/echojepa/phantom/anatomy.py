@@ -130,7 +130,7 @@ class Anatomy:
         annulus = min(0.44 * span, 19.0 * self.scale)
         edge = float(self.left.centre[0]) - float(self.left.axes[0]) - 2.5
         x = min(edge - size[0], float(valve[0]) + 0.45 * size[0])
-        centre = np.array([x, float(self.left.centre[1]) * 0.5 - 2.0, -0.88 * float(size[2])])
+        centre = np.array([x, float(self.left.centre[1]) * 0.6 - 2.0, -0.88 * float(size[2])])
         return Atrium(centre, size, np.eye(3), valve, annulus)
 
     @cached_property

@@ -166,7 +166,8 @@ class Finder:
                 free |= (kind >= Organ.LEFT_ATRIUM) & (near.along > 8 * anatomy.scale) & (kind != Organ.AORTA)
             wall &= free & ((self.points[close, 2] < 0) | (organ == Organ.VEIN))
             self.put(close[wall], Organ.VESSEL_WALL, near.outward[wall], near.distance[wall])
-            lumen = near.distance < 0
+            beyond = (kind != Organ.LEFT_VENTRICLE) & (kind != Organ.RIGHT_VENTRICLE)
+            lumen = (near.distance < 0) & beyond
             if organ == Organ.VEIN:
                 lumen &= kind > BLOOD
             self.put(close[lumen], organ, near.outward[lumen], np.full(lumen.sum(), 99.0))

@@ -214,7 +214,7 @@ def draw_heart_of(
     rv_ejection = float(np.clip(rng.normal(0.56, 0.05) - 0.17 * load, 0.22, 0.66))
     right_edv = float(np.clip(stroke / rv_ejection, (0.92 + 0.45 * load) * rv_usual, 2.2 * rv_usual))
     atrial = (1 + 0.45 * fibrillation + 0.004 * max(0.0, age - 50)) * math.exp(rng.normal(0, 0.2))
-    kick = float(np.clip(0.78 - 0.0055 * max(0.0, age - 20) + rng.normal(0, 0.06), 0.4, 0.85))
+    kick = float(np.clip(0.80 - 0.0042 * max(0.0, age - 20) + rng.normal(0, 0.06), 0.4, 0.85))
     return Patient(
         population=population,
         male=male,

@@ -62,7 +62,7 @@ def timing_of(length: float) -> Timing:
     closing = min(0.10 + 0.25 * length, 0.55 * length)
     mitral = closing + min(0.07 * brief, 0.12 * length)
     rest = length - mitral
-    kick = length - min(0.14 * brief, 0.42 * rest)
+    kick = length - min(0.16 * brief, 0.42 * rest)
     return Timing(0.05 * brief, closing, mitral, min(mitral + 0.22 * brief, kick), kick, length)
 
 
@@ -162,13 +162,13 @@ class Rhythm:
         since, timing = self.beat(time)
         swing = 0.03 * math.sqrt(timing.length)
         arterial = ramp(since, timing.opening, timing.opening + swing) * (
-            1 - ramp(since, timing.closing - swing, timing.closing)
+            1 - ramp(since, timing.closing - 1.6 * swing, timing.closing)
         )
         drift = 1 - 0.6 * ramp(since, timing.mitral + 0.5 * (timing.early - timing.mitral), timing.early)
         if not self.fibrillation:
             middle = timing.kick + 0.5 * (timing.length - timing.kick)
             drift += 0.45 * ramp(since, timing.kick, middle) - 0.85 * ramp(since, middle, timing.length)
-        venous = ramp(since, timing.mitral, timing.mitral + swing) * drift
+        venous = ramp(since, timing.mitral, timing.mitral + 2.2 * swing) * drift
         if since < swing:
             previous = 0.4 if self.fibrillation else 0.0
             venous = previous * (1 - ramp(since, 0.0, swing))

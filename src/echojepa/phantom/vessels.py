@@ -46,27 +46,27 @@ class Tube:
 
     def near(self, points: Floats) -> Near:
         """Relate points (n, 3) to the closest part of the tube."""
-        count = len(points)
-        best = np.full(count, np.inf)
-        outward, direction = np.zeros((count, 3)), np.zeros((count, 3))
-        along, radius = np.zeros(count), np.zeros(count)
-        passed = 0.0
-        for number in range(len(self.nodes) - 1):
-            start, step = self.nodes[number], self.nodes[number + 1] - self.nodes[number]
-            length = float(np.linalg.norm(step))
-            relative = points - start
-            share = np.clip(relative @ step / length**2, 0, 1)
-            offset = relative - share[:, None] * step
-            away = np.sqrt(np.einsum("ij,ij->i", offset, offset))
-            lumen = self.radii[number] + share * (self.radii[number + 1] - self.radii[number])
-            better = away - lumen < best
-            best = np.where(better, away - lumen, best)
-            outward[better] = offset[better] / (away[better, None] + 1e-6)
-            direction[better] = step / length
-            along[better] = passed + share[better] * length
-            radius[better] = lumen[better]
-            passed += length
-        return Near(best, outward, along, direction, radius)
+        starts, steps = self.nodes[:-1], np.diff(self.nodes, axis=0)
+        lengths = np.linalg.norm(steps, axis=1)
+        dot = points @ steps.T - (starts * steps).sum(axis=1)
+        share = np.clip(dot / lengths**2, 0, 1)
+        square = (
+            (points * points).sum(axis=1, keepdims=True) - 2 * points @ starts.T + (starts**2).sum(axis=1)
+        )
+        away = np.sqrt(np.maximum(square - 2 * share * dot + (share * lengths) ** 2, 0))
+        lumens = self.radii[:-1] + share * np.diff(self.radii)
+        part = np.argmin(away - lumens, axis=1)
+        row = np.arange(len(points))
+        share, away, lumen = share[row, part], away[row, part], lumens[row, part]
+        offset = points - starts[part] - share[:, None] * steps[part]
+        passed = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+        return Near(
+            distance=away - lumen,
+            outward=offset / (away[:, None] + 1e-6),
+            along=passed[part] + share * lengths[part],
+            direction=(steps / lengths[:, None])[part],
+            radius=lumen,
+        )
 
 
 def arc(centre: Floats, start: Floats, middle: Floats, radius: float, count: int = 9) -> Floats:

@@ -94,7 +94,8 @@ def parasternal(view: View, anatomy: Anatomy) -> Pose:
     level = -13.0 * anatomy.scale / length if view == View.PSAX_AV else SHORT_AXIS[view]
     probe = window(anatomy, PARASTERNAL, max(level, 0.0))
     probe[2] = level * length
-    return facing(probe, APEXWARD * level * length, direction(PARASTERNAL - 90))
+    right = direction(PARASTERNAL - 90) - (0.2 * APEXWARD if view == View.PSAX_AV else 0)
+    return facing(probe, APEXWARD * level * length, right)
 
 
 def distant(view: View, anatomy: Anatomy) -> Pose:
