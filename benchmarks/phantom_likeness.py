@@ -142,7 +142,7 @@ def neighbours(frames: Floats) -> Floats:
 
 def spectrum(polar: Polar) -> Floats:
     """Power along the beam in decibels, at CYCLES a mm."""
-    lines = polar.frames[:, polar.band((0.15, 0.95))]
+    lines: Any = polar.frames[:, polar.band((0.15, 0.95))]
     window = np.hanning(lines.shape[1])[:, None]
     centred = (lines - lines.mean(axis=1, keepdims=True)) * window
     power = (np.abs(np.fft.rfft(centred, axis=1)) ** 2).mean(axis=(0, 2))
@@ -152,7 +152,7 @@ def spectrum(polar: Polar) -> Floats:
 
 def greys(polar: Polar) -> tuple[Floats, Floats]:
     """Greys of tissue (brightest third of the averaged sector) and of blood (darkest third of its middle)."""
-    mean = gaussian_filter(polar.frames.mean(axis=0), 2)
+    mean: Any = gaussian_filter(polar.frames.mean(axis=0), 2)
     tissue = mean >= np.quantile(mean, 2 / 3)
     middle = np.zeros(mean.shape, dtype=bool)
     quarter = mean.shape[1] // 4
