@@ -15,6 +15,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ HEIGHT = 128
 """Pixels over the depth of the picture that everything is compared at."""
 BANDS = ((0.15, 0.4), (0.4, 0.65), (0.65, 0.95))
 """Near, middle and far, as shares of the depth."""
+CYCLES = np.linspace(0.05, 0.25, 41)
+"""Spatial frequencies at which spectra are compared, cycles a mm."""
 STRUCTURE = 4.0
 """Standard deviation of the blur, mm, above which a detail counts as anatomy and not as speckle."""
 
@@ -88,12 +91,12 @@ class Likeness:
     speckle_correlation: float
     """Median correlation of a frame's speckle and the next's."""
     spectrum_slope: float
-    """Slope of log power over log spatial frequency along the beam, 0.05 to 0.25 cycles a mm."""
+    """Slope of log power over log spatial frequency along the beam, over CYCLES."""
 
 
 def to_polar(loop: CineLoop) -> Polar:
     """Resample a loop onto beams, one sample for each of HEIGHT pixels; needs a fan and its scale in mm."""
-    frames = luma(loop.frames) if loop.frames.ndim == 4 else loop.frames
+    frames: Any = luma(loop.frames) if loop.frames.ndim == 4 else loop.frames
     fan = fit_fan(find_sector(loop.frames, loop.regions).mask)
     scale = next((region.mm_per_pixel for region in loop.regions if region.mm_per_pixel), None)
     if fan is None or scale is None:
@@ -116,7 +119,7 @@ def speckle(polar: Polar) -> Floats:
     return polar.frames - gaussian_filter(polar.frames, sigma)
 
 
-def half_width(rows: Floats, spacing: float) -> float:
+def half_width(rows: Any, spacing: float) -> float:
     """Lag, in the units of `spacing`, at which the autocorrelation along the last axis falls to a half."""
     centred = rows - rows.mean(axis=-1, keepdims=True)
     count = rows.shape[-1]
@@ -137,21 +140,19 @@ def neighbours(frames: Floats) -> Floats:
     return np.einsum("ij,ij->i", flat[:-1], flat[1:])
 
 
-def spectrum_slope(polar: Polar) -> float:
-    """Slope of log power over log frequency along the beam (see `Likeness`)."""
-    lines = polar.frames[:, polar.band((0.15, 0.95))]
+def spectrum(polar: Polar) -> Floats:
+    """Power along the beam in decibels, at CYCLES a mm."""
+    lines: Any = polar.frames[:, polar.band((0.15, 0.95))]
     window = np.hanning(lines.shape[1])[:, None]
-    power = (np.abs(np.fft.rfft((lines - lines.mean(axis=1, keepdims=True)) * window, axis=1)) ** 2).mean(
-        (0, 2)
-    )
+    centred = (lines - lines.mean(axis=1, keepdims=True)) * window
+    power = (np.abs(np.fft.rfft(centred, axis=1)) ** 2).mean(axis=(0, 2))
     cycles = np.fft.rfftfreq(lines.shape[1], polar.step)
-    fitted = (cycles > 0.05) & (cycles < 0.25)
-    return float(np.polyfit(np.log(cycles[fitted]), np.log(power[fitted]), 1)[0])
+    return np.interp(CYCLES, cycles, 10 * np.log10(power))
 
 
 def greys(polar: Polar) -> tuple[Floats, Floats]:
     """Greys of tissue (brightest third of the averaged sector) and of blood (darkest third of its middle)."""
-    mean = gaussian_filter(polar.frames.mean(axis=0), 2)
+    mean: Any = gaussian_filter(polar.frames.mean(axis=0), 2)
     tissue = mean >= np.quantile(mean, 2 / 3)
     middle = np.zeros(mean.shape, dtype=bool)
     quarter = mean.shape[1] // 4
@@ -182,13 +183,14 @@ def measure(polar: Polar) -> Likeness:
         frame_correlation=float(np.median(nearby)),
         frame_correlation_least=float(nearby.min()),
         speckle_correlation=float(np.median(neighbours(fine))),
-        spectrum_slope=spectrum_slope(polar),
+        spectrum_slope=float(np.polyfit(np.log10(CYCLES), spectrum(polar) / 10, 1)[0]),
     )
 
 
 def distances(one: Polar, other: Polar) -> dict[str, float]:
-    """Wasserstein distances of greys in tissue and blood, and the same with mean brightness taken out."""
-    found = {}
+    """Wasserstein distances of greys, as they are and over their mean; and of spectra, in decibels RMS."""
+    apart = spectrum(one) - spectrum(other)
+    found = {"spectrum_distance_db": float(np.std(apart))}
     for name, a, b in zip(("tissue", "blood"), greys(one), greys(other), strict=True):
         a, b = a[:: max(1, len(a) // 50_000)], b[:: max(1, len(b) // 50_000)]
         found[f"{name}_grey_distance"] = wasserstein_distance(a, b)
@@ -212,11 +214,9 @@ def main() -> None:
         values = np.array([np.atleast_1d(row[name]) for row in rows])
         truth = np.atleast_1d(getattr(real, name, np.nan))
         for number, column in enumerate(values.T):
-            known = truth[number] if number < len(truth) else math.nan
-            print(
-                f"{name if number == 0 else '':26}{known:10.3f}{np.median(column):10.3f}"
-                f"{column.min():10.3f}{column.max():10.3f}"
-            )
+            known = f"{truth[number]:10.3f}" if np.isfinite(truth[number]) else " " * 10
+            spread = f"{np.median(column):10.3f}{column.min():10.3f}{column.max():10.3f}"
+            print(f"{name if number == 0 else '':26}{known}{spread}")
     if arguments.out:
         arguments.out.write_text(json.dumps({"real": asdict(real), "phantom": rows}, indent=1))
 

@@ -127,6 +127,19 @@ def test_a_rib_s_shadow_begins_below_it_and_runs_to_the_bottom() -> None:
     assert (share[beam.ranges > 40][:, dark] < 0.32).all()
 
 
+def test_a_shadow_takes_tissue_away_and_leaves_noise(scenes) -> None:
+    """Power falls by the square of the amplitude that passes; electronic noise is made behind the probe."""
+    for amplitude, noise in ((1.0, OFF), (0.0, -20.0)):
+        scene = scenes.Uniform(120, 40_000, amplitude)
+        scanner = replace(CLEAN, ribs=2, noise=noise)
+        imager = Imager(scene, scenes.pose, scanner, Draws.of(5), scene.density)
+        passing = imager.artefacts.passing(0.0)[imager.beam.ranges > 60]
+        power = np.abs(imager.field(0.0)[imager.beam.ranges > 60]) ** 2
+        dark, clear = passing < 0.15, passing > 0.3
+        expected = (passing[dark] ** 2).mean() / (passing[clear] ** 2).mean() if amplitude else 1.0
+        assert power[dark].mean() / power[clear].mean() == pytest.approx(expected, rel=0.35)
+
+
 def test_lung_moves_with_breathing_and_ribs_do_not() -> None:
     lung = Artefacts(Beam(replace(CLEAN, lung=0.3), 1.0), 5)
     ribs = Artefacts(Beam(replace(CLEAN, ribs=2), 1.0), 5)

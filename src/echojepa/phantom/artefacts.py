@@ -90,7 +90,7 @@ class Artefacts:
         loss = np.zeros(self.beam.shape)
         for number in range(4):
             angle, reach, wide, tall, weight = rng.uniform(
-                [-1, 0.25, 0.08, 0.12, 0.3], [1, 0.95, 0.25, 0.3, 1]
+                [-1, 0.25, 0.08, 0.12, 0.3], [1, 0.95, 0.3, 0.35, 1]
             )
             across = np.exp(-0.5 * ((self.beam.angles - angle * scanner.half_angle) / wide) ** 2)
             away = (self.beam.ranges / scanner.depth - reach) / tall

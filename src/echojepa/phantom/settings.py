@@ -28,8 +28,8 @@ class Preset:
     parallel: int = 2
     lines: Span = (96, 160)
     hurry: Span = (0.6, 1.0)
-    """Frame rate as a share of what physics allows, before the limit."""
-    limit: float = 60.0
+    """Frame rate as a share of what physics and the limit allow."""
+    limit: float = 50.0
     """The highest frame rate at which loops are stored."""
     cycles: Span = (2.2, 3.4)
     aperture: Span = (16, 22)
@@ -54,7 +54,7 @@ class Preset:
     """Mean number of rib shadows."""
     lung: float = 0.3
     """Share of recordings with lung at one edge."""
-    dropout: Span = (4, 18)
+    dropout: Span = (6, 26)
     gain_drift: Span = (0.3, 1.5)
 
 
@@ -66,19 +66,19 @@ SHARP = Preset(
 SMOOTH = Preset(
     depth=(145, 190), opening=(36, 42), frequency=(1.7, 2.2), harmonic=0.7, parallel=4,
     grey_maps=(GreyMap.LINEAR, GreyMap.SOFT, GreyMap.BRIGHT), dynamic_range=(56, 68), speckle=(0.25, 0.55),
-    persistence=(0.3, 0.55), limit=50.0, gain=(-9, 1),
+    persistence=(0.3, 0.55), limit=45.0, gain=(-9, 1),
 )  # fmt: skip
 """Strong smoothing and persistence, a wide dynamic range."""
 PLAIN = Preset(
     depth=(150, 200), opening=(34, 44), frequency=(2.2, 3.0), harmonic=0.2, parallel=1,
     grey_maps=(GreyMap.LINEAR, GreyMap.SOFT), lines=(84, 120), cycles=(2.8, 4.0), noise=(-26, -14),
-    haze=(-14, 0), side_lobes=(-42, -34), dynamic_range=(46, 60), limit=40.0, ribs=0.6,
+    haze=(-14, 0), side_lobes=(-42, -34), dynamic_range=(46, 60), limit=36.0, ribs=0.6,
     slope=(0, 12), gain=(-5, 4),
 )  # fmt: skip
 """Older or portable machines: the fundamental, fewer lines, more clutter and noise."""
 CHILDREN = Preset(
     depth=(55, 110), opening=(38, 48), frequency=(3.2, 4.8), harmonic=0.5, parallel=4,
-    grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), lines=(110, 180), limit=100.0, hurry=(0.5, 0.9),
+    grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), lines=(110, 180), limit=90.0,
     aperture=(11, 15), speckle=(0.6, 1.0), decorrelation=(0.06, 0.25), noise=(-28, -18), ribs=0.15, lung=0.15,
     haze_depth=(8, 22),
 )  # fmt: skip
@@ -86,7 +86,7 @@ CHILDREN = Preset(
 OESOPHAGUS = Preset(
     depth=(90, 140), opening=(43, 45), frequency=(4.0, 5.5), harmonic=0.0, parallel=2,
     grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), aperture=(9, 12), noise=(-28, -18), haze=(-26, -12),
-    haze_depth=(8, 20), ribs=0.0, lung=0.0, dropout=(1, 8), limit=60.0,
+    haze_depth=(8, 20), ribs=0.0, lung=0.0, dropout=(2, 12),
 )  # fmt: skip
 """From within the oesophagus: near, clear, no ribs."""
 
@@ -113,7 +113,7 @@ def draw_scanner(rng: np.random.Generator, preset: Preset, depth: float | None =
     return Scanner(
         depth=depth,
         half_angle=math.radians(at["opening"]),
-        frame_rate=min(preset.limit, at["hurry"] * fastest),
+        frame_rate=at["hurry"] * min(preset.limit, fastest),
         lines=lines,
         parallel=preset.parallel,
         frequency=1e6 * at["frequency"] * (1.6 if listening else 1.0),
