@@ -38,7 +38,7 @@ class SimulateConfig:
     seconds: float | None = None
     """Length of each loop; by default the preset's."""
     site: str | None = None
-    """`teaching`, `community`, `apical`, `children`, or `all` for patients of each; by default the preset's."""
+    """`teaching`, `community`, `apical` or `children`, or `all` for a mix; by default the preset's."""
     layout: str | None = None
     """What to write: `archive` is DICOM files and `labels.csv`, `store` a data set as ingest makes them, or a
     public data set's folder by the name that `ingest --from` knows; by default the preset's."""

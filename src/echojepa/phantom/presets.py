@@ -8,7 +8,7 @@ from pathlib import Path
 from echojepa.config import SimulateConfig
 from echojepa.errors import UserError
 from echojepa.phantom.scanner import Nuisance
-from echojepa.phantom.sites import BRIEF, SITES, Protocol
+from echojepa.phantom.sites import BRIEF, SAMPLE, SITES, Protocol
 
 ALL_SITES = "all"
 ARCHIVE, STORE = "archive", "store"
@@ -41,7 +41,7 @@ class Order:
 
 
 PRESETS: dict[str, Order] = {
-    "tiny": Order(8, 0.4, STORE, ALL_SITES, side=64, density=0.02, small_screen=True),
+    "tiny": Order(8, 0.4, STORE, ALL_SITES, side=64, density=0.02, small_screen=True, protocol=SAMPLE),
     "demo": Order(200, 1.2, ARCHIVE, "teaching", side=120, density=0.05, small_screen=True, protocol=BRIEF),
     "benchmark": Order(3400, 2.5, STORE, ALL_SITES, side=128, density=0.06, small_screen=False),
 }

@@ -265,7 +265,8 @@ class CamusWriter(Writer):
             write_meta_image(path, half, drawn.scanner.mm_per_pixel)
             facts = {
                 "ED": 1, "ES": len(half), "NbFrame": len(half), "Sex": "M" if patient.male else "F",
-                "Age": int(patient.age), "ImageQuality": "Good", "FrameRate": f"{drawn.scanner.frame_rate:.3f}",
+                "Age": int(patient.age), "ImageQuality": "Good",
+                "FrameRate": f"{drawn.scanner.frame_rate:.3f}",
                 "LVedv": f"{truth.edv:.1f}", "LVesv": f"{truth.esv:.1f}", "LVef": f"{truth.lvef:.1f}",
             }  # fmt: skip
             text = "".join(f"{key}: {value}\n" for key, value in facts.items())

@@ -90,8 +90,12 @@ BRIEF = Protocol(
     some=1,
 )
 """Three loops a patient, for the demo: enough views to tell apart, no more frames than it has time for."""
-
-
+SAMPLE = Protocol(
+    always=(Planned(View.A4C), Planned(View.A4C, colour=True)),
+    others=tuple(view for view in View if view != View.A4C),
+    some=1,
+)
+"""Three loops a patient, one in colour, every view in turn: for tests."""
 EXPERT = Operator(turn=4.0, tilt=2.5, rock=4.0, offset=2.0, foreshortening=4.0)
 USUAL = Operator()
 NOVICE = Operator(turn=9.0, tilt=5.0, rock=7.0, offset=4.5, foreshortening=9.0)
