@@ -6,8 +6,8 @@ Synthetic data throughout. On a data set of `echojepa simulate --layout store`, 
     python benchmarks/phantom_difficulty.py SLICE --out difficulty.json
 
 LVEF (mean absolute error over test patients, points of %): the constant; brightness and heart rate; ridge on
-one frame's pixels; discs in two true planes; one plane as drawn; a small network from clips. Views (accuracy over
-test loops, %): the commonest; logistic regression on down-sampled pixels; a small network.
+one frame's pixels; discs in two true planes; one plane as drawn; a small network from clips. Views (accuracy
+over test loops, %): the commonest; logistic regression on down-sampled pixels; a small network.
 Every model is fitted to training patients and chosen on validation patients.
 """
 
@@ -35,8 +35,13 @@ from echojepa.config import SimulateConfig, config_from_json
 from echojepa.data.clips import letterbox
 from echojepa.data.frames import luma
 from echojepa.data.store import LoopStore
+from echojepa.phantom.anatomy import Anatomy
+from echojepa.phantom.patients import Patient
+from echojepa.phantom.presets import order_of
+from echojepa.phantom.sidecar import opened
 from echojepa.phantom.study import draw_study
-from echojepa.phantom.truth import biplane_ejection
+from echojepa.phantom.truth import Truth
+from echojepa.phantom.views import standard_pose
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import Split, View
 
@@ -170,17 +175,17 @@ def biplane_ejection(patient: Patient) -> float:
     waves = patient.rhythm.r_waves
     beat = int(np.argmax(np.diff(waves[1:-1]))) + 1
     times = np.linspace(waves[beat], waves[beat + 1], 80)
-    volumes = [truth.volumes(float(time)).left_ventricle for time in times]
+    volumes = [truth.volumes(float(t)).left_ventricle for t in times]
     ends = []
-    for time in (times[int(np.argmax(volumes))], times[int(np.argmin(volumes))]):
-        planes = [discs(opened(truth.contour(standard_pose(view, anatomy), time))) for view in APICAL]
+    for moment in (times[int(np.argmax(volumes))], times[int(np.argmin(volumes))]):
+        planes = [discs(opened(truth.contour(standard_pose(view, anatomy), moment))) for view in APICAL]
         (one, length), (other, second) = planes
         ends.append(np.pi / 4 * (one * other).sum() * max(length, second) / len(one))
     return float(100 * (1 - ends[1] / ends[0]))
 
 
 def discs(contour: Array, count: int = 20) -> tuple[Array, float]:
-    """Diameters (count,) across the long axis of a tracing (n, 2) that is open at its base, and its length."""
+    """Diameters (count,) across the long axis of a tracing (n, 2) open at its base, and its length."""
     base = (contour[0] + contour[-1]) / 2
     tip = int(np.argmax(np.hypot(*(contour - base).T)))
     length = float(np.hypot(*(base - contour[tip])))
