@@ -9,7 +9,7 @@ import pytest
 
 from echojepa.phantom.anatomy import Anatomy
 from echojepa.phantom.body import Slab, empty_scene, heart_scene
-from echojepa.phantom.patients import draw_patient
+from echojepa.phantom.patients import draw_patient, with_ejection
 from echojepa.phantom.rhythm import timing_of
 from echojepa.phantom.views import standard_pose
 from echojepa.vocabulary import View
@@ -51,6 +51,15 @@ def test_density_and_seed_do_what_they_say() -> None:
     again = scene()[1].tissue(0.7).positions
     np.testing.assert_array_equal(thin.tissue(0.7).positions, again)
     assert again.dtype == np.float32 and len(other.amplitude) != len(again)
+
+
+def test_another_ejection_fraction_leaves_the_same_scatterers_in_place_at_end_diastole() -> None:
+    start = float(PATIENT.rhythm.r_waves[2])
+    (_, one), (_, other) = scene(), scene(patient=with_ejection(PATIENT, 0.3))
+    first, second = (
+        {tuple(row) for row in np.round(each.tissue(start).positions, 2)} for each in (one, other)
+    )
+    assert len(first & second) > 0.9 * min(len(first), len(second))
 
 
 def test_muscle_beside_the_beam_is_fainter_than_muscle_across_it() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echojepa.phantom.patients import Population, draw_patient
+from echojepa.errors import UserError
+from echojepa.phantom.patients import Population, draw_patient, with_ejection, with_rvsp
 
 ADULTS = [draw_patient(np.random.default_rng(seed)) for seed in range(600)]
 CHILDREN = [draw_patient(np.random.default_rng(seed), Population.CHILD) for seed in range(600)]
@@ -67,3 +68,14 @@ def test_the_jet_s_speed_and_the_atrial_pressure_make_up_the_systolic_pressure()
 def test_some_adults_fibrillate_and_no_child_does() -> None:
     assert 0.01 < column(ADULTS, "fibrillation").mean() < 0.12
     assert not column(CHILDREN, "fibrillation").any()
+
+
+def test_moving_one_factor_moves_what_follows_from_it_and_nothing_else() -> None:
+    patient = ADULTS[0]
+    weak, loaded = with_ejection(patient, 0.25), with_rvsp(patient, 80.0)
+    assert (weak.ejection, weak.edv, weak.heart_rate) == (0.25, patient.edv, patient.heart_rate)
+    assert weak.shortening / patient.shortening == pytest.approx(0.25 / patient.ejection)
+    assert loaded.rv_edv > 1.2 * patient.rv_edv and loaded.ra_volume > patient.ra_volume
+    assert loaded.ejection == patient.ejection and loaded.jet_speed > patient.jet_speed
+    with pytest.raises(UserError, match="exceed"):
+        with_rvsp(patient, patient.rap)

@@ -171,7 +171,7 @@ class Anatomy:
         """Right outflow tract in front of the aorta, pulmonary trunk and right pulmonary artery."""
         s, r = self.scale, 0.55 * self.patient.aorta
         front = float(self.root @ direction(120)) + 1.42 * self.patient.aorta / 2
-        grown = 1 + 0.15 * min(max((self.patient.rvsp - 35) / 50, 0.0), 1.0)
+        grown = 1 + 0.15 * self.patient.load
         way = [
             direction(150) * (front + 0.9 * r) + APEXWARD * 10 * s,
             direction(128) * (front + 1.15 * r) - APEXWARD * 5 * s,

@@ -14,11 +14,11 @@ import numpy as np
 
 from echojepa.phantom.anatomy import SUPERIOR, Anatomy
 from echojepa.phantom.flow import Blood
-from echojepa.phantom.motion import Material, Motion
+from echojepa.phantom.motion import Material, Motion, State
 from echojepa.phantom.organs import BLOOD, Organ, Place, find_organs
 from echojepa.phantom.patients import Patient
 from echojepa.phantom.planes import Pose
-from echojepa.phantom.rhythm import Instant
+from echojepa.phantom.rhythm import Instant, timing_of
 from echojepa.phantom.scene import Flow, Tissue
 from echojepa.phantom.valves import CROWDING, Leaflets, draw_leaflets, swing
 from echojepa.phantom.ventricles import Floats
@@ -40,8 +40,8 @@ ALONG = 0.5
 """Amplitude of muscle and borders that run along the beam, against those across it."""
 LEAFLET = 1.6
 """Amplitude of leaflets."""
-PHASES = 9
-"""Times of a beat at which scatterers may come near the plane."""
+PHASES = 5
+"""Times of systole at which scatterers may come near the plane."""
 
 
 @dataclass(frozen=True)
@@ -119,49 +119,43 @@ class HeartScene:
         return Blood(self.motion)
 
 
-def beat_times(patient: Patient) -> Floats:
-    """Times of one beat, s, spread from its R wave to the next."""
-    waves = patient.rhythm.r_waves
-    return np.linspace(float(waves[1]), float(waves[2]), PHASES, endpoint=False)
+def beat_states(motion: Motion) -> list[State]:
+    """The heart at times from an R wave to the end of systole; diastole leads back the same way."""
+    rhythm = motion.anatomy.patient.rhythm
+    start, end = float(rhythm.r_waves[1]), float(rhythm.r_waves[2])
+    times = np.linspace(start, start + timing_of(end - start).closing, PHASES)
+    return [motion.state(rhythm.at(float(time))) for time in times]
 
 
-def draw_rest(motion: Motion, pose: Pose, slab: Slab, density: float, rng: np.random.Generator) -> Floats:
-    """Uniform points at rest (n, 3) that come into the slab at some time of a beat, give or take 2 mm.
+def draw_rest(
+    motion: Motion, pose: Pose, slab: Slab, density: float, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Uniform points at rest (n, 3) that may come into the slab in a beat, and a Rayleigh draw (n,) for each.
 
-    How far space moves across the plane is found on a coarse grid first, so few points are drawn in vain.
+    Cells of a coarse grid that never come near are dropped after the draw, so that the same generator gives
+    the same scatterers to a patient whose heart moves differently.
     """
-    scale = motion.anatomy.scale
-    extent = 18.0 * scale
-    half = np.array(
-        [slab.depth * math.sin(slab.half_angle) + 4, 0.5 * slab.depth + 4, slab.half_thickness + extent]
-    )
-    middle = np.array([0.0, 0.5 * slab.depth, 0.0])
-    normal = np.cross(pose.lateral, pose.depth)
-    frame = np.stack([pose.lateral, pose.depth, normal])
-    cells = np.maximum(np.ceil(2 * half / (7.0 * scale)), 2).astype(int)
+    scale, normal = motion.anatomy.scale, np.cross(pose.lateral, pose.depth)
+    wide, deep = slab.depth * math.sin(slab.half_angle) + 4, 0.5 * slab.depth
+    half = np.array([wide, deep + 4, slab.half_thickness + 18 * scale])
+    frame, middle = np.stack([pose.lateral, pose.depth, normal]), np.array([0.0, deep, 0.0])
+    cells = np.maximum(np.ceil(half / (3.5 * scale)), 2).astype(int)
     ticks = [(np.arange(count) + 0.5) / count * 2 - 1 for count in cells]
     grid = np.stack([part.ravel() for part in np.meshgrid(*ticks, indexing="ij")], axis=1)
-    coarse = Material.describe(
-        motion.anatomy, (pose.probe + (middle + grid * half) @ frame).astype(np.float32)
-    )
-    rhythm = motion.anatomy.patient.rhythm
-    heights = np.stack(
-        [
-            (coarse.place(motion.state(rhythm.at(time))) - pose.probe) @ normal
-            for time in beat_times(motion.anatomy.patient)
-        ]
-    )
-    margin = slab.half_thickness + 0.5 * 7.0 * scale
-    useful = (heights.min(axis=0) < margin) & (heights.max(axis=0) > -margin)
-    cell = 8 * float(np.prod(half / cells))
-    chosen = np.flatnonzero(useful)
-    chosen = np.repeat(chosen, rng.poisson(density * cell, len(chosen)))
-    spread = rng.uniform(-1, 1, (len(chosen), 3)) / cells
-    return (pose.probe + (middle + (grid[chosen] + spread) * half) @ frame).astype(np.float32)
+    coarse = Material.describe(motion.anatomy, pose.probe + (middle + grid * half) @ frame)
+    heights = [(coarse.place(state) - pose.probe) @ normal for state in beat_states(motion)]
+    margin = slab.half_thickness + 3.5 * scale
+    useful = (np.min(heights, axis=0) < margin) & (np.max(heights, axis=0) > -margin)
+    cell = np.repeat(np.arange(len(grid)), rng.poisson(8 * density * np.prod(half / cells), len(grid)))
+    spread = rng.random((len(cell), 3), dtype=np.float32)
+    fading = np.sqrt(rng.standard_exponential(len(cell), dtype=np.float32))
+    chosen = useful[cell]
+    local = grid[cell[chosen]] + (2 * spread[chosen] - 1) / cells
+    return (pose.probe + (middle + local * half) @ frame).astype(np.float32), fading[chosen]
 
 
 def strength(place: Place, rest: Floats, pose: Pose, patient: Patient, rng: np.random.Generator) -> Floats:
-    """Amplitudes (n,) with mean square 1 in muscle that the beam meets squarely."""
+    """Strength (n,) of what lies where, 1 in muscle that the beam meets squarely."""
     beam = rest - pose.probe
     reach = np.linalg.norm(beam, axis=1)
     facing = np.abs(np.einsum("ij,ij->i", place.normal, beam)) / (reach + 1e-6)
@@ -175,7 +169,7 @@ def strength(place: Place, rest: Floats, pose: Pose, patient: Patient, rng: np.r
     chest = (reach < patient.chest) & (place.organ >= Organ.FAT)
     sheets = 0.45 + 0.45 * np.sin(reach * 2 * math.pi / (5.0 * patient.scale) + 0.5 * texture) ** 2
     level = np.where(chest, sheets, level)
-    return (np.maximum(level, 0.0) * rng.rayleigh(math.sqrt(0.5), len(rest))).astype(np.float32)
+    return np.maximum(level, 0.0).astype(np.float32)
 
 
 def heart_scene(
@@ -183,18 +177,15 @@ def heart_scene(
 ) -> HeartScene:
     """A patient seen in one plane, with `density` scatterers a mm^3 of tissue; blood holds none."""
     motion = Motion(Anatomy(patient))
-    rest = draw_rest(motion, pose, slab, density, rng)
+    rest, fading = draw_rest(motion, pose, slab, density, rng)
     place = find_organs(motion.anatomy, rest)
-    solid = np.flatnonzero(place.organ > BLOOD)
-    rest = rest[solid]
+    solid = place.organ > BLOOD
+    rest, fading = rest[solid], fading[solid]
     place = Place(place.organ[solid], place.normal[solid], place.border[solid])
-    states = [motion.state(patient.rhythm.at(time)) for time in beat_times(patient)]
-    material = Material.describe(motion.anatomy, rest)
-    seen = np.zeros(len(rest), dtype=bool)
-    for state in states:
+    material, seen = Material.describe(motion.anatomy, rest), np.zeros(len(rest), dtype=bool)
+    for state in beat_states(motion):
         seen |= slab.holds(pose, material.place(state), 1.5)
-    rest, place = rest[seen], Place(place.organ[seen], place.normal[seen], place.border[seen])
-    amplitude = strength(place, rest, pose, patient, rng)
+    level = strength(place, rest, pose, patient, rng)
     sheets = draw_leaflets(motion.anatomy, density, rng)
     leaves = np.concatenate([sheets.hinge, sheets.hinge + sheets.closed, sheets.hinge + sheets.opened])
     thin = LEAFLET / math.sqrt(CROWDING) * rng.rayleigh(math.sqrt(0.5), len(sheets.hinge))
@@ -202,7 +193,7 @@ def heart_scene(
         motion=motion,
         material=Material.joined([material.take(seen), Material.describe(motion.anatomy, leaves)]),
         leaflets=sheets,
-        amplitude=np.concatenate([amplitude, thin]).astype(np.float32),
+        amplitude=np.concatenate([(level * fading)[seen], thin]).astype(np.float32),
         drift=draw_drift(patient, pose, rng),
     )
 

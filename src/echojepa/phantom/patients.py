@@ -10,12 +10,13 @@ By design heart rate, wall and body size do not depend on the ejection fraction;
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 
+from echojepa.errors import UserError
 from echojepa.phantom.rhythm import Rhythm
 
 MMHG_AT_REST = 3.0, 8.0, 15.0
@@ -26,6 +27,10 @@ CHILD_RATES = 127.0, 145.0, 134.0, 123.0, 113.0, 104.0, 96.0, 88.0, 83.0, 79.0, 
 CHILD_HEIGHTS = 50.0, 54.0, 67.0, 75.0, 87.0, 101.0, 114.0, 132.0, 149.0, 165.0, 170.0
 CHILD_WEIGHTS = 3.4, 4.3, 7.6, 9.6, 12.2, 16.3, 20.5, 28.5, 40.5, 54.0, 62.0
 """Median height, cm, and weight, kg, at the ages above, both sexes (rounded growth charts)."""
+
+
+REGION_MEAN = 0.3125
+"""Mean over a circle of ((1 + cos x) / 2)^3, the shape of a regional wall motion abnormality."""
 
 
 class Population(StrEnum):
@@ -118,6 +123,11 @@ class Patient:
         return self.edv * (1 - self.ejection)
 
     @property
+    def load(self) -> float:
+        """Pressure load of the right heart: 0 up to 35 mmHg, 1 at 85."""
+        return pressure_load(self.rvsp)
+
+    @property
     def jet_speed(self) -> float:
         """Peak speed of the tricuspid jet, m/s: RVSP = 4 v^2 + RAP (simplified Bernoulli) [RV]."""
         return math.sqrt((self.rvsp - self.rap) / 4)
@@ -128,6 +138,53 @@ class Patient:
         return Rhythm(
             self.heart_rate, self.variability, self.fibrillation, self.early_share, self.rhythm_seed
         )
+
+
+def pressure_load(rvsp: float) -> float:
+    """What right ventricle, right atrium and jet respond to (assumed line): 0 up to 35 mmHg, 1 at 85."""
+    return min(max((rvsp - 35) / 50, 0.0), 1.3)
+
+
+def right_size(load: float) -> float:
+    """Smallest right ventricular volume under a load, over the usual one."""
+    return 0.92 + 0.45 * load
+
+
+def with_ejection(patient: Patient, ejection: float) -> Patient:
+    """The same patient, body and end-diastolic heart, ejecting another share (0.10 to 0.80)."""
+    ratio = ejection / patient.ejection
+    return replace(
+        patient,
+        ejection=ejection,
+        shortening=patient.shortening * ratio,
+        twist=patient.twist * ratio,
+        regional=min(patient.regional, defect_limit(ejection)),
+        rv_edv=max(patient.rv_edv, patient.edv * ejection / 0.68),
+    )
+
+
+def with_rvsp(patient: Patient, rvsp: float) -> Patient:
+    """The same patient under another right ventricular pressure, with what follows from it.
+
+    Raises UserError unless it exceeds the right atrial pressure.
+    """
+    if rvsp <= patient.rap:
+        raise UserError(
+            f"RVSP must exceed the right atrial pressure of this patient, {patient.rap:g} mmHg; got {rvsp:g}"
+        )
+    load, before = pressure_load(rvsp), patient.load
+    return replace(
+        patient,
+        rvsp=rvsp,
+        rv_edv=patient.rv_edv * right_size(load) / right_size(before),
+        ra_volume=patient.ra_volume * (1 + 0.6 * load) / (1 + 0.6 * before),
+        regurgitation=max(patient.regurgitation + 3.0 * (load - before) * patient.scale, patient.scale),
+    )
+
+
+def defect_limit(ejection: float) -> float:
+    """Deepest regional defect for which the other walls can still make up the ejection fraction."""
+    return (0.9 / ejection - 1) / REGION_MEAN
 
 
 def clipped(rng: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
@@ -205,14 +262,14 @@ def draw_heart_of(
     ejection = draw_ejection(rng, population, male)
     edv = draw_left_size(rng, population, male, bsa, ejection)
     rvsp, rap = draw_pressures(rng, child, ejection)
-    load = float(np.clip((rvsp - 35) / 50, 0, 1.3))
+    load = pressure_load(rvsp)
     fibrillation = not child and bool(rng.random() < np.clip(0.002 * (age - 40), 0.005, 0.12))
     wall = 5.9 * bsa**0.45 if child else (9.3 if male else 8.4)
     regional = rng.uniform(0.7, 1.3) if ejection < 0.62 and rng.random() < (0.03 if child else 0.3) else 0.0
     rv_usual = (60 * bsa**1.3 if child else (66 if male else 58) * bsa) * math.exp(rng.normal(0, 0.12))
     stroke = edv * ejection
     rv_ejection = float(np.clip(rng.normal(0.56, 0.05) - 0.17 * load, 0.22, 0.66))
-    right_edv = float(np.clip(stroke / rv_ejection, (0.92 + 0.45 * load) * rv_usual, 2.2 * rv_usual))
+    right_edv = float(np.clip(stroke / rv_ejection, right_size(load) * rv_usual, 2.2 * rv_usual))
     atrial = (1 + 0.45 * fibrillation + 0.004 * max(0.0, age - 50)) * math.exp(rng.normal(0, 0.2))
     kick = float(np.clip(0.80 - 0.0042 * max(0.0, age - 20) + rng.normal(0, 0.06), 0.4, 0.85))
     return Patient(
@@ -231,7 +288,7 @@ def draw_heart_of(
         wall=wall * math.exp(rng.normal(0, 0.13)),
         shortening=float(np.clip(rng.normal(0.28, 0.03), 0.2, 0.36)) * ejection,
         twist=clipped(rng, 0.22, 0.05, 0.05, 0.38) * ejection / 0.62,
-        regional=float(min(regional, (0.9 / ejection - 1) / 0.3125)),
+        regional=float(min(regional, defect_limit(ejection))),
         regional_azimuth=float(rng.uniform(0, 2 * math.pi)),
         regional_level=float(rng.uniform(0.35, 0.95)),
         rv_edv=max(right_edv, stroke / 0.68),

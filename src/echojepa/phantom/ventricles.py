@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.phantom.patients import Patient
+from echojepa.phantom.patients import REGION_MEAN, Patient
 
 Floats = NDArray[np.floating]
 
@@ -39,8 +39,6 @@ RIGHT_END = 0.90
 """Level at which the right ventricle ends, short of the left one's apex."""
 BASE_SHARE = 0.55
 """Radial contraction of the annulus over that of the middle: the annulus is stiff."""
-REGION_MEAN = 0.3125
-"""Mean over a circle of ((1 + cos x) / 2)^3, the shape of a regional defect."""
 FLAT_TILT = 0.7
 """How one-sided septal flattening is: 0 would flatten the free wall as much."""
 
@@ -167,8 +165,7 @@ class Ventricles:
         outer = np.maximum(self.outer(level), inner)
         span = crescent_shape(azimuth, level)
         edge = np.sqrt(outer) + self.width * span
-        load = min(max((patient.rvsp - 35) / 50, 0.0), 1.3)
-        thick = 3.6 * patient.scale * (1 + 0.6 * load) * np.minimum(1.0, 6 * span)
+        thick = 3.6 * patient.scale * (1 + 0.6 * patient.load) * np.minimum(1.0, 6 * span)
         bump = (0.5 + 0.5 * np.cos(azimuth - patient.regional_azimuth)) ** 3
         where = np.clip(1.5 - np.abs(level - patient.regional_level) / 0.3, 0, 1)
         angle = azimuth - SEPTUM

@@ -42,7 +42,10 @@ class Tube:
         """Indices of the points in the tube's box and `margin` mm around; what is elsewhere costs nothing."""
         reach = self.radii.max() + margin
         low, high = self.nodes.min(axis=0) - reach, self.nodes.max(axis=0) + reach
-        return np.flatnonzero(((points > low) & (points < high)).all(axis=1))
+        x, y, z = points.T
+        level = np.flatnonzero((z > low[2]) & (z < high[2]))
+        x, y = x[level], y[level]
+        return level[(x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])]
 
     def near(self, points: Floats) -> Near:
         """Relate points (n, 3) to the closest part of the tube."""
