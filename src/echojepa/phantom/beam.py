@@ -25,15 +25,15 @@ HALF_WIDTH = 2 * math.sqrt(2 * math.log(2))
 """Full width at half maximum of a Gaussian over its standard deviation."""
 LOBE = 1.21 / HALF_WIDTH
 """Standard deviation of a uniform aperture's main lobe, in wavelengths over aperture."""
-DEFOCUS = 0.12
-"""Standard deviation, in apertures, of the transmit beam for each focal length away from its focus."""
-F_NUMBER = 2.5
+DEFOCUS = 1 / math.sqrt(12)
+"""Standard deviation of a beam, in its width, where it is the aperture's own shadow away from the focus."""
+F_NUMBER = 3.0
 """Near the probe less of the aperture receives: range over aperture is at least this."""
 SIDE_LOBE_WIDTH = 0.2
 """Standard deviation of the side lobes' pedestal, radians."""
 ELEMENT = 0.5
 """Width of one element of the probe, wavelengths: it sees less of what lies to the side."""
-LENS = (0.6, 0.45)
+LENS = (0.6, 0.55)
 """The probe's height over its width, and the depth of its lens' focus over the depth of the picture."""
 NEAREST = 6.0
 """Scatterers are not normalised as if beams crossed nearer than this, mm."""

@@ -12,7 +12,7 @@ from echojepa.phantom.beam import Beam, Complex, Real
 from echojepa.phantom.scanner import SLIDERS, GreyMap, Scanner
 from echojepa.randomness import derive_seed
 
-MYOCARDIUM = 0.58
+MYOCARDIUM = 0.62
 """Share of the way from black to white at which myocardium's mean power stands when gain is 0."""
 CURVES = {
     GreyMap.LINEAR: (1.0, 1.0),

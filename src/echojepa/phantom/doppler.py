@@ -22,7 +22,7 @@ from echojepa.phantom.scene import Scene
 from echojepa.randomness import derive_seed
 
 GATE = 1.2
-"""Distance between samples along a beam, mm."""
+"""Distance between samples along a beam, mm; or as many pixels, where those are larger."""
 SHOWN = 0.35
 """Power of blood below which an estimate is not shown."""
 OUTLINE = (210, 210, 210)
@@ -60,7 +60,7 @@ class ColourFlow:
             raise ConfigError("this scanner's colour Doppler is off; give it a `colour`")
         self.scene, self.colour, self.screen = scene, scanner.colour, screen
         box = self.colour
-        self.ranges = np.arange(box.near, min(box.far, scanner.depth), GATE)
+        self.ranges = np.arange(box.near, min(box.far, scanner.depth), GATE * max(1.0, scanner.mm_per_pixel))
         beams = max(2, round(0.5 * scanner.lines * (box.right - box.left) / (2 * scanner.half_angle)))
         self.angles = np.linspace(box.left, box.right, beams)
         reach, angle = np.repeat(self.ranges, beams), np.tile(self.angles, len(self.ranges))

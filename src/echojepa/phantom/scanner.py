@@ -110,7 +110,7 @@ class Scanner:
     """Share of the last frame's picture in this frame's."""
     speckle: float = 0.7
     """Share of the speckle that the scanner's smoothing leaves, 0 to 1."""
-    decorrelation: float = 0.3
+    decorrelation: float = 0.12
     """Seconds after which the speckle of tissue that stands still is correlated by 1/e with what it was."""
     noise: float = -28.0
     """Electronic noise at the bottom of the picture; above it is as much lower as the compensation is."""

@@ -42,7 +42,7 @@ class Preset:
     """The furthest that a time-gain slider stands from its middle, dB."""
     persistence: Span = (0.1, 0.4)
     speckle: Span = (0.5, 0.9)
-    decorrelation: Span = (0.1, 0.4)
+    decorrelation: Span = (0.05, 0.2)
     noise: Span = (-30, -18)
     blood: Span = (-36, -27)
     side_lobes: Span = (-46, -38)
@@ -79,7 +79,7 @@ PLAIN = Preset(
 CHILDREN = Preset(
     depth=(55, 110), opening=(38, 48), frequency=(3.2, 4.8), harmonic=0.5, parallel=4,
     grey_maps=(GreyMap.LINEAR, GreyMap.STEEP), lines=(110, 180), limit=90.0,
-    aperture=(11, 15), speckle=(0.6, 1.0), decorrelation=(0.06, 0.25), noise=(-28, -18), ribs=0.15, lung=0.15,
+    aperture=(11, 15), speckle=(0.6, 1.0), decorrelation=(0.03, 0.12), noise=(-28, -18), ribs=0.15, lung=0.15,
     haze_depth=(8, 22),
 )  # fmt: skip
 """Small probes, high frequencies, shallow and fast. A caller that knows the body sets `depth` itself."""
