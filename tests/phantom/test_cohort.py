@@ -141,8 +141,8 @@ def test_killed_at_any_moment_and_run_again_a_data_set_is_whole(written: Path, t
 
 
 ALLOWED = {
-    "ef": {"patient.ejection", "patient.shortening", "patient.twist", "patient.regional"},
-    "rvsp": {"patient.rvsp"},
+    "ef": {"patient.ejection", "patient.shortening", "patient.twist", "patient.regional", "patient.rv_edv"},
+    "rvsp": {"patient.rvsp", "patient.rv_edv", "patient.ra_volume", "patient.regurgitation"},
     "heart-rate": {"patient.heart_rate"},
     "speckle": {"chance.speckle"},
     "gain": {"scanner.gain"},

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from echojepa.errors import UserError
+from echojepa.phantom.patients import with_ejection, with_rvsp
 from echojepa.phantom.planes import Pose, rotation
 from echojepa.phantom.presets import Order
 from echojepa.phantom.sites import SITES, Planned
@@ -30,20 +31,13 @@ class Factor:
 
 
 def move_ejection(drawn: Drawn, percent: float, order: Order) -> Drawn:
-    """Another LVEF at the same end-diastole; shortening and twist are shares of it and follow."""
-    patient, ratio = drawn.patient, percent / 100 / drawn.patient.ejection
-    moved = replace(
-        patient,
-        ejection=percent / 100,
-        shortening=patient.shortening * ratio,
-        twist=patient.twist * ratio,
-    )
-    return replace(drawn, patient=moved)
+    """Another LVEF at the same end-diastole, with what follows from it."""
+    return replace(drawn, patient=with_ejection(drawn.patient, percent / 100))
 
 
 def move_pressure(drawn: Drawn, pressure: float, order: Order) -> Drawn:
-    """Another RVSP, mmHg: the jet and the septum follow, the chambers keep their size (as if acute)."""
-    return replace(drawn, patient=replace(drawn.patient, rvsp=pressure))
+    """Another RVSP, mmHg, with what follows from it."""
+    return replace(drawn, patient=with_rvsp(drawn.patient, pressure))
 
 
 def move_rate(drawn: Drawn, factor: float, order: Order) -> Drawn:
