@@ -235,7 +235,7 @@ def test_importers_read_what_is_written_in_their_layouts(
     layout: str, views: set[str] | None, tmp_path: Path
 ) -> None:
     config = SimulateConfig(
-        tmp_path / "set", preset="tiny", patients=2, seconds=0.15, layout=layout, site="children", workers=1
+        tmp_path / "set", patients=2, seconds=0.25, layout=layout, site="children", workers=1
     )
     write_cohort(config, quiet)
     into = IngestConfig((tmp_path / "set",), tmp_path / "data", tmp_path / "key", layout=layout, workers=1)

@@ -110,6 +110,7 @@ class DynamicWriter(TableWriter):
     """EchoNet-Dynamic: `Videos/`, `FileList.csv`, `VolumeTracings.csv`; a video of A4C a patient."""
 
     protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C),))
+    side: ClassVar[int | None] = 112
 
     @staticmethod
     def make(study: Study, order: Order) -> dict[str, list[Row]]:
@@ -129,6 +130,7 @@ class PediatricWriter(TableWriter):
     """EchoNet-Pediatric: `A4C/` and `PSAX/`, each with `Videos/` and its tables; ten folds of patients."""
 
     protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C), Planned(View.PSAX_PM)))
+    side: ClassVar[int | None] = 112
 
     @staticmethod
     def make(study: Study, order: Order) -> dict[str, list[Row]]:
