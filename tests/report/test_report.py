@@ -88,6 +88,7 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert "is a synthetic phantom: no result here is clinical" in page and "Research use only" in page
 
 
+@pytest.mark.usefixtures("page")
 def test_the_page_opens_in_chromium_without_a_request_or_a_console_error(
     config: ReportConfig, open_page: Callable[[Path], str]
 ) -> None:
