@@ -48,7 +48,7 @@ def test_under_no_difference_one_p_value_in_twenty_is_below_a_twentieth() -> Non
 def test_holm_is_the_worked_example_and_never_below_the_p_value() -> None:
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     p = RNG.uniform(0, 1, 30)
-    assert (holm(p) >= p).all() and (np.argsort(holm(p), kind="stable")[:1] == np.argmin(p)).all()
+    assert (holm(p) >= p).all() and holm(p).min() == min(1, 30 * p.min())
     mixed = holm(np.array([0.01, np.nan, 0.04]))
     assert np.isnan(mixed[1]) and mixed[[0, 2]] == pytest.approx([0.02, 0.04])
 
