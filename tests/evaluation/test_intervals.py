@@ -136,6 +136,15 @@ def test_seeds_and_patients_are_both_in_the_interval_of_a_mean_over_seeds() -> N
     assert short / trials < 0.90
 
 
+def test_patients_that_agree_leave_student_s_interval_over_the_seeds() -> None:
+    values = np.array([2.0, 3.5, 4.0])
+    found = over_seeds(
+        np.zeros(40), np.repeat(values[:, None], 40, 1), EIGHTY[:40], BIAS, resamples=50, seed=0
+    )
+    theirs = student.interval(0.95, 2, values.mean(), values.std(ddof=1) / np.sqrt(3))
+    assert (found.low, found.high) == pytest.approx(theirs)
+
+
 def test_seeds_that_agree_add_nothing() -> None:
     same = np.stack([GUESS] * 3)
     found = over_seeds(TRUTH, same, EIGHTY, MAE, resamples=4000, seed=0)
