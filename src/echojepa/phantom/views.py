@@ -94,7 +94,7 @@ def parasternal(view: View, anatomy: Anatomy) -> Pose:
     level = -9.0 * anatomy.scale / length if view == View.PSAX_AV else SHORT_AXIS[view]
     probe = window(anatomy, PARASTERNAL, max(level, 0.0))
     probe[2] = level * length
-    # Over the aortic valve the plane leans so that the pulmonary trunk and the tricuspid jet lie in it.
+    # Over the aortic valve the plane leans along the outflow tract, and meets the tricuspid jet.
     lean = 0.2 if view == View.PSAX_AV else 0.0
     right = direction(PARASTERNAL - 90) - lean * APEXWARD
     return facing(probe, APEXWARD * level * length, right)
