@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echojepa.phantom.heart import Points, Shape
 from echojepa.vocabulary import View
@@ -25,7 +26,7 @@ class Pose:
     depth: Points
     """(3,) unit vector down the picture."""
 
-    def project(self, points: Points) -> tuple[Points, Points, Points]:
+    def project(self, points: NDArray[np.floating]) -> tuple[Points, Points, Points]:
         """Points (n, 3) -> range mm, angle radians (right positive), distance from the plane mm."""
         relative = points - self.probe
         across, down = relative @ self.lateral, relative @ self.depth
