@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.encoding import Encoding, decode
 from echojepa.data.loop_checks import (
     AGES,
     FRAME_RATES,
@@ -26,6 +27,7 @@ from echojepa.data.loop_checks import (
     fingerprint,
     inspect,
 )
+from echojepa.data.rows import encode_loop
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
 from echojepa.data.store import (
@@ -33,7 +35,6 @@ from echojepa.data.store import (
     REJECTED_SCHEMA,
     LoopStore,
     StoredLoop,
-    from_png,
     replace_parquet,
 )
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
@@ -65,15 +66,13 @@ def with_pixels(loop: StoredLoop, frames: NDArray[np.uint8], mask: NDArray[np.bo
     """The loop with these frames and all that follows from them."""
     return replace(
         loop,
-        frames=[png(frame) for frame in frames],
-        mask=png(mask),
+        **vars(encode_loop(frames, mask, Encoding.PNG)),
         times=[number / 50 for number in range(len(frames))],
-        pixel_sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
     )
 
 
 def frames_of(loop: StoredLoop) -> NDArray[np.uint8]:
-    return np.stack([from_png(frame) for frame in loop.frames])
+    return np.stack([decode(frame, Encoding.PNG) for frame in loop.frames])
 
 
 def clean_loop(patient: int, view: str) -> StoredLoop:
@@ -84,9 +83,10 @@ def clean_loop(patient: int, view: str) -> StoredLoop:
         loop_id=pseudonym("loop", patient, view), file_id=pseudonym("file", patient, view),
         study_id=pseudonym("study", patient), patient_id=pseudonym("patient", patient),
         patient_ordinal=patient, split=assign_split(0, patient), site="here", view=view, kind=Kind.CINE,
-        colour=False, frames=[], times=[], frame_rate=50.0, time_source="FrameTime", time_warning="",
-        mask=b"", height=SIZE[0], width=SIZE[1], pixel_height_mm=0.5, pixel_width_mm=0.5, heart_rate=70.0,
-        sex="F", age=60.0, study_date="2020-01-01", manufacturer="other", pixel_sha256="",
+        colour=False, encoding="png", frames=[], frame_crc32=[], times=[], frame_rate=50.0,
+        time_source="FrameTime", time_warning="", mask=b"", height=SIZE[0], width=SIZE[1],
+        pixel_height_mm=0.5, pixel_width_mm=0.5, heart_rate=70.0, sex="F", age=60.0,
+        study_date="2020-01-01", manufacturer="other", pixel_sha256="",
     )  # fmt: skip
     return with_pixels(empty, frames)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
 from echojepa.models.contract import InputSpec
 from echojepa.randomness import derive_seed
@@ -111,18 +112,18 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             return self._random_clip(row, epoch, index), row
         index, number = divmod(item, self.clips_per_loop)
         row = int(self.rows[index])
-        times = self.store.times(row)
-        start = latest_start(times, self.spec) * (number + 0.5) / self.clips_per_loop
-        return self._read(row, frame_indices(times, start, self.spec), None), row
+        loop = self.store.loop(row)
+        start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        return self._cut(loop, start, None), row
 
     def _random_clip(self, row: int, epoch: int, index: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
-        times = self.store.times(row)
-        start = torch.rand((), generator=generator).item() * latest_start(times, self.spec)
-        return self._read(row, frame_indices(times, start, self.spec), generator)
+        loop = self.store.loop(row)
+        start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
+        return self._cut(loop, start, generator)
 
-    def _read(self, row: int, indices: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
-        pixels = letterbox(self.store.frames(row, indices.tolist()))
+    def _cut(self, loop: Loop, start: float, generator: torch.Generator | None) -> Tensor:
+        pixels = letterbox(loop.frames(frame_indices(loop.times, start, self.spec).tolist()))
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.encoding import Encoding, surely_black
+from echojepa.data.rows import DamagedLoop, black_outside
 from echojepa.data.store import LoopStore
 from echojepa.vocabulary import Kind, Split, View
 
@@ -36,8 +38,9 @@ FINGERPRINT_FRAMES, FINGERPRINT_GRID = 4, 16
 PSEUDONYM = re.compile(r"[0-9a-f]{20}")
 UNDECODABLE = (
     OSError, SyntaxError, ValueError, TypeError, zlib.error, struct.error, Image.DecompressionBombError,
+    DamagedLoop,
 )  # fmt: skip
-"""What Pillow and Lance raise on damaged bytes."""
+"""What the codecs and the store raise on damaged bytes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Look:
     motionless: bool = False
     """Several frames, each the same picture."""
     altered: bool = False
-    """The pixels are not those that `pixel_sha256` was made of."""
+    """Stored lossless, and the pixels are not those that `pixel_sha256` was made of."""
     fingerprint: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """See `fingerprint`."""
 
@@ -178,14 +181,16 @@ def inspect(store: LoopStore, number: int, row: dict[str, Any]) -> Look:
     `row` holds its columns kind, height, width, colour, times and pixel_sha256.
     """
     try:
-        frames, mask = store.frames(number), store.mask(number)
+        loop = store.loop(number)
+        decoded, mask, encoding = loop.decoded(), loop.mask, loop.encoding
     except UNDECODABLE:
         return Look(row, damaged=True)
     size = (row["height"], row["width"])
-    shape = (len(frames), *size, 3) if row["colour"] else (len(frames), *size)
-    if frames.shape != shape or frames.dtype != np.uint8 or mask.shape != size:
+    shape = (len(decoded), *size, 3) if row["colour"] else (len(decoded), *size)
+    if decoded.shape != shape or decoded.dtype != np.uint8 or mask.shape != size:
         return Look(row, damaged=True)
-    brightest = frames.max(axis=0)
+    frames = black_outside(decoded, mask)
+    brightest = decoded.max(axis=0)
     brightest = brightest.max(axis=-1) if row["colour"] else brightest
     return Look(
         row,
@@ -193,9 +198,10 @@ def inspect(store: LoopStore, number: int, row: dict[str, Any]) -> Look:
         time_count=len(row["times"] or ()),
         sector_share=float(mask.mean()),
         black=not brightest[mask].any(),
-        spilled=bool(brightest[~mask].any()),
+        spilled=bool(brightest[surely_black(mask, encoding)].any()),
         motionless=len(frames) > 1 and bool((frames == frames[0]).all()),
-        altered=hashlib.sha256(frames.tobytes()).hexdigest() != row["pixel_sha256"],
+        altered=encoding == Encoding.PNG
+        and hashlib.sha256(decoded.tobytes()).hexdigest() != row["pixel_sha256"],
         fingerprint=fingerprint(frames),
     )
 
