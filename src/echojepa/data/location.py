@@ -1,7 +1,7 @@
 """Where a data set lies: a folder, or a prefix of an object store; files in it, and its lock.
 
-`s3://`, `gs://` and `abfss://` go through Arrow's file systems, the table beside them through Lance's own; both
-take credentials, region and endpoint from the environment (docs/how-to/object-stores.md).
+`s3://`, `gs://` and `abfss://` go through Arrow's file systems, the table beside them through Lance's own;
+both take credentials, region and endpoint from the environment (docs/how-to/object-stores.md).
 """
 
 from __future__ import annotations

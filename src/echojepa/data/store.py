@@ -13,12 +13,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -185,15 +188,14 @@ class LoopStore:
 
         The table is read in pieces, so that 18 million rows need no more memory than the answer.
         """
-        parts, start = (
-            [SCHEMA.empty_table().select(columns).append_column("row", pa.array([], pa.int64()))],
-            0,
-        )
+        wanted = reduce(and_, (pc.field(column) == value for column, value in values.items()))
+        parts, start = [], 0
         for batch in self.table.to_batches(columns=[*columns, *values], batch_size=ROWS_AT_ONCE):
-            rows = pa.array(np.arange(start, start + len(batch)))
-            parts.append(pa.table(batch).append_column("row", rows))
+            numbered = pa.table(batch).append_column("row", pa.array(np.arange(start, start + len(batch))))
+            parts.append(numbered.filter(wanted).select(["row", *columns]))
             start += len(batch)
-        return pa.concat_tables(parts).combine_chunks()
+        empty = SCHEMA.empty_table().append_column("row", pa.array([], pa.int64())).select(["row", *columns])
+        return pa.concat_tables([empty, *parts]).combine_chunks()
 
     def loop_ids(self, rows: Sequence[int]) -> list[str]:
         """The ids of some rows."""
