@@ -67,7 +67,7 @@ def with_pixels(loop: StoredLoop, frames: NDArray[np.uint8], mask: NDArray[np.bo
     return replace(
         loop,
         **vars(encode_loop(frames, mask, Encoding.PNG)),
-        times=[number / 50 for number in range(len(frames))],
+        times=[number * 0.4 for number in range(len(frames))],
     )
 
 
@@ -236,16 +236,17 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     ),
     "no val patients": (without_val_patients, ("split without patients",)),
     "no val labels": (without_val_labels, ("split without patients",)),
-    "times stand still": (change(times=[0, 0.1, 0.1, 0.2, 0.3, 0.4]), ("frame times do not increase",)),
-    "times run back": (change(times=[0, 0.1, 0.3, 0.2, 0.4, 0.5]), ("frame times do not increase",)),
+    "times stand still": (change(times=[0, 0.5, 0.5, 1.0, 1.5, 2.0]), ("frame times do not increase",)),
+    "times run back": (change(times=[0, 0.5, 1.5, 1.0, 2.0, 2.5]), ("frame times do not increase",)),
     "time not a number": (
-        change(times=[0, 0.1, float("nan"), 0.2, 0.3, 0.4]),
+        change(times=[0, 0.5, float("nan"), 1.0, 1.5, 2.0]),
         ("frame times do not increase",),
     ),
     "time infinite": (
         change(times=[0, 0.1, 0.2, 0.3, 0.4, float("inf")]),
         ("frame times do not increase",),
     ),
+    "short": (change(times=[0, 0.3, 0.6, 0.9, 1.2, 1.5]), ("cine shorter than a clip",)),
     "slow": (change(frame_rate=5.0), ("odd or no frame rate",)),
     "fast": (change(frame_rate=500.0), ("odd or no frame rate",)),
     "no rate": (change(frame_rate=None), ("odd or no frame rate",)),
@@ -267,7 +268,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "not colour": (change(colour=True), DAMAGED),
     "mask of another size": (change(mask=png(MASK[:5])), DAMAGED),
     "checksum": (change(pixel_sha256="0" * 64), ("pixels are not those of their checksum",)),
-    "a time too few": (change(times=[0, 0.1, 0.2, 0.3, 0.4]), ("times and frames differ in number",)),
+    "a time too few": (change(times=[0, 0.5, 1.0, 1.5, 2.0]), ("times and frames differ in number",)),
     "small sector": (repaint(lambda frames: frames * SPECK, SPECK), ("empty sector",)),
     "no sector": (
         repaint(np.zeros_like, np.zeros_like(MASK)),

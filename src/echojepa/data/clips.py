@@ -72,6 +72,14 @@ def latest_start(times: NDArray[np.float64], spec: InputSpec) -> float:
     return max(0.0, float(times[-1]) - interval * (spec.frames - 1))
 
 
+def is_short(times: NDArray[np.float64], spec: InputSpec) -> bool:
+    """Whether a loop, its last frame's own interval included, is shorter than a clip: then it is played
+    forwards and backwards."""
+    times, interval = clock(times, spec)
+    own = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return float(times[-1]) + own < interval * spec.frames * (1 - 1e-6)
+
+
 def letterbox(frames: NDArray[np.uint8]) -> Tensor:
     """(T, H, W) or (T, H, W, 3) -> (3 or 1, T, S, S), black beside or above, aspect kept."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames))
@@ -101,6 +109,16 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     ) -> None:
         self.store, self.rows, self.spec = store, rows, spec
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
+
+    def short_rows(self) -> list[int]:
+        """Those of its rows whose loops are shorter than a clip, see `is_short`."""
+        wanted, short, row = {int(row) for row in self.rows}, [], 0
+        for batch in self.store.batches(["times"]):
+            for times in batch["times"]:
+                if row in wanted and is_short(np.array(times.values), self.spec):
+                    short.append(row)
+                row += 1
+        return short
 
     def __len__(self) -> int:
         return len(self.rows) * (1 if self.augment else self.clips_per_loop)

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.clips import is_short
 from echojepa.data.encoding import Encoding, surely_black
 from echojepa.data.rows import DamagedLoop, black_outside
 from echojepa.data.store import LoopStore
+from echojepa.models.contract import InputSpec
 from echojepa.vocabulary import Kind, Split, View
 
 Subject = TypeVar("Subject")
@@ -97,6 +99,11 @@ def unordered_times(row: dict[str, Any]) -> bool:
     return not (math.isfinite(times[0]) and all(a < b < math.inf for a, b in pairwise(times)))
 
 
+def shorter_than_a_clip(row: dict[str, Any]) -> bool:
+    """Whether a cine has less to show than a clip of the usual span."""
+    return row["kind"] == Kind.CINE and bool(row["times"]) and is_short(np.array(row["times"]), InputSpec())
+
+
 def unknown_word(row: dict[str, Any]) -> bool:
     """Whether split, kind or view is a word that no other part of the package knows."""
     split, kind, view = row["split"], row["kind"], row["view"]
@@ -106,6 +113,11 @@ def unknown_word(row: dict[str, Any]) -> bool:
 WITHOUT_VIEW: Check[dict[str, Any]] = Check(
     "cine without a view", "warning", lambda row: row["kind"] == Kind.CINE and not row["view"],
     "used in pretraining, not in probing; give views if the archive has them",
+)  # fmt: skip
+
+SHORT: Check[dict[str, Any]] = Check(
+    "cine shorter than a clip", "warning", shorter_than_a_clip,
+    f"a clip of {InputSpec().seconds:g} s, as most models take, plays these forwards and backwards in turn",
 )  # fmt: skip
 
 ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
@@ -122,6 +134,7 @@ ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
         "the column time_warning says what disagreed; the contact sheet shows it",
     ),
     WITHOUT_VIEW,
+    SHORT,
     Check(
         "implausible pixel size", "warning",
         lambda row: any(outside(row[side], PIXEL_SIZES) for side in ("pixel_height_mm", "pixel_width_mm")),

@@ -113,24 +113,31 @@ class LoopStore:
     def open(cls, root: Path | str) -> LoopStore:
         """Open a data set; StoreError for a folder that is none or of another format."""
         store = cls(root)
-        try:
-            version = store._facts()["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{store.location.child(FACTS)} is damaged; write it anew with its format_version "
-                f"({FORMAT_VERSION}) and split_seed"
-            ) from error
+        version = store._facts().get("format_version")
+        if version is None:
+            raise StoreError(store._damaged_facts())
         if version != FORMAT_VERSION:
             raise StoreError(f"{root} has format version {version}; this package reads {FORMAT_VERSION}")
         return store
 
     def _facts(self) -> dict[str, Any]:
         try:
-            return json.loads(self.location.read(FACTS))
+            facts = json.loads(self.location.read(FACTS))
         except OSError as error:
             raise StoreError(
                 f"{self.location} is no data set (no dataset.json); make one with `echojepa ingest`"
             ) from error
+        except ValueError as error:
+            raise StoreError(self._damaged_facts()) from error
+        if not isinstance(facts, dict):
+            raise StoreError(self._damaged_facts())
+        return facts
+
+    def _damaged_facts(self) -> str:
+        return (
+            f"{self.location.child(FACTS)} is damaged; write it anew with its format_version "
+            f"({FORMAT_VERSION}) and split_seed"
+        )
 
     @property
     def split_seed(self) -> int:
@@ -181,7 +188,36 @@ class LoopStore:
     def metadata(self, columns: Sequence[str] | None = None, since: int = 0) -> pa.Table:
         """Columns without pixels, in row order, from row `since` on."""
         chosen = list(columns) if columns else [name for name in SCHEMA.names if name not in HEAVY]
-        return self.table.to_table(columns=chosen, offset=since or None)
+        with self.reading():
+            return self.table.to_table(columns=chosen, offset=since or None)
+
+    def batches(self, columns: Sequence[str], size: int = ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
+        """Columns of all rows in order, a piece at a time."""
+        with self.reading():
+            yield from self.table.to_batches(columns=list(columns), batch_size=size)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """StoreError that names the damaged files where Lance cannot read one."""
+        try:
+            yield
+        except UserError:
+            raise
+        except LANCE_ERRORS as error:
+            raise StoreError(self._damage()) from error
+
+    def _damage(self) -> str:
+        torn, lost = [], 0
+        for fragment in self.table.get_fragments():
+            try:
+                fragment.to_table(columns=["loop_id"])
+            except LANCE_ERRORS:
+                torn += [file.path for file in fragment.data_files()]
+                lost += fragment.count_rows()
+        return (
+            f"{self.location.child(TABLE)} is damaged: {lost} of its {self.table.count_rows()} loops are in "
+            f"the files {torn} of its folder data. Restore these from a backup, or ingest into a new folder"
+        )
 
     def rows_where(self, columns: Sequence[str], **values: str) -> pa.Table:
         """Number (`row`) and some columns of all rows that have these values, in row order.
@@ -190,7 +226,7 @@ class LoopStore:
         """
         wanted = reduce(and_, (pc.field(column) == value for column, value in values.items()))
         parts, start = [], 0
-        for batch in self.table.to_batches(columns=[*columns, *values], batch_size=ROWS_AT_ONCE):
+        for batch in self.batches([*columns, *values]):
             numbered = pa.table(batch).append_column("row", pa.array(np.arange(start, start + len(batch))))
             parts.append(numbered.filter(wanted).select(["row", *columns]))
             start += len(batch)
@@ -209,8 +245,9 @@ class LoopStore:
 
     def loop(self, row: int) -> Loop:
         """The pixels and times of a row, read in one go; DamagedLoop where they cannot be read."""
+        table = self.table
         try:
-            return Loop(self.table.take([row], columns=READ_COLUMNS))
+            return Loop(table.take([row], columns=READ_COLUMNS))
         except LANCE_ERRORS as error:
             raise DamagedLoop(
                 f"row {row} of {self.location.child(TABLE)} cannot be read; its other rows may be whole. "
