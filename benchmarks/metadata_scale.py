@@ -92,8 +92,8 @@ def measure(root: Path) -> None:
     figures["rows"] = store.table.count_rows()
     table: pa.Table = timed("training_loops_s", lambda: training_loops(store))  # pyright: ignore
     figures["training_loops"] = len(table)
-    order: torch.Tensor = timed("permute_s", lambda: torch.randperm(figures["rows"]))  # pyright: ignore
-    chosen = order[:1000].tolist()
+    order: torch.Tensor = timed("permute_s", lambda: torch.randperm(len(table)))  # pyright: ignore
+    chosen = table["row"].take(order[:1000].numpy()).to_pylist()
     timed("take_1000_s", lambda: store.table.take(chosen, columns=["loop_id", "view", "patient_id"]))
     timed("loops_100_s", lambda: [store.loop(row).frames() for row in chosen[:100]])
     print(json.dumps({**figures, "peak_gb": peak()}))

@@ -55,7 +55,7 @@ def fill_up(root: Path) -> None:
     store = made(root, [0, 1])
     before = {path.name for path in (root / "loops.lance/_versions").iterdir()}
     try:
-        store.append([row_of(number, copies=200) for number in range(2, 6)])
+        store.append([row_of(number) for number in range(2, 402)])
     except StoreError as error:
         assert "is full; make room and run again" in str(error), error
     else:

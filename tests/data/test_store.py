@@ -140,7 +140,7 @@ def writer(root: Path, first: int, last: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(60, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_of_commits_all_that_was_said_to_be_in_is_in_and_whole(
     tmp_path: Path, kills: int
 ) -> None:
@@ -148,11 +148,12 @@ def test_killed_in_the_middle_of_commits_all_that_was_said_to_be_in_is_in_and_wh
     for number in range(kills):
         process = writer(tmp_path / "d", 1000 * number, 1000 * number + 1000)
         assert process.stdout and process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.05, 0.35))
+        said |= {int(process.stdout.readline()) for _ in range(2)}
+        time.sleep(rng.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         said |= {int(line) for line in process.communicate()[0].split()}
     inside = ordinals(tmp_path / "d")
-    assert len(said) > kills and said <= set(inside) and len(inside) == len(set(inside)) <= len(said) + kills
+    assert said <= set(inside) and len(inside) == len(set(inside)) <= len(said) + kills
     store = LoopStore.open(tmp_path / "d")
     for row, ordinal in enumerate(store.metadata(["patient_ordinal"])["patient_ordinal"].to_pylist()):
         assert np.abs(store.frames(row, [7])[0].astype(int) - pictures(ordinal)[2]).mean() < 1.5
@@ -221,7 +222,7 @@ def test_a_limit_on_a_files_size_loses_nothing(tmp_path: Path) -> None:
         fill_up(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    LoopStore.open(tmp_path).append([row_of(number, copies=200) for number in range(2, 6)])
+    LoopStore.open(tmp_path).append([row_of(number) for number in range(2, 6)])
     assert ordinals(tmp_path) == [0, 1, 2, 3, 4, 5]
 
 

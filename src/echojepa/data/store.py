@@ -231,7 +231,7 @@ class LoopStore:
             parts.append(numbered.filter(wanted).select(["row", *columns]))
             start += len(batch)
         empty = SCHEMA.empty_table().append_column("row", pa.array([], pa.int64())).select(["row", *columns])
-        return pa.concat_tables([empty, *parts]).combine_chunks()
+        return pa.concat_tables([empty, *parts])
 
     def loop_ids(self, rows: Sequence[int]) -> list[str]:
         """The ids of some rows."""
