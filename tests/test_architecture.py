@@ -21,7 +21,7 @@ RANKS = {
 SOLE_IMPORTERS = {
     "pydicom": {"data/dicom/"},
     "av": {"data/video.py"},
-    "imagecodecs": {"data/dicom/codecs.py"},
+    "imagecodecs": {"data/dicom/codecs.py", "data/encoding.py"},
     "lance": {"data/store.py"},
     "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},

@@ -67,6 +67,8 @@ class IngestConfig:
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
     """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    lossless: bool = False
+    """Store frames as PNG, bit for bit, in place of JPEG of quality 95; twice the disk, and slower."""
     cleared: Path | None = None
     """Table (CSV) with the column `file_id`: held files that a person looked at and found free of names."""
     dry_run: bool = False

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from echojepa.config import SheetConfig
-from echojepa.data.store import REJECTED_SCHEMA, LoopStore, StoredLoop, replace_parquet
+from echojepa.data.store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop, replace_parquet
 from echojepa.report.contact_sheet import BY, LISTED, thumbnail, write_sheet
 from echojepa.vocabulary import Reason
 
@@ -31,8 +31,7 @@ def quiet(done: int, total: int) -> None:
 def odd(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> LoopStore:
     """Six loops of the cohort: one doubtful in time, one damaged, one of another scanner; files rejected."""
     source = LoopStore.open(dataset)
-    columns = list(StoredLoop.__annotations__)
-    loops = [StoredLoop(**row) for row in source.table.take(list(range(6)), columns=columns).to_pylist()]
+    loops = [StoredLoop(**row) for row in source.table.take(list(range(6)), columns=SCHEMA.names).to_pylist()]
     loops[0] = replace(loops[0], time_warning="FrameTime <b>says</b> 0", site="St. <Mary>")
     loops[1] = replace(loops[1], frames=[b"damaged"] * len(loops[1].frames))
     loops[2] = replace(
