@@ -153,10 +153,7 @@ def test_an_embedding_whose_worker_is_killed_makes_the_table_that_one_machine_ma
     np.testing.assert_allclose(*flat, atol=1e-5)
 
 
-def test_no_cluster_at_an_address_is_said(tmp_path: Path) -> None:
-    import ray
-
-    if ray.is_initialized():
-        ray.shutdown()
-    with pytest.raises(ClusterError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
-        list(map_on_cluster(len, [()], "127.0.0.1:1"))
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
+def test_no_cluster_at_an_address_is_said_at_once(address: str) -> None:
+    with pytest.raises(ClusterError, match=f"no Ray cluster answers at '{address}'.*give HOST:PORT"):
+        cluster.check_address(address)
