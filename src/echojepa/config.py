@@ -27,16 +27,26 @@ Layout = Literal["echojepa", "huggingface", "meta"]
 
 @dataclass(frozen=True)
 class SimulateConfig:
-    """Write a cohort of synthetic patients as multi-frame ultrasound DICOM files."""
+    """Write a cohort of synthetic patients: DICOM files, a data set, or a public data set's layout."""
 
     out: Path
-    """Folder to write: one folder a patient, one folder a study in it, and `labels.csv`."""
-    patients: int = 200
-    """Number of synthetic patients."""
-    loops_per_view: int = 1
-    """Cine loops of each view (A4C, A2C, PLAX) in a study."""
-    seconds: float = 1.2
-    """Length of each loop."""
+    """Folder to write; run again after a stop, it goes on."""
+    preset: Literal["tiny", "demo", "benchmark"] = "demo"
+    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops."""
+    patients: int | None = None
+    """Number of synthetic patients; by default the preset's."""
+    seconds: float | None = None
+    """Length of each loop; by default the preset's."""
+    site: str | None = None
+    """`teaching`, `community`, `apical` or `children`, or `all` for a mix; by default the preset's."""
+    layout: str | None = None
+    """What to write: `archive` is DICOM files and `labels.csv`, `store` a data set as ingest makes them, or a
+    public data set's folder by the name that `ingest --from` knows; by default the preset's."""
+    nuisance: Literal["low", "standard", "high"] = "standard"
+    """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
+    vary: str | None = None
+    """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
+    `depth`, `tilt` or `site`."""
     seed: int = 0
     """A patient is a function of this seed and its number alone."""
     workers: int = 0
@@ -246,8 +256,8 @@ def config_to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
 
 
-def save_config(config: SimulateConfig | ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
-    """Leave the resolved settings beside what they made. Pretraining does so itself; an ingest must not,
+def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
     because the paths it was given can name a patient."""
     (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
 

@@ -64,7 +64,7 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
     )
     key = out / "demo.key"
     stages = [
-        ("simulate", "simulate", SimulateConfig(archive, config.patients, seed=config.seed)),
+        ("simulate", "simulate", SimulateConfig(archive, patients=config.patients, seed=config.seed)),
         (
             "ingest the phantom",
             "ingest",

@@ -15,19 +15,16 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.config import IngestConfig
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.dry_run import dry_run
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.cohort import PhantomLoop, simulate_loop
-from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import PlantedText
 from echojepa.vocabulary import Kind, Reason, View
-
-HEART = draw_heart(np.random.default_rng(5))
 
 
 def quiet(done: int, total: int) -> None:
@@ -35,8 +32,7 @@ def quiet(done: int, total: int) -> None:
 
 
 def record(*planted: PlantedText, frames: int = 20) -> PhantomLoop:
-    config = SimulateConfig(Path("unused"), seconds=frames / 45)
-    return simulate_loop(HEART, View.A4C, 0, 0, 0, config, LAYOUTS[0], planted)
+    return one_loop(View.A4C, frames / 45, LAYOUTS[0], planted)
 
 
 def write(folder: Path, name: str, loop: CineLoop) -> Path:
