@@ -42,7 +42,8 @@ def write(folder: Path, name: str, loop: CineLoop) -> Path:
 
 
 def bring_in(tmp_path: Path, **changes: object) -> LoopStore:
-    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1)
+    """Lossless, so that what is kept can be told pixel by pixel."""
+    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", lossless=True, workers=1)
     ingest(replace(config, **changes), quiet)  # pyright: ignore[reportArgumentType]
     return LoopStore.open(tmp_path / "data")
 
@@ -200,7 +201,9 @@ def test_a_dry_run_says_what_would_happen_and_writes_no_data_set(tmp_path: Path)
     data = pydicom.dcmread(tmp_path / "in/a.dcm")
     data.Modality = "CT"
     data.save_as(tmp_path / "in/d.dcm")
-    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1, dry_run=True)
+    config = IngestConfig(
+        (tmp_path / "in",), tmp_path / "data", tmp_path / "key", lossless=True, workers=1, dry_run=True
+    )
     found = dry_run(config, quiet)
     assert not (tmp_path / "data").exists()
     assert found.files == 4 and found.kinds == {"cine": 2}

@@ -41,7 +41,7 @@ def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) 
     write_cine(
         tmp_path / "in/a.dcm", loop, patient_name="X", study_date="20200101", transfer_syntax="explicit"
     )
-    ingest(config_for(tmp_path, tmp_path / "in"), quiet)
+    ingest(replace(config_for(tmp_path, tmp_path / "in"), lossless=True), quiet)
     store = LoopStore.open(tmp_path / "data")
     sector = find_sector(loop.frames)
     rows, columns = sector.box

@@ -40,6 +40,7 @@ def test_lvef_is_that_of_the_cavity_counted_in_space(patient) -> None:
         inside = truth.in_cavity(truth.motion.rest(points, state))
         counted.append(inside.mean() * np.prod(high - low) / 1000)
     assert counted[0] == pytest.approx(patient.edv, rel=0.02)
+    assert truth.lvef == pytest.approx(100 * patient.ejection, abs=0.01)
     assert 100 * (1 - counted[1] / counted[0]) == pytest.approx(truth.lvef, abs=1.0)
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from echojepa.phantom.anatomy import Anatomy
+from echojepa.phantom.discs import diameters
 from echojepa.phantom.organs import Organ, find_organs
 from echojepa.phantom.patients import Population, draw_patient
+from echojepa.phantom.truth import Truth
 from echojepa.phantom.views import OTHERS, PERFECT, Operator, draw_pose, standard_pose
 from echojepa.vocabulary import View
 
@@ -89,9 +91,6 @@ def test_a_perfect_operator_finds_the_plane_and_another_misses_by_as_much_as_sai
 
 
 def test_foreshortening_moves_the_probe_off_the_apex_and_shortens_the_ventricle() -> None:
-    from echojepa.phantom.discs import diameters
-    from echojepa.phantom.truth import Truth
-
     patient = ANATOMIES[1].patient
     truth, rng = Truth(patient), np.random.default_rng(0)
     true = diameters(truth.contour(draw_pose(View.A2C, ANATOMIES[1], PERFECT, rng), 1.0))[1]

@@ -46,15 +46,11 @@ def test_inlet_and_outlet_valves_are_never_open_together(rhythm: Rhythm) -> None
     assert openings.max(axis=0) == pytest.approx([1, 1], abs=0.05)
 
 
-def test_the_kick_is_there_in_sinus_rhythm_and_gone_in_fibrillation() -> None:
-    for rhythm, kicks in ((SINUS, True), (FIBRILLATION, False)):
-        start, end = rhythm.r_waves[2:4]
-        timing = timing_of(end - start)
-        if not kicks:
-            length = 1.6
-            timing = timing_of(length)
-        late = rhythm.unfilled(timing.kick, timing) - rhythm.unfilled(timing.length - 1e-6, timing)
-        assert late == pytest.approx(0.35 if kicks else 0, abs=0.01)
+@pytest.mark.parametrize(("rhythm", "share"), [(SINUS, 0.35), (FIBRILLATION, 0.0)])
+def test_the_kick_is_there_in_sinus_rhythm_and_gone_in_fibrillation(rhythm: Rhythm, share: float) -> None:
+    timing = timing_of(1.6)
+    late = rhythm.unfilled(timing.kick, timing) - rhythm.unfilled(timing.length - 1e-6, timing)
+    assert late == pytest.approx(share, abs=0.01)
 
 
 def test_fibrillation_is_irregular_and_short_beats_fill_incompletely() -> None:

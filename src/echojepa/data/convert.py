@@ -5,7 +5,6 @@ No more than the looked-at frames are in memory at once, whatever the length of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,13 @@ from PIL import Image, ImageDraw
 from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, Region, RegionKind
 from echojepa.data.deidentify import discreetly
+from echojepa.data.encoding import Encoding, to_png
 from echojepa.data.frames import Frames, is_coloured, luma
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
-from echojepa.data.rows import StoredLoop, to_png
-from echojepa.data.sector import PROBE_FRAMES, Sector, find_sector
+from echojepa.data.rows import StoredLoop, black_outside, encode_loop
+from echojepa.data.sector import Sector, find_sector, probe_indices
 from echojepa.vocabulary import Kind, Reason
 
 STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
@@ -42,6 +42,8 @@ class Job:
     """Whether a person has looked at it and found its still text free of names."""
     stated: Stated = NOTHING
     """What the data set's own tables say of it."""
+    lossless: bool = False
+    """Whether frames are stored lossless; those that a publisher has cut already always are."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def convert(job: Job) -> StoredLoop | Refused:
     with discreetly():
         try:
             recording = open_recording(job.path, job.key, job.stated)
-            looked = np.stack(list(recording.pixels.read(looked_at(recording.pixels.count))))
+            looked = np.stack(list(recording.pixels.read(probe_indices(recording.pixels.count))))
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
@@ -73,6 +75,17 @@ def convert(job: Job) -> StoredLoop | Refused:
             return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
 
 
+@dataclass(frozen=True)
+class KeyAtHand:
+    """`convert` for jobs that were sent without their key: it is read where the file is converted."""
+
+    key: Path
+
+    def __call__(self, job: Job) -> StoredLoop | Refused:
+        """As `convert`."""
+        return convert(replace(job, key=self.key.read_bytes().strip()))
+
+
 def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
     """PNG of a loop's middle frame with a frame around each place where text was found."""
     picture = Image.fromarray(looked[len(looked) // 2]).convert("RGB")
@@ -82,17 +95,14 @@ def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
     return to_png(np.asarray(picture))
 
 
-def looked_at(count: int) -> list[int]:
-    """Numbers of the frames that are looked at first: all of a short loop, else spread over it."""
-    return np.unique(np.linspace(0, count - 1, min(PROBE_FRAMES, count)).astype(int)).tolist()
-
-
 def all_frames(pixels: Frames, looked: NDArray[np.uint8], colour: bool) -> Iterator[NDArray[np.uint8]]:
     """Every frame in order, (H, W, 3) or (H, W); those in `looked` are not decoded again where they need not
     be. Where grey is a stored Y it is read for all, so that no frame differs from its neighbours by rounding.
     """
     known = (
-        {} if pixels.stored_luma and not colour else dict(zip(looked_at(pixels.count), looked, strict=True))
+        {}
+        if pixels.stored_luma and not colour
+        else dict(zip(probe_indices(pixels.count), looked, strict=True))
     )
     others = pixels.read([i for i in range(pixels.count) if i not in known], grey=not colour)
     for index in range(pixels.count):
@@ -138,15 +148,17 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     colour = any(is_coloured(frame, sector.mask) for frame in looked)
     factor = min(1.0, job.max_side / max(mask.shape))
     reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
-    checksum, encoded = hashlib.sha256(), []
-    for frame in all_frames(recording.pixels, looked, colour):
-        # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
-        reduced = black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
-        checksum.update(reduced.tobytes())
-        encoded.append(to_png(reduced))
+    # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
+    reduced = (
+        black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
+        for frame in all_frames(recording.pixels, looked, colour)
+    )
+    lossless = job.lossless or job.stated.cropped
+    pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
     times = recording.times
     height, width = pixel_size(recording.regions, factor)
     return StoredLoop(
+        **vars(pixels),
         loop_id=recording.loop_id,
         file_id=job.file_id,
         study_id=recording.study_id,
@@ -156,15 +168,10 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         site=job.site,
         view=recording.view,
         kind=recording.kind,
-        colour=colour,
-        frames=encoded,
         times=times.tolist(),
         frame_rate=1 / float(np.median(np.diff(times))) if len(times) > 1 else None,
         time_source=recording.time_source,
         time_warning=recording.time_warning,
-        mask=to_png(reduced_mask),
-        height=reduced_mask.shape[0],
-        width=reduced_mask.shape[1],
         pixel_height_mm=height,
         pixel_width_mm=width,
         heart_rate=recording.heart_rate,
@@ -172,13 +179,7 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         age=recording.age,
         study_date=recording.study_date,
         manufacturer=recording.manufacturer,
-        pixel_sha256=checksum.hexdigest(),
     )
-
-
-def black_outside(frame: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The frame (H, W) or (H, W, 3) with nothing outside the mask (H, W)."""
-    return frame * (mask if frame.ndim == 2 else mask[..., None])
 
 
 def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

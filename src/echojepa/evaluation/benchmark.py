@@ -242,6 +242,8 @@ def score_rows(table: pa.Table, config: EvaluateConfig) -> list[dict[str, object
     truth, prediction, patients = (table[name].to_numpy() for name in ("truth", "prediction", "patient_id"))
     rows = []
     for name, metric in METRICS[task.kind].items():
+        if not metric.can_score(prediction):
+            continue  # the table holds classes, no probabilities
         low, high = bootstrap_interval(
             truth, prediction, patients, metric, resamples=config.resamples, seed=config.seed
         )

@@ -91,9 +91,9 @@ def average(outputs: Tensor, data: Labelled, clips: Tensor, task: Task) -> ItemP
 
 def score(predictions: ItemPredictions, task: Task) -> float:
     """The task's leading metric, turned so that lower is better."""
-    name, metric = next(iter(METRICS[task.kind].items()))
+    metric = next(iter(METRICS[task.kind].values()))
     value = metric(predictions.truth, predictions.prediction)
-    return value if name == "MAE" else -value
+    return -value if metric.better == "higher" else value
 
 
 def constant_probe(data: Labelled, task: Task) -> ProbeResult:

@@ -158,18 +158,16 @@ class Finder:
             close = tube.close(self.points, tube.wall)
             if not len(close):
                 continue
-            near = tube.near(self.points[close])
-            wall = (near.distance > 0) & (near.distance < tube.wall)
-            kind = self.organ[close]
+            near, kind = tube.near(self.points[close]), self.organ[close]
             free = kind > BLOOD
             if organ == Organ.AORTA:
                 free |= (kind >= Organ.LEFT_ATRIUM) & (near.along > 8 * anatomy.scale) & (kind != Organ.AORTA)
-            wall &= free & ((self.points[close, 2] < 0) | (organ == Organ.VEIN))
+            # Beyond the base there are no arteries, only the ventricles that they rise from.
+            free &= (self.points[close, 2] < 0) | (organ == Organ.VEIN)
+            wall = free & (near.distance > 0) & (near.distance < tube.wall)
             self.put(close[wall], Organ.VESSEL_WALL, near.outward[wall], near.distance[wall])
-            beyond = (kind != Organ.LEFT_VENTRICLE) & (kind != Organ.RIGHT_VENTRICLE)
-            lumen = (near.distance < 0) & beyond
-            if organ == Organ.VEIN:
-                lumen &= kind > BLOOD
+            kept = kind <= BLOOD if organ == Organ.VEIN else kind <= Organ.RIGHT_VENTRICLE
+            lumen = (near.distance < 0) & ~kept
             self.put(close[lumen], organ, near.outward[lumen], np.full(lumen.sum(), 99.0))
 
 

@@ -20,7 +20,7 @@ PARASTERNAL = 120.0
 """Azimuth from which the parasternal window looks."""
 APICAL = {View.A4C: 0.0, View.A2C: 60.0, View.A3C: 120.0}
 """Azimuth to the right of the picture in each apical view."""
-SHORT_AXIS = {View.PSAX_MV: 0.22, View.PSAX_PM: 0.58, View.PSAX_AP: 0.84}
+SHORT_AXIS = {View.PSAX_MV: 0.20, View.PSAX_PM: 0.58, View.PSAX_AP: 0.84}
 """Level of the left ventricle, of its length, that each short-axis view cuts."""
 
 
@@ -74,7 +74,7 @@ def apical(view: View, anatomy: Anatomy) -> Pose:
         return facing(probe, 0.6 * anatomy.aorta.nodes[1] + 0.4 * anatomy.aorta.nodes[2], direction(0))
     if view == View.A4C:
         return facing(probe, anatomy.left.valve * np.array([0.0, 1.0, 0.0]), direction(0))
-    return facing(probe, 0 * APEXWARD, direction(APICAL[view]))
+    return facing(probe, np.zeros(3), direction(APICAL[view]))
 
 
 def window(anatomy: Anatomy, azimuth: float, level: float) -> Floats:
@@ -91,10 +91,12 @@ def parasternal(view: View, anatomy: Anatomy) -> Pose:
     if view == View.PLAX:
         probe = window(anatomy, PARASTERNAL, 0.2)
         return facing(probe, APEXWARD * 0.10 * length, -APEXWARD)
-    level = -13.0 * anatomy.scale / length if view == View.PSAX_AV else SHORT_AXIS[view]
+    level = -9.0 * anatomy.scale / length if view == View.PSAX_AV else SHORT_AXIS[view]
     probe = window(anatomy, PARASTERNAL, max(level, 0.0))
     probe[2] = level * length
-    right = direction(PARASTERNAL - 90) - (0.2 * APEXWARD if view == View.PSAX_AV else 0)
+    # Over the aortic valve the plane leans along the outflow tract, and meets the tricuspid jet.
+    lean = 0.2 if view == View.PSAX_AV else 0.0
+    right = direction(PARASTERNAL - 90) - lean * APEXWARD
     return facing(probe, APEXWARD * level * length, right)
 
 
@@ -139,7 +141,7 @@ def unnamed(anatomy: Anatomy, which: int) -> Pose:
 def true_apical_poses(anatomy: Anatomy) -> tuple[Pose, Pose]:
     """A4C and A2C planes through the long axis itself, neither tilted nor foreshortened."""
     probe = APEXWARD * (anatomy.ventricles.apex + anatomy.patient.chest)
-    four, two = (facing(probe, 0 * APEXWARD, direction(APICAL[view])) for view in (View.A4C, View.A2C))
+    four, two = (facing(probe, np.zeros(3), direction(APICAL[view])) for view in (View.A4C, View.A2C))
     return four, two
 
 
