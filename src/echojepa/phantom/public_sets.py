@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from echojepa.data.splits import assign_split
 from echojepa.data.video import write_video
+from echojepa.errors import UserError
 from echojepa.phantom.loops import record_loop
 from echojepa.phantom.patients import Patient
 from echojepa.phantom.presets import Order
@@ -263,6 +264,8 @@ class CamusWriter(Writer):
             if path.exists():
                 continue
             truth, patient = loop_truth(drawn), drawn.patient
+            if truth.end_systole <= truth.end_diastole:
+                raise UserError("CAMUS holds half beats, and a loop is shorter than that; give more seconds")
             half = record_loop(drawn).pictures[truth.end_diastole : truth.end_systole + 1]
             write_meta_image(path, half, drawn.scanner.mm_per_pixel)
             facts = {
