@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import errno
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -32,6 +31,9 @@ from echojepa.config import (
 from echojepa.errors import UserError
 from echojepa.terminal import complain, console, progress_bar, show_table
 from echojepa.vocabulary import Reason
+
+if TYPE_CHECKING:
+    from echojepa.evaluation.plans import Plan
 
 
 @dataclass(frozen=True)
@@ -199,33 +201,55 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
 
 
 def run_probe(config: ProbeConfig) -> None:
-    """Probe and say which folders were written."""
-    from echojepa.evaluation.benchmark import run_probes
+    """Probe tasks of the user's choice, and print the table."""
+    from echojepa.evaluation.plans import PROBES, Block, Plan
+    from echojepa.tasks import find_task
 
-    with progress_bar("probe") as show:
-        folders = run_probes(config, show)
-    save_config(config)
-    for folder in folders:
-        facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
-        settled = "" if facts["converged"] else "; NOT settled, raise --epochs"
-        weights = f", sha256 {facts['backbone_sha256'][:12]}" if facts["backbone_sha256"] else ""
-        console.print(f"{folder}: {facts['backbone']}{weights}: chosen {facts['chosen']}{settled}")
+    for name in config.probes:
+        if name not in PROBES:
+            raise nearest(name, PROBES, "probe")
+    tasks = tuple(find_task(name) for name in config.tasks)
+    run_plan(Plan("probe", (Block(tasks, config.probes),)), config)
 
 
 def run_evaluate(config: EvaluateConfig) -> None:
-    """Score and print the table."""
-    from echojepa.evaluation.benchmark import evaluate
+    """Make the numbers of a named plan, and print the table."""
+    from echojepa.evaluation.plans import PLANS
 
-    with progress_bar("score prediction tables") as show:
-        rows = evaluate(config, show).to_pylist()
+    if config.plan not in PLANS:
+        raise nearest(config.plan, PLANS, "plan")
+    run_plan(PLANS[config.plan], config)
+
+
+def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
+    """Run a plan; print each row's leading metric and which probes had not settled."""
+    from echojepa.evaluation.harness import Harness
+    from echojepa.evaluation.results import leading
+
+    with progress_bar(f"evaluate {plan.name}") as show:
+        rows = Harness(plan, config).run(show).to_pylist()
     save_config(config)
     cells = [
-        (r["task"], r["backbone"], r["probe"], r["metric"], f"{r['value']:.2f} {r['unit']}".strip(),
-         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in rows
+        (r["task"], r["backbone"], r["probe"], what_of(r), f"{r['value']:.2f} {r['unit']}".strip(),
+         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in leading(rows)
     ]  # fmt: skip
-    columns = ("task", "backbone", "probe", "metric", "value", "95 % interval", "patients")
+    columns = ("task", "backbone", "probe", "of", "value", "95 % interval", "patients")
     show_table("Test patients", columns, cells)
     console.print(f"Results: {config.out / 'results.parquet'}")
+
+
+def what_of(row: dict[str, Any]) -> str:
+    """What a row is a number of, where it is not plain."""
+    parts = [row["metric"]]
+    if row["trained_on"] != row["site"]:
+        parts.append(f"{row['trained_on']} on {row['site']}")
+    elif row["site"] != "all":
+        parts.append(row["site"])
+    if row["label_fraction"] < 1:
+        parts.append(f"{100 * row['label_fraction']:g} % of labels, seed {row['seed']}")
+    if row["perturbation"]:
+        parts.append(f"{row['perturbation']} {row['severity']}")
+    return ", ".join(filter(None, [*parts, row["views"], row["note"]]))
 
 
 def run_report(config: ReportConfig) -> None:
@@ -286,7 +310,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command(DemoConfig, run_demo),
 }
 
-POSITIONAL = {"convert": "--source", "verify": "--data"}
+POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan"}
 """Commands whose first setting needs no name."""
 
 

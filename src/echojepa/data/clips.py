@@ -8,7 +8,7 @@ than a clip is played forwards and backwards in turn (a heart that jumps would b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,8 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Map-style clips: uint8 (3, T, size, size) and the row they come from.
 
     With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
-    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture.
+    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture; `damage`,
+    where it is given, is done to all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
     """
 
     def __init__(
@@ -97,8 +98,9 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         augment: Augment | None = None,
         seed: int = 0,
         clips_per_loop: int = 1,
+        damage: Callable[[Tensor, int], Tensor] | None = None,
     ) -> None:
-        self.store, self.rows, self.spec = store, rows, spec
+        self.store, self.rows, self.spec, self.damage = store, rows, spec, damage
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
     def __len__(self) -> int:
@@ -122,7 +124,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         return self._read(row, frame_indices(times, start, self.spec), generator)
 
     def _read(self, row: int, indices: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
-        pixels = letterbox(self.store.frames(row, indices.tolist()))
+        if self.damage:
+            pixels = self.damage(letterbox(self.store.frames(row)), row)[:, indices]
+        else:
+            pixels = letterbox(self.store.frames(row, indices.tolist()))
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]

@@ -1,0 +1,326 @@
+"""Run a plan: every backbone, every cell, every condition; nothing twice; one table of numbers at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from echojepa.config import ConfigError, HarnessConfig
+from echojepa.data.store import replace_parquet
+from echojepa.evaluation.cohort import Cohort, patient_subset, read_cohort
+from echojepa.evaluation.contenders import Contender, find_contenders
+from echojepa.evaluation.extraction import Extraction, Look, Pair, check_all_fits
+from echojepa.evaluation.features import Features, Tokens
+from echojepa.evaluation.plans import EVERYWHERE, Cell, Condition, Plan, Sites
+from echojepa.evaluation.predictions import average
+from echojepa.evaluation.probing import Readout, fit_constant, fit_probe
+from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.results import ALL_SITES, RESULTS, Scored, only_test, score, write_results
+from echojepa.evaluation.samples import Labelled, Wanted, attach, training_samples, want
+from echojepa.evaluation.stored_probes import (
+    FACTS,
+    load_readout,
+    predictions_file,
+    read_predictions,
+    save_fitted,
+    slug,
+    write_predictions,
+)
+from echojepa.tasks import Task
+from echojepa.vocabulary import Split
+
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell of one backbone, with the samples it is trained on and the test samples it may be tested on."""
+
+    cell: Cell
+    wanted: Wanted
+    trained: np.ndarray[Any, Any]
+    """(n,) bool."""
+    tested: np.ndarray[Any, Any]
+    """(n,) bool: test samples, of all sites, or a subset of them."""
+    clips_per_loop: int
+
+    @property
+    def look(self) -> Look:
+        """Undamaged clips."""
+        return Look(self.cell.task.clips if self.cell.task.slots else self.clips_per_loop)
+
+    def under(self, condition: Condition) -> np.ndarray[Any, Any]:
+        """Test samples of a condition's site."""
+        here = (self.wanted.sites == condition.site) | (condition.site == EVERYWHERE)
+        return self.tested & here
+
+    def needs(self) -> dict[Look, set[Pair]]:
+        """Every clip that this job reads, by how it is looked at."""
+        found: dict[Look, set[Pair]] = defaultdict(set)
+        found[self.look] |= set(self.wanted.of(self.trained).pairs())
+        for condition in self.cell.conditions:
+            look = replace(self.look, perturbation=condition.perturbation, severity=condition.severity)
+            found[look] |= set(self.wanted.of(self.under(condition)).pairs())
+        return found
+
+
+class Harness:
+    """A plan over a cohort."""
+
+    def __init__(self, plan: Plan, config: HarnessConfig) -> None:
+        self.plan, self.config = plan, config
+        self.cohort = read_cohort(config.data)
+        self.sites = find_sites(self.cohort, config)
+        if config.sites:
+            self.cohort = replace(
+                self.cohort,
+                loops=tuple(loop for loop in self.cohort.loops if loop["site"] in self.sites.known),
+            )
+        self.cells = plan.cells(self.sites)
+        tasks = {cell.task.name: cell.task for cell in self.cells}
+        self.wanted = {name: want(self.cohort, task, config.clips_per_loop) for name, task in tasks.items()}
+        self.extraction = Extraction(self.cohort, config)
+
+    def job(self, cell: Cell, limit: int) -> Job:
+        """A cell with its samples; `limit` test loops at most, 0 for all."""
+        wanted = self.wanted[cell.task.name]
+        trained = training_samples(wanted, cell.task, cell.trained_on, cell.fraction, cell.seed)
+        tested = wanted.splits == Split.TEST
+        loops = sorted({loop for loop, _ in wanted.of(tested).pairs()})
+        allowed = patient_subset(self.cohort, loops, limit)
+        names = {self.cohort.loops[number]["patient_id"] for number in allowed}
+        return Job(
+            cell,
+            wanted,
+            trained,
+            tested & np.isin(wanted.patients, sorted(names)),
+            self.config.clips_per_loop,
+        )
+
+    def needs(self, jobs: Sequence[Job]) -> dict[Look, set[Pair]]:
+        """Every clip that jobs read."""
+        found: dict[Look, set[Pair]] = defaultdict(set)
+        for job in jobs:
+            for look, pairs in job.needs().items():
+                found[look] |= pairs
+        return found
+
+    def run(self, progress: Progress) -> pa.Table:
+        """Every number of the plan; writes and returns `results.parquet`."""
+        contenders = find_contenders(self.config)
+        jobs = {one.name: [self.job(cell, one.test_loops) for cell in self.cells] for one in contenders}
+        needed = 0
+        for one in contenders:
+            needed += self.extraction.bytes_needed(one, one.make(), self.needs(jobs[one.name]))
+        check_all_fits(needed, self.config)
+        rows = self.constants()
+        for one in contenders:
+            rows += BackboneRun(self, one, jobs[one.name]).run(progress)
+        return write_results(self.config.out / RESULTS, rows)
+
+    def constants(self) -> list[dict[str, Any]]:
+        """Rows of the constant, which no backbone is needed for."""
+        rows, seen = [], set()
+        for cell in self.cells:
+            key = (cell.task.name, cell.trained_on, cell.fraction, cell.seed)
+            if key in seen:
+                continue
+            seen.add(key)
+            job = self.job(cell, 0)
+            data = without_features(job.wanted, cell.task)
+            fitted = fit_constant(data.of(job.trained), cell.task)
+            for condition in cell.conditions:
+                if not condition.perturbation and not condition.views:
+                    test = torch.from_numpy(np.flatnonzero(job.under(condition)))
+                    made = average(fitted.readout.outputs(data, test), data, test, cell.task)
+                    facts = row_facts(job, condition, CONSTANT, made.items) | nobody()
+                    rows += score(
+                        Scored(cell.task, facts, only_test(made)), self.config.resamples, self.config.seed
+                    )
+        return rows
+
+
+class BackboneRun:
+    """All cells of one backbone."""
+
+    def __init__(self, harness: Harness, contender: Contender, jobs: Sequence[Job]) -> None:
+        self.harness, self.contender, self.jobs = harness, contender, jobs
+        self.config, self.extraction = harness.config, harness.extraction
+
+    def run(self, progress: Progress) -> list[dict[str, Any]]:
+        """Features, probes, predictions, rows."""
+        backbone = self.contender.make()
+        self.spec = backbone.spec
+        self.extraction.fill(self.contender, backbone, self.harness.needs(self.jobs), progress)
+        del backbone
+        rows = []
+        for number, job in enumerate(self.jobs):
+            note = f"{self.contender.name}: {job.cell.probe.name}, {job.cell.task.name}"
+            progress(number, len(self.jobs), note)
+            rows += self.run_job(job)
+        progress(len(self.jobs), len(self.jobs), self.contender.name)
+        self.write_embeddings()
+        return rows
+
+    def run_job(self, job: Job) -> list[dict[str, Any]]:
+        """One cell: train it or read it, predict what was not predicted, score."""
+        folder = self.folder(job)
+        readout: Readout | None = None
+        rows = []
+        for condition in job.cell.conditions:
+            file = predictions_file(folder, condition, self.extent(job))
+            if not file.is_file():
+                readout = readout or self.readout(job, folder)
+                self.predict(job, condition, readout, file)
+            made, about = read_predictions(file)
+            facts = row_facts(job, condition, job.cell.probe.name, only_test(made).items) | about["backbone"]
+            rows += score(
+                Scored(job.cell.task, facts, only_test(made)), self.config.resamples, self.config.seed
+            )
+        return rows
+
+    def readout(self, job: Job, folder: Path) -> Readout:
+        """The trained probe of a folder, trained now where it is not there."""
+        if not (folder / FACTS).is_file():
+            cell = job.cell
+            data = self.labelled(job, job.trained, job.look)
+            data = data.separate() if cell.probe.fusion == "late" else data
+            fitted = fit_probe(data, cell.task, cell.probe, self.config, cell.seed + self.config.seed)
+            facts = {"task": cell.task.name, "unit": cell.task.unit, "classes": job.wanted.classes,
+                     "probe": cell.probe.name, "trained_on": cell.trained_on, "fraction": cell.fraction,
+                     "seed": cell.seed, "grid": data.features.grid} | self.backbone_facts(data.features)  # fmt: skip
+            save_fitted(folder, fitted, facts)
+        return load_readout(folder)
+
+    def predict(self, job: Job, condition: Condition, readout: Readout, file: Path) -> None:
+        """Write predictions of a condition's test samples; undamaged and whole, of the training ones too."""
+        cell = job.cell
+        look = replace(job.look, perturbation=condition.perturbation, severity=condition.severity)
+        chosen = job.under(condition)
+        if condition.site == cell.trained_on and not condition.perturbation and not condition.views:
+            chosen = chosen | job.trained
+        data = self.labelled(job, chosen, look).shown(condition.views)
+        data = data.separate() if cell.probe.fusion == "late" else data
+        everything = torch.arange(len(data.truth))
+        made = average(readout.outputs(data, everything), data, everything, cell.task)
+        facts = {"backbone": self.backbone_facts(data.features)}
+        write_predictions(file, made, cell, condition, facts, job.wanted.classes)
+
+    def labelled(self, job: Job, chosen: np.ndarray[Any, Any], look: Look) -> Labelled:
+        """Samples with their features."""
+        wanted = job.wanted.of(chosen)
+        features = self.extraction.features(self.contender, self.spec, look, wanted.pairs())
+        return attach(wanted, features, job.cell.task)
+
+    def backbone_facts(self, features: Features) -> dict[str, Any]:
+        """Columns of a row that tell of the backbone."""
+        _, tokens, width = features.tokens.shape
+        return {
+            "backbone": self.contender.name, "weights": self.contender.weights[:12],
+            "parameters": self.contender.parameters, "tokens": tokens, "embed_dim": width,
+        }  # fmt: skip
+
+    def folder(self, job: Job) -> Path:
+        """Where a trained probe stands: named by what it is, and by a checksum of all that it depends on."""
+        cell, config = job.cell, self.config
+        depends = [
+            cell.key, self.contender.weights, self.extraction.fingerprints, labels_digest(job.wanted.of(job.trained)),
+            config.learning_rates, config.weight_decays, config.epochs, config.batch_size, config.seed,
+            config.clips_per_loop, config.precision, config.engine, config.features_as, str(self.spec),
+        ]  # fmt: skip
+        digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
+        where = f"{cell.trained_on}-" if cell.trained_on else ""
+        name = f"{cell.probe.name}-{where}{cell.fraction:g}-{cell.seed}"
+        return (
+            config.out
+            / "probes"
+            / slug(cell.task.name)
+            / slug(self.contender.name)
+            / f"{slug(name)}-{digest}"
+        )
+
+    def extent(self, job: Job) -> str:
+        """What predictions depend on beside the probe: which test samples, and their labels."""
+        return labels_digest(job.wanted.of(job.tested))
+
+    def write_embeddings(self) -> None:
+        """Pooled features of undamaged test loops (first clip of each), for maps."""
+        pairs = sorted(
+            {pair for job in self.jobs for pair in job.wanted.of(job.tested).pairs() if pair[1] == 0}
+        )
+        looks = {job.look for job in self.jobs if not job.cell.task.slots}
+        if not looks:
+            return
+        known = self.harness.needs([job for job in self.jobs if not job.cell.task.slots])[min(looks)]
+        pairs = [pair for pair in pairs if pair in known]
+        features = self.extraction.features(self.contender, self.spec, min(looks), pairs)
+        loops = [self.harness.cohort.loops[number] for number in features.loops]
+        columns = {name: [loop[name] for loop in loops] for name in ("loop_id", "patient_id", "view")}
+        path = self.config.out / "embeddings" / f"{slug(self.contender.name)}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = [self.contender.name] * len(loops)
+        replace_parquet(
+            path, pa.table(columns | {"backbone": name, "embedding": list(features.pooled.numpy())})
+        )
+
+
+def find_sites(cohort: Cohort, config: HarnessConfig) -> Sites:
+    """The sites that play a part; ConfigError for unknown names."""
+    known = cohort.sites()
+    named = (*config.sites, *((config.children,) if config.children else ()))
+    unknown = sorted(set(named) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown sites {unknown}; this data has {list(known)}")
+    children = config.children
+    if not children and len(config.data) == 2:
+        second = {loop["site"] for loop in cohort.loops if loop.store == 1}
+        children = second.pop() if len(second) == 1 else ""
+    return Sites(config.sites or known, children)
+
+
+def labels_digest(wanted: Wanted) -> str:
+    """Checksum of samples and their labels."""
+    digest = hashlib.sha256(wanted.clips.tobytes())
+    digest.update(wanted.truth.tobytes())
+    digest.update("\n".join([*wanted.items, *wanted.splits]).encode())
+    return digest.hexdigest()
+
+
+def without_features(wanted: Wanted, task: Task) -> Labelled:
+    """Samples for a probe that looks at none."""
+    loops, clips = (np.array(column, dtype=np.int64) for column in zip(*wanted.pairs(), strict=True))
+    none = Features(
+        Tokens.of(torch.zeros(len(loops), 1, 1)), torch.zeros(len(loops), 0), (1, 1, 1), loops, clips
+    )
+    return attach(wanted, none, task)
+
+
+def row_facts(job: Job, condition: Condition, probe: str, items: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Columns of a row that tell of the cell and the condition."""
+    cell, wanted = job.cell, job.wanted
+    counted = job.under(condition) & np.isin(wanted.items, items)
+    loops = {loop for loop, _ in wanted.of(counted).pairs()}
+    every = {loop for loop, _ in wanted.of(wanted.splits == Split.TEST).pairs()}
+    mine = {loop for loop, _ in wanted.of(job.tested).pairs()}
+    note = f"a fixed subset: {len(mine)} of {len(every)} test loops" if len(mine) < len(every) else ""
+    shown = condition.views or range(len(cell.task.slots))
+    return {
+        "task": cell.task.name, "probe": probe, "trained_on": cell.trained_on or ALL_SITES,
+        "site": condition.site or ALL_SITES, "label_fraction": cell.fraction, "perturbation": condition.perturbation,
+        "severity": condition.severity, "views": " + ".join(str(cell.task.slots[view][0]) for view in shown),
+        "seed": cell.seed, "loops": len(loops), "note": note,
+    }  # fmt: skip
+
+
+def nobody() -> dict[str, Any]:
+    """The columns of a row behind which there is no backbone."""
+    return {"backbone": CONSTANT, "weights": "", "parameters": 0, "tokens": 0, "embed_dim": 0}
