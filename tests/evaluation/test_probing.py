@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 from echojepa.config import ProbeConfig
 from echojepa.evaluation.features import Features
-from echojepa.evaluation.metrics import accuracy, r2
+from echojepa.evaluation.metrics import ACCURACY, R2
 from echojepa.evaluation.probing import Labelled, attentive_probe, constant_probe, gram, ridge_probe, settled
 from echojepa.models.grid import GridAdamW
 from echojepa.models.probe import Standardiser
@@ -73,14 +73,14 @@ def test_the_grid_s_adamw_is_torch_s() -> None:
 
 def test_lvef_is_learned_from_a_known_feature_and_not_from_noise() -> None:
     for probe in (lambda d: attentive_probe(d, LVEF, CONFIG)[0], lambda d: ridge_probe(d, LVEF)):
-        assert on_test(probe(labelled(4.0)).predictions, r2) > 0.8
-        assert on_test(probe(labelled(0.0)).predictions, r2) < 0.3
+        assert on_test(probe(labelled(4.0)).predictions, R2) > 0.8
+        assert on_test(probe(labelled(0.0)).predictions, R2) < 0.3
 
 
 def test_classes_are_learned_from_a_known_feature() -> None:
     data = labelled(4.0, ("A2C", "A4C"))
-    assert on_test(attentive_probe(data, VIEW, CONFIG)[0].predictions, accuracy) > 85
-    assert on_test(ridge_probe(data, VIEW).predictions, accuracy) > 85
+    assert on_test(attentive_probe(data, VIEW, CONFIG)[0].predictions, ACCURACY) > 85
+    assert on_test(ridge_probe(data, VIEW).predictions, ACCURACY) > 85
 
 
 def test_test_labels_choose_nothing() -> None:

@@ -1,40 +1,116 @@
-"""Uncertainty by resampling patients, not loops: loops of one patient are not independent."""
+"""Uncertainty by resampling patients, not loops: loops of one patient are not independent.
+
+Intervals are 95 % percentile intervals. A resample in which a metric is not defined (AUROC without a
+positive patient) is left out; where that is more than one resample in twenty, the interval is nan, because
+what is left no longer stands for the patients one could have met.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import t as student
 
-from echojepa.evaluation.metrics import Metric, Values
+from echojepa.evaluation.formulas import Counts, Values
+from echojepa.evaluation.metrics import Metric
+
+UNDEFINED_ALLOWED = 0.05
+"""Share of resamples that may be without a value before the interval is nan."""
+CHUNK = 2_000_000
+"""Counts held at once (16 MB), however many resamples of however many items."""
 
 
-def patient_resamples(patients: Values, resamples: int, seed: int) -> list[NDArray[np.int64]]:
-    """Item indices of each bootstrap resample: patients drawn with replacement, each with all its items."""
+@dataclass(frozen=True)
+class Estimate:
+    """A number, its 95 % interval, and who stands behind it."""
+
+    value: float
+    low: float
+    high: float
+    patients: int
+    items: int
+
+
+def patient_counts(patients: Values, resamples: int, seed: int) -> Iterator[Counts]:
+    """How often each item is in each resample, (some, n) at a time: patients drawn with replacement.
+
+    A patient comes with all items or with none; `resamples` rows in all.
+    """
     names, owner = np.unique(patients, return_inverse=True)
-    items = [np.flatnonzero(owner == number) for number in range(len(names))]
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(names), size=(resamples, len(names)))
-    return [np.concatenate([items[number] for number in draw]) for draw in draws]
+    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)), dtype=np.int32)
+    for part in np.array_split(draws, max(1, -(-resamples * len(owner) // CHUNK))):
+        cells = part + len(names) * np.arange(len(part))[:, None]
+        times = np.bincount(cells.ravel(), minlength=len(part) * len(names)).reshape(len(part), len(names))
+        yield times[:, owner].astype(np.float64)
+
+
+def percentile_interval(values: Values) -> tuple[float, float]:
+    """Middle 95 % of resampled values (R,); (nan, nan) where too many resamples have no value."""
+    if np.isnan(values).mean() > UNDEFINED_ALLOWED:
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def estimates(
+    truth: Values,
+    prediction: Values,
+    patients: Values,
+    metrics: Mapping[str, Metric],
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """Each metric of the items with its interval; all metrics share the same resamples.
+
+    Items lie along the first axis of every array. A single patient has no interval (nan).
+    """
+    known = len(np.unique(patients))
+    spread: dict[str, list[Values]] = {name: [] for name in metrics}
+    for counts in patient_counts(patients, resamples, seed):
+        for name, metric in metrics.items():
+            spread[name].append(metric.over(truth, prediction, counts))
+    found = {}
+    for name, metric in metrics.items():
+        low, high = percentile_interval(np.concatenate(spread[name])) if known > 1 else (np.nan, np.nan)
+        found[name] = Estimate(metric(truth, prediction), low, high, known, len(truth))
+    return found
 
 
 def bootstrap_interval(
     truth: Values, prediction: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """95 % percentile interval of a metric over patient resamples; resamples without a value are left out."""
-    values = [
-        metric(truth[chosen], prediction[chosen]) for chosen in patient_resamples(patients, resamples, seed)
-    ]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    """95 % percentile interval of one metric over patient resamples."""
+    one = {metric.name: metric}
+    estimate = estimates(truth, prediction, patients, one, resamples=resamples, seed=seed)[metric.name]
+    return estimate.low, estimate.high
 
 
-def paired_difference(
-    truth: Values, one: Values, other: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
-) -> tuple[float, float, float]:
-    """metric(one) - metric(other) on the same items, with its 95 % percentile interval (value, low, high)."""
-    differences = [
-        metric(truth[chosen], one[chosen]) - metric(truth[chosen], other[chosen])
-        for chosen in patient_resamples(patients, resamples, seed)
-    ]
-    low, high = np.nanpercentile(differences, [2.5, 97.5])
-    return metric(truth, one) - metric(truth, other), float(low), float(high)
+def over_seeds(
+    truth: Values, predictions: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
+) -> Estimate:
+    """The mean of a metric over training seeds, uncertain by the test patients and by the seeds.
+
+    `predictions` (S, n, ...) of S >= 2 seeds on the same items. The mean's variance is taken as that of its
+    bootstrap over patients (the same patients for all seeds) plus the variance between seeds over S; the
+    interval is Student's, with degrees of freedom after Satterthwaite, Biometrics Bull 2:110 (1946). What
+    seeds and patients share is counted in both, which errs on the wide side. nan where more than one resample
+    in twenty has no value.
+    """
+    each = np.array([metric(truth, prediction) for prediction in predictions])
+    resampled = np.concatenate(
+        [
+            np.mean([metric.over(truth, prediction, counts) for prediction in predictions], axis=0)
+            for counts in patient_counts(patients, resamples, seed)
+        ]
+    )
+    known = len(np.unique(patients))
+    value, by_patient, by_seed = each.mean(), np.nanvar(resampled), each.var(ddof=1) / len(each)
+    total = by_patient + by_seed
+    freedom = total**2 / (by_patient**2 / max(1, known - 1) + by_seed**2 / (len(each) - 1)) if total else 1.0
+    half = float(student.ppf(0.975, freedom) * np.sqrt(total))
+    if known < 2 or np.isnan(resampled).mean() > UNDEFINED_ALLOWED:
+        half = float("nan")
+    return Estimate(float(value), float(value) - half, float(value) + half, known, len(truth))

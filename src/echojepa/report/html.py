@@ -100,7 +100,8 @@ def result_tables(results: Path) -> list[dict[str, Any]]:
     for name in sorted({row["task"] for row in rows}):
         mine = [row for row in rows if row["task"] == name]
         pairs = sorted({(r["backbone"], r["probe"]) for r in mine}, key=lambda p: (order.get(p[0], 3), p[1]))
-        metrics = list(METRICS[TASKS[name].kind])
+        scored = {row["metric"] for row in mine}
+        metrics = [metric for metric in METRICS[TASKS[name].kind] if metric in scored]
         cells = {(r["backbone"], r["probe"], r["metric"]): r for r in mine}
         body = [(backbone, probe, [cells[backbone, probe, m] for m in metrics]) for backbone, probe in pairs]
         tables.append({"task": name, "metrics": metrics, "body": body, "counts": mine[0]})

@@ -1,0 +1,81 @@
+"""Claims about comparisons: paired, by patient, honest about how many were made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import permutation_test
+
+from echojepa.errors import UserError
+from echojepa.evaluation.comparison import compare, holm, paired_difference, permutation_p
+from echojepa.evaluation.metrics import AUROC, MAE
+
+RNG = np.random.default_rng(0)
+TRUTH, GUESS = RNG.normal(55, 12, 80), RNG.normal(55, 12, 80)
+EIGHTY = np.arange(80).astype(str)
+
+
+def test_a_paired_difference_sees_what_two_intervals_cannot() -> None:
+    better = TRUTH + 0.9 * (GUESS - TRUTH)
+    value, low, high = paired_difference(TRUTH, better, GUESS, EIGHTY, MAE, resamples=1000, seed=0)
+    assert low <= value <= high < 0
+    assert value == pytest.approx(MAE(TRUTH, better) - MAE(TRUTH, GUESS))
+
+
+def test_the_permutation_p_value_is_scipy_s() -> None:
+    one, other = np.abs(np.random.default_rng(4).normal(0, 5, (2, 40)))
+    theirs = permutation_test(
+        (one, other), lambda a, b, axis: (a - b).mean(axis), permutation_type="samples", vectorized=True,
+        n_resamples=20_000, rng=np.random.default_rng(1),
+    ).pvalue  # fmt: skip
+    ours = permutation_p(np.zeros(40), one, other, EIGHTY[:40], MAE, permutations=20_000, seed=0)
+    assert 0.02 < theirs < 0.98 and ours == pytest.approx(theirs, abs=0.015)
+
+
+def test_under_no_difference_one_p_value_in_twenty_is_below_a_twentieth() -> None:
+    """Loops of a patient share their errors: swapped loop by loop, far more would be."""
+    rng, small, naive, trials = np.random.default_rng(2), 0, 0, 300
+    patients = np.repeat(np.arange(30), 4).astype(str)
+    for trial in range(trials):
+        errors = np.repeat(rng.normal(0, 5, (2, 30)), 4, axis=1) + rng.normal(0, 1, (2, 120))
+        args = (np.zeros(120), *errors)
+        small += permutation_p(*args, patients, MAE, permutations=199, seed=trial) <= 0.05
+        naive += permutation_p(*args, np.arange(120).astype(str), MAE, permutations=199, seed=trial) <= 0.05
+    assert 0.02 <= small / trials <= 0.085
+    assert naive / trials > 0.2
+
+
+def test_holm_is_the_worked_example_and_never_below_the_p_value() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    p = RNG.uniform(0, 1, 30)
+    assert (holm(p) >= p).all() and holm(p).min() == min(1, 30 * p.min())
+    mixed = holm(np.array([0.01, np.nan, 0.04]))
+    assert np.isnan(mixed[1]) and mixed[[0, 2]] == pytest.approx([0.02, 0.04])
+
+
+def test_holm_keeps_false_claims_of_a_whole_family_at_one_in_twenty() -> None:
+    p = np.random.default_rng(3).uniform(0, 1, (2000, 10))
+    assert np.mean([holm(row).min() <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(p.min(1) <= 0.05) > 0.35
+
+
+def test_backbones_are_compared_in_pairs_or_with_one_and_corrected_together() -> None:
+    predictions = {
+        "good": TRUTH + RNG.normal(0, 3, 80), "like it": TRUTH + RNG.normal(0, 3, 80), "poor": GUESS,
+    }  # fmt: skip
+    rows = compare(TRUTH, predictions, EIGHTY, MAE, resamples=499, seed=0)
+    assert [(row.one, row.other) for row in rows] == [
+        ("good", "like it"), ("good", "poor"), ("like it", "poor"),
+    ]  # fmt: skip
+    assert rows[0].p_holm > 0.05 > rows[1].p_holm >= rows[1].p > 0
+    assert rows[1].difference < 0 and rows[1].low <= rows[1].difference <= rows[1].high
+    (first, second) = compare(TRUTH, predictions, EIGHTY, MAE, resamples=499, seed=0, against="poor")
+    assert (first.one, second.one) == ("good", "like it") and first.other == second.other == "poor"
+    assert first.difference == rows[1].difference
+    with pytest.raises(UserError, match="no predictions of 'best'"):
+        compare(TRUTH, predictions, EIGHTY, MAE, resamples=9, seed=0, against="best")
+
+
+def test_a_metric_that_is_not_defined_has_no_p_value() -> None:
+    risk = np.full((80, 2), 0.5)
+    assert np.isnan(permutation_p(np.ones(80), risk, risk, EIGHTY, AUROC, permutations=9, seed=0))
