@@ -21,6 +21,7 @@ RANKS = {
 SOLE_IMPORTERS = {
     "pydicom": {"data/dicom/"},
     "av": {"data/video.py"},
+    "nibabel": {"data/volumes.py"},
     "imagecodecs": {"data/dicom/codecs.py"},
     "lance": {"data/store.py"},
     "safetensors": {"training/checkpoint.py"},

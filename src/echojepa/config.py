@@ -61,6 +61,8 @@ class IngestConfig:
     """EchoNet-Pediatric: the folds, 0 to 9, whose patients are the test and val splits; others train."""
     patient_is: Literal["folder", "file"] = "folder"
     """Videos without a named patient: whether those of one folder are one patient's, or each is another's."""
+    frame_rate: float | None = None
+    """CAMUS's older release, which states no frame rate: frames a second that you take its cines to have."""
     columns: tuple[str, ...] = ()
     """Tables and lists: `WHAT=COLUMN` where a column has another name, `LABEL:UNIT=COLUMN` for a label."""
     site: str = "site"

@@ -303,7 +303,7 @@ def test_values_at_the_limits_are_plausible(tmp_path: Path) -> None:
             loops[number], frame_rate=FRAME_RATES[end], pixel_height_mm=PIXEL_SIZES[end],
             pixel_width_mm=PIXEL_SIZES[end], heart_rate=HEART_RATES[end], age=AGES[end],
         )  # fmt: skip
-        labels[number]["value"] = (5.0, 90.0)[end]
+        labels[number]["value"] = (5.0, 100.0)[end]
     unstated = {"pixel_height_mm": None, "pixel_width_mm": None, "heart_rate": None, "age": None}
     loops[2] = replace(loops[2], **unstated)
     still = replace(loops[3], kind=Kind.STILL, frame_rate=None, view=None)

@@ -22,7 +22,7 @@ from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, to_png
-from echojepa.data.sector import PROBE_FRAMES, Sector, find_sector
+from echojepa.data.sector import Sector, find_sector, probe_indices
 from echojepa.vocabulary import Kind, Reason
 
 STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
@@ -60,7 +60,7 @@ def convert(job: Job) -> StoredLoop | Refused:
     with discreetly():
         try:
             recording = open_recording(job.path, job.key, job.stated)
-            looked = np.stack(list(recording.pixels.read(looked_at(recording.pixels.count))))
+            looked = np.stack(list(recording.pixels.read(probe_indices(recording.pixels.count))))
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
@@ -82,17 +82,14 @@ def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
     return to_png(np.asarray(picture))
 
 
-def looked_at(count: int) -> list[int]:
-    """Numbers of the frames that are looked at first: all of a short loop, else spread over it."""
-    return np.unique(np.linspace(0, count - 1, min(PROBE_FRAMES, count)).astype(int)).tolist()
-
-
 def all_frames(pixels: Frames, looked: NDArray[np.uint8], colour: bool) -> Iterator[NDArray[np.uint8]]:
     """Every frame in order, (H, W, 3) or (H, W); those in `looked` are not decoded again where they need not
     be. Where grey is a stored Y it is read for all, so that no frame differs from its neighbours by rounding.
     """
     known = (
-        {} if pixels.stored_luma and not colour else dict(zip(looked_at(pixels.count), looked, strict=True))
+        {}
+        if pixels.stored_luma and not colour
+        else dict(zip(probe_indices(pixels.count), looked, strict=True))
     )
     others = pixels.read([i for i in range(pixels.count) if i not in known], grey=not colour)
     for index in range(pixels.count):

@@ -1,4 +1,5 @@
-"""Any file of an archive, told by its content: DICOM, or a video in an MP4 or AVI container."""
+"""Any file of an archive, told by its content: DICOM, a video in an MP4 or AVI container, or pictures stacked
+in time in a NIfTI or MetaImage file."""
 
 from __future__ import annotations
 
@@ -6,16 +7,18 @@ import hashlib
 import mmap
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.cine import CineLoop, LoopFacts, Recording
+from echojepa.data.cine import CineLoop, LoopFacts, Recording, Region
 from echojepa.data.deidentify import coarse_age, discreetly, pseudonym
 from echojepa.data.dicom.reader import open_dicom
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video, open_video
+from echojepa.data.volumes import HEADER, is_volume, open_volume
 from echojepa.vocabulary import Kind, Reason
 
 MAX_FILE = 4 << 30
@@ -41,7 +44,9 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
                 raise Rejected(Reason.NOT_DICOM, "an empty file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
-                    recording = open_plain_video(bytes(content), path, key, stated.frame_rate)
+                    recording = open_plain_video(bytes(content), path, key, stated)
+                elif is_volume(content[:HEADER]):
+                    recording = open_plain_volume(bytes(content), path, key, stated)
                 else:
                     recording = open_dicom(content, key)  # pyright: ignore[reportArgumentType]
                 return restate(recording, stated, key)
@@ -61,30 +66,53 @@ def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
     return replace(recording, **ids, **{name: fact for name, fact in facts.items() if fact is not None})
 
 
-def open_plain_video(content: bytes, path: Path, key: bytes, rate: float | None) -> Recording:
-    """A video without any facts: all videos of one folder are taken to be one patient's one study.
-
-    Two patients taken for one cost statistical power; one taken for two would leak between splits. Times are
-    by `rate`, frames a second, where one is stated, else the container's.
-    """
+def open_plain_video(content: bytes, path: Path, key: bytes, stated: Stated) -> Recording:
+    """A video without facts of its own but its times, where the tables have stated none."""
     video = open_video(content)
-    times, source, warning = video_times(video, rate)
-    folder = str(path.resolve().parent)
+    times, source, warning = video_times(video, stated)
     return Recording(
         pixels=video,
         times=times,
         time_source=source,
         time_warning=warning,
         kind=Kind.CINE if video.count > 1 else Kind.STILL,
-        patient_id=pseudonym(key, "patient", f"folder {folder}"),
-        study_id=pseudonym(key, "study", f"folder {folder}"),
-        loop_id=pseudonym(key, "loop", hashlib.sha256(content).hexdigest()),
+        **ids_by_folder(content, path, key),
     )
 
 
-def video_times(video: Video, rate: float | None) -> tuple[NDArray[np.float64], str, str]:
+def open_plain_volume(content: bytes, path: Path, key: bytes, stated: Stated) -> Recording:
+    """Pictures stacked in time, calibrated; Rejected(NO_TIME) for a cine without a stated frame rate."""
+    volume, everything = open_volume(content, path)
+    if volume.count > 1 and stated.frame_rate is None:
+        raise Rejected(Reason.NO_TIME, "a stack of pictures carries no times, and no table states its rate")
+    region = Region(0, 0, volume.width - 1, volume.height - 1, mm_per_pixel=volume.mm_per_pixel)
+    return Recording(
+        pixels=volume,
+        times=np.arange(volume.count) / (stated.frame_rate or 1.0),
+        time_source=stated.rate_source,
+        kind=Kind.CINE if volume.count > 1 else Kind.STILL,
+        regions=(region,),
+        **ids_by_folder(everything, path, key),
+    )
+
+
+def ids_by_folder(content: bytes, path: Path, key: bytes) -> dict[str, Any]:
+    """Ids of a file that names nobody: all files of one folder are taken to be one patient's one study.
+
+    Two patients taken for one cost statistical power; one taken for two would leak between splits.
+    """
+    folder = str(path.resolve().parent)
+    return {
+        "patient_id": pseudonym(key, "patient", f"folder {folder}"),
+        "study_id": pseudonym(key, "study", f"folder {folder}"),
+        "loop_id": pseudonym(key, "loop", hashlib.sha256(content).hexdigest()),
+    }
+
+
+def video_times(video: Video, stated: Stated) -> tuple[NDArray[np.float64], str, str]:
     """Seconds since the first frame (T,), where they come from, and a warning where table and container
     differ; Rejected(NO_TIME) where neither says."""
+    rate = stated.frame_rate
     if rate is None:
         return video.times, "container", ""
     times, warning = np.arange(video.count) / rate, ""
@@ -94,7 +122,7 @@ def video_times(video: Video, rate: float | None) -> tuple[NDArray[np.float64], 
         contained = rate
     if abs(contained - rate) > RATES_AGREE * rate:
         warning = f"the table states {rate:.4g} frames a second, the container {contained:.4g}"
-    return times, "table", warning
+    return times, stated.rate_source, warning
 
 
 def read_cine(path: Path, key: bytes) -> CineLoop:

@@ -57,11 +57,14 @@ class Sector:
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
+def probe_indices(count: int) -> list[int]:
+    """Numbers of the frames that are looked at: all of a short loop, else PROBE_FRAMES evenly spaced."""
+    return np.linspace(0, count - 1, min(PROBE_FRAMES, count)).astype(int).tolist()
+
+
 def probe_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most PROBE_FRAMES of a loop's frames, evenly spaced."""
-    if len(frames) <= PROBE_FRAMES:
-        return frames
-    return frames[np.linspace(0, len(frames) - 1, PROBE_FRAMES).astype(int)]
+    """Those frames of a loop's."""
+    return frames if len(frames) <= PROBE_FRAMES else frames[probe_indices(len(frames))]
 
 
 def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Sector:

@@ -10,7 +10,7 @@ import pytest
 from echojepa.cli import main
 from echojepa.config import IngestConfig
 from echojepa.data.dry_run import dry_run
-from echojepa.data.importers.listing import LayoutError
+from echojepa.data.importers.listing import LayoutError, Listing
 from echojepa.data.video import open_video
 
 
@@ -67,7 +67,7 @@ def test_dynamic_keeps_its_splits_labels_and_rates(dynamic, bring_in, labels_by_
         "row without a split": 1,
         "file without a row in the table": 1,
         "esv: not a number": 1,
-        "lvef: outside 5 to 90 %": 1,
+        "lvef: outside 5 to 100 %": 1,
         "fewer than two traced frames": 1,
     }
     assert "0XSTRAY" in summary.left_out_map.read_text() and summary.left_out_map.stat().st_mode & 0o77 == 0
@@ -118,6 +118,14 @@ def test_another_folder_is_refused_in_a_sentence(tmp_path: Path, bring_in, write
     write_table(tmp_path / "empty/FileList.csv", [{"FileName": "a", "EF": 5}])
     with pytest.raises(LayoutError, match=r"lacks the columns \['EDV', 'ESV', 'FPS', 'Split'\]"):
         bring_in("echonet-dynamic", tmp_path / "empty")
+
+
+def test_lvef_up_to_all_that_can_be_ejected_is_kept_and_a_share_for_per_cent_is_not() -> None:
+    listing = Listing()
+    for value in (0.55, 6.9, 97, 100, 101):
+        listing.add_label(f"study {value}", "lvef", value, "%")
+    assert [value for value, _ in listing.labels.values()] == [6.9, 97, 100]
+    assert listing.counted() == {"lvef: outside 5 to 100 %": 2}
 
 
 @pytest.fixture

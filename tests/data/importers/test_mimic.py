@@ -86,7 +86,7 @@ def test_measurements_are_labels_in_their_unit_and_range(second_release, bring_i
         "measurement whose result is no number": 2,
         "lvot_diam: outside 0.8 to 4 cm": 1,
         "av_pk_vel: in another unit than 'm/s'": 1,
-        "lvef: outside 5 to 90 %": 1,
+        "lvef: outside 5 to 100 %": 1,
         "measured study without files here": 1,
     }
 

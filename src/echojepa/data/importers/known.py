@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from echojepa.config import IngestConfig
-from echojepa.data.importers import echonet, mimic, plain
+from echojepa.data.importers import camus, echonet, mimic, plain
 from echojepa.data.importers.listing import LayoutError, Listing
 
 ARCHIVE = "archive"
@@ -15,6 +15,7 @@ IMPORTERS: dict[str, Callable[[Path, IngestConfig], Listing]] = {
     "echonet-dynamic": echonet.read_dynamic,
     "echonet-pediatric": echonet.read_pediatric,
     "echonet-lvh": echonet.read_lvh,
+    "camus": camus.read_camus,
     "mimic-iv-echo": mimic.read_mimic,
     "videos": plain.read_videos,
     "table": plain.read_table,

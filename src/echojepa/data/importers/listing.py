@@ -43,6 +43,8 @@ class Stated:
     """Echocardiographic view."""
     frame_rate: float | None = None
     """Frames a second."""
+    rate_source: Literal["table", "setting"] = "table"
+    """Who states the rate: the table, or the person who ran the ingest, because no table does."""
     sex: Literal["F", "M", "O"] | None = None
     """The patient's sex."""
     age: float | None = None

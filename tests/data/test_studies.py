@@ -1,0 +1,121 @@
+"""Claims about which loops of a study fill which slots, and about the clips that are cut from them."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from echojepa.data.clips import Augment, ClipDataset
+from echojepa.data.store import LoopStore
+from echojepa.data.studies import StudyDataset, StudySlots, ViewSlot, choose_slots
+from echojepa.models.contract import InputSpec
+from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
+from echojepa.vocabulary import View
+
+SPEC = InputSpec(size=48, frames=4, seconds=0.1)
+RVSP = (ViewSlot(View.A4C, colour=True), ViewSlot(View.PSAX_AV))
+
+
+def table(*loops: tuple[str, str | None, bool]) -> pa.Table:
+    """Cine loops by (study, view, colour)."""
+    names = ("study_id", "view", "colour")
+    return pa.Table.from_pylist([dict(zip(names, loop, strict=True), kind="cine") for loop in loops])
+
+
+def test_a_slot_takes_the_loops_of_its_view_and_colour_and_is_absent_without() -> None:
+    chosen = choose_slots(
+        table(
+            ("s1", "A4C", False), ("s1", "PSAX-AV", False), ("s2", "A4C", True), ("s1", "A4C", True),
+            ("s3", "A4C", False), ("s1", "PSAX-AV", True), ("s3", None, True), ("s2", "A4C", True),
+        ), RVSP, clips=2,
+    )  # fmt: skip
+    assert chosen.study_ids == ("s1", "s2")  # s3 has nothing for either slot
+    np.testing.assert_array_equal(chosen.rows, [[[3, 3], [1, 5]], [[2, 7], [-1, -1]]])
+    np.testing.assert_array_equal(chosen.present[1], [[True, True], [False, False]])
+
+
+def test_stills_and_strips_fill_nothing() -> None:
+    loops = table(("s", "A4C", True)).drop_columns("kind")
+    assert choose_slots(loops.append_column("kind", [["doppler"]]), RVSP, 1).study_ids == ()
+    assert choose_slots(loops.append_column("kind", [["still"]]), RVSP, 1).rows.shape == (0, 2, 1)
+
+
+def test_fewer_loops_than_clips_take_turns_and_more_leave_the_later_ones_out() -> None:
+    loops = table(*[("s", "A4C", False)] * 5)
+    slots = [ViewSlot(View.A4C)]
+    assert choose_slots(loops, slots, 3).rows.tolist() == [[[0, 1, 2]]]
+    assert choose_slots(loops.slice(0, 2), slots, 5).rows.tolist() == [[[0, 1, 0, 1, 0]]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_loop_serves_one_slot_and_who_states_colour_chooses_first(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    loops = table(*[("s", str(rng.choice(["A4C", "A2C"])), bool(rng.random() < 0.5)) for _ in range(6)])
+    slots = [ViewSlot(View.A4C), ViewSlot(View.A4C, True), ViewSlot(View.A4C), ViewSlot(View.A2C, False)]
+    chosen = choose_slots(loops, slots, 2)
+    if not chosen.study_ids:
+        return
+    used = [set(slot[slot >= 0].tolist()) for slot in chosen.rows[0]]
+    assert sum(map(len, used)) == len(set().union(*used))
+    coloured = {r for r, loop in enumerate(loops.to_pylist()) if loop["view"] == "A4C" and loop["colour"]}
+    assert used[1] == set(sorted(coloured)[:2])
+    left = {r for r, loop in enumerate(loops.to_pylist()) if loop["view"] == "A4C"} - used[1]
+    assert used[0] == set(sorted(left)[:2])
+
+
+def test_no_slot_or_no_clip_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one view slot"):
+        choose_slots(table(("s", "A4C", True)), [], 1)
+    with pytest.raises(ValueError, match="one clip"):
+        choose_slots(table(("s", "A4C", True)), RVSP, 0)
+
+
+@pytest.fixture
+def chosen(store: LoopStore) -> StudySlots:
+    """A2C and a view that no study has, two clips each: all clips of the first slot are of one loop."""
+    return choose_slots(store.metadata(), (ViewSlot(View.A2C), ViewSlot(View.PSAX_AV)), 2)
+
+
+def test_a_study_s_clips_are_its_loop_s_evenly_spaced_ones_and_black_where_absent(
+    store: LoopStore, chosen: StudySlots
+) -> None:
+    item = StudyDataset(store, chosen, SPEC)[3]
+    assert item.clips.shape == (2, 2, 3, 4, 48, 48) and item.clips.dtype == torch.uint8
+    assert item.present.tolist() == [[True, True], [False, False]] and item.study == 3
+    assert not item.clips[1].any()
+    row = int(chosen.rows[3, 0, 0])
+    evenly = ClipDataset(store, [row], SPEC, clips_per_loop=2)
+    for clip in (0, 1):
+        assert torch.equal(item.clips[0, clip], evenly[clip][0])
+    assert not torch.equal(item.clips[0, 0], item.clips[0, 1])
+
+
+def test_training_items_are_functions_of_seed_epoch_and_study(store: LoopStore, chosen: StudySlots) -> None:
+    dataset = StudyDataset(store, chosen, SPEC, augment=Augment(), seed=1)
+    item = dataset[(0, 2)]
+    assert torch.equal(item.clips, pickle.loads(pickle.dumps(dataset))[(0, 2)].clips)
+    assert not torch.equal(item.clips[0, 0], item.clips[0, 1])
+    for other in (
+        dataset[(1, 2)],
+        dataset[(0, 3)],
+        StudyDataset(store, chosen, SPEC, augment=Augment(), seed=2)[(0, 2)],
+    ):
+        assert not torch.equal(item.clips[0], other.clips[0])
+    assert not item.clips[1].any()
+
+
+def test_a_multi_view_probe_reads_a_batch_of_studies(store: LoopStore, chosen: StudySlots) -> None:
+    batch = next(iter(DataLoader(StudyDataset(store, chosen, SPEC), batch_size=3)))  # pyright: ignore
+    shape = ProbeShape((1, 2, 2), 48, 1, views=2, clips=2, attention_heads=4)
+    generator = torch.Generator().manual_seed(0)
+    probe = Probes(1, shape, Standardiser.identity(4, 48), Scale(), generator)
+    tokens = torch.randn(3, 4, 4, 48, generator=generator)  # stands in for an encoder's tokens
+    present = drop_views(batch.present.flatten(1), shape, 0.5, generator)
+    out = probe(tokens, present)
+    tokens[:, 2:] = 100.0  # absent slots count for nothing
+    assert torch.equal(out, probe(tokens, present)) and out.shape == (1, 3, 1)
