@@ -224,32 +224,18 @@ def run_evaluate(config: EvaluateConfig) -> None:
 def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan; print each row's leading metric and which probes had not settled."""
     from echojepa.evaluation.harness import Harness
-    from echojepa.evaluation.results import leading
+    from echojepa.evaluation.results import leading, said
 
     with progress_bar(f"evaluate {plan.name}") as show:
         rows = Harness(plan, config).run(show).to_pylist()
     save_config(config)
     cells = [
-        (r["task"], r["backbone"], r["probe"], what_of(r), f"{r['value']:.2f} {r['unit']}".strip(),
+        (r["task"], r["backbone"], r["probe"], said(r), f"{r['value']:.2f} {r['unit']}".strip(),
          f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in leading(rows)
     ]  # fmt: skip
     columns = ("task", "backbone", "probe", "of", "value", "95 % interval", "patients")
     show_table("Test patients", columns, cells)
     console.print(f"Results: {config.out / 'results.parquet'}")
-
-
-def what_of(row: dict[str, Any]) -> str:
-    """What a row is a number of, where it is not plain."""
-    parts = [row["metric"]]
-    if row["trained_on"] != row["site"]:
-        parts.append(f"{row['trained_on']} on {row['site']}")
-    elif row["site"] != "all":
-        parts.append(row["site"])
-    if row["label_fraction"] < 1:
-        parts.append(f"{100 * row['label_fraction']:g} % of labels, seed {row['seed']}")
-    if row["perturbation"]:
-        parts.append(f"{row['perturbation']} {row['severity']}")
-    return ", ".join(filter(None, [*parts, row["views"], row["note"]]))
 
 
 def run_report(config: ReportConfig) -> None:

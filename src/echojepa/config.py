@@ -161,14 +161,14 @@ class HarnessConfig:
         least = min(self.clips_per_loop, self.epochs, self.batch_size, self.resamples)
         if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
             raise ConfigError(
-                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops 0 or more, and "
-                "the grid of heads needs a learning rate and a weight decay"
+                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops 0 or more, "
+                "and the grid of heads needs a learning rate and a weight decay"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig(HarnessConfig):
-    """Train probes for tasks of yours on frozen backbones, choose on validation patients, score on test patients."""
+    """Probe frozen backbones for tasks of your choice: chosen on validation, scored on test patients."""
 
     tasks: tuple[str, ...] = ("lvef", "view")
     """Names of tasks, or JSON files with the fields of one (docs/how-to/evaluate.md)."""

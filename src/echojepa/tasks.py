@@ -96,7 +96,7 @@ def task_of(path: Path) -> Task:
             )
         if entries["kind"] not in ("regression", "binary", "classification", "ordinal"):
             raise ConfigError(
-                f"{path.name}: kind is '{entries['kind']}'; give regression, binary, classification or ordinal"
+                f"{path.name}: kind is '{entries['kind']}'; give regression, binary, classification, ordinal"
             )
         if entries.get("views") is not None:
             entries["views"] = tuple(View(view) for view in entries["views"])

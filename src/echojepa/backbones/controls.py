@@ -29,7 +29,7 @@ class Constant(Backbone):
 
 
 def random_start(backbone: VideoTransformer) -> VideoTransformer:
-    """The same architecture, fed the same, with the weights that pretraining would have started from (seed 0)."""
+    """The same architecture, fed the same, with weights as pretraining starts from (seed 0)."""
     encoder = copy.deepcopy(backbone.encoder)
     for module in encoder.modules():
         if isinstance(module, nn.LayerNorm):

@@ -2,7 +2,7 @@
 
 A folder a key; in it shards of at most SHARD clips, numbered as they came: `NNNNN.tokens.npy`, float16 or
 float32, which is mapped into memory and read where it is needed, and `NNNNN.index.npz`, written last, which
-says which clips those are. A shard without an index does not count: it is made again. Nothing here is augmented.
+says which clips those are. A shard without an index does not count: it is made again. Nothing is augmented.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ class FeatureKey:
 
 
 def weights_digest(backbone: Backbone) -> str:
-    """SHA-256 over every tensor of a backbone, fixed tables included; over its name and checksum besides where
-    another library holds its weights."""
+    """SHA-256 over every tensor of a backbone, fixed tables included.
+
+    Over its name and checksum besides where another library holds its weights.
+    """
     tensors = [*backbone.network.named_parameters(), *backbone.network.named_buffers()]
     held = sum(value.numel() for _, value in backbone.network.named_parameters()) == backbone.parameters
     digest = hashlib.sha256(type(backbone).__name__.encode())
@@ -165,8 +167,8 @@ class FeatureFolder:
         """Write one shard; its index last."""
         if not torch.isfinite(tokens).all():
             raise CacheError(
-                f"features are not finite as {self.key.stored_as}; store them with --features-as float32, and if "
-                "that fails too, the weights are damaged"
+                f"features are not finite as {self.key.stored_as}; keep them with --features-as float32, and "
+                "if that fails too, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
         index = self.path / f"{number:05d}.index.npz"
@@ -194,21 +196,21 @@ class FeatureFolder:
 
 
 def check_room(root: Path, needed: int, limit_gb: float) -> None:
-    """CacheError when features of so many bytes would exceed the limit, what is there included, or the disk."""
+    """CacheError when so many bytes more would exceed the limit of the whole cache, or the disk."""
     root.mkdir(parents=True, exist_ok=True)
     there = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     free = shutil.disk_usage(root).free
     advice = (
-        "give a smaller plan, fewer backbones or --clips-per-loop, keep them as float16, or delete folders of the "
-        "cache that you need no more"
+        "give a smaller plan, fewer backbones or --clips-per-loop, keep them as float16, or delete folders "
+        "of the cache that you need no more"
     )
     if there + needed > limit_gb * 1e9:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB beside the {there / 1e9:.2f} GB there; the "
-            f"limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
+            f"the features still to be made need {needed / 1e9:.2f} GB beside {there / 1e9:.2f} GB there; "
+            f"the limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
         )
     if needed > free:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB left. "
+            f"the features still to be made need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB. "
             f"Give another --cache, or {advice}"
         )

@@ -18,10 +18,7 @@ from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
 from echojepa.vocabulary import Kind
 
-COLUMNS = (
-    "loop_id", "study_id", "patient_id", "split", "site", "view", "colour", "kind", "sex", "age", "heart_rate",
-    "manufacturer",
-)  # fmt: skip
+COLUMNS = ("loop_id", "study_id", "patient_id", "split", "site", "view", "kind", "sex", "age")
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,14 @@ class Cohort:
         value, unit = self.labels[loop["study_id"], task.label]
         if task.unit and unit and unit != task.unit:
             raise UserError(
-                f"labels '{task.label}' are in {unit}, task {task.name} is in {task.unit}; convert the table of "
-                "labels and ingest it again"
+                f"labels '{task.label}' are in {unit}, task {task.name} is in {task.unit}; convert the "
+                "table of labels and ingest it again"
             )
         low, high = task.valid_range or (-math.inf, math.inf)
         if not low <= value <= high:
             raise UserError(
-                f"a label '{task.label}' of {value} lies outside {low} to {high} {task.unit}; correct the table "
-                "of labels and ingest it again"
+                f"a label '{task.label}' of {value} lies outside {low} to {high} {task.unit}; correct the "
+                "table of labels and ingest it again"
             )
         return value
 
@@ -113,16 +110,16 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
 def share_of_patients(
     patients: NDArray[np.str_], strata: NDArray[np.str_], fraction: float, seed: int, fewest: int = 2
 ) -> set[str]:
-    """Patients whose labels make a share of all, each stratum by its size; a larger share holds a smaller one.
+    """Patients whose labels make a share of all, strata in proportion; a larger share holds a smaller one.
 
     `patients` and `strata` have an entry an item; a patient belongs to the rarest of its items' strata. At
-    least `fewest` patients, and all of them for a fraction of 1. A function of the seed and the set of patients.
+    least `fewest` patients, and all of them for a fraction of 1. A function of the seed and of who there is.
     """
-    counts = Counter(strata.tolist())
+    counts: Counter[str] = Counter(strata.tolist())
     own: dict[str, str] = {}
     for patient, stratum in zip(patients.tolist(), strata.tolist(), strict=True):
-        rarest = min(own.get(patient, stratum), stratum, key=lambda name: (counts[name], name))
-        own[patient] = rarest
+        before = own.get(patient, stratum)
+        own[patient] = min(before, stratum, key=lambda name: (counts[name], name))
     groups: dict[str, list[str]] = defaultdict(list)
     for patient in sorted(own):
         groups[own[patient]].append(patient)

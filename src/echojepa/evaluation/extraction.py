@@ -28,7 +28,6 @@ from echojepa.evaluation.features import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.evaluation.progress import Progress
 from echojepa.models.contract import InputSpec
-from echojepa.randomness import derive_seed
 
 Pair = tuple[int, int]
 """Number of the cohort's loop, and of the clip in it."""
@@ -84,9 +83,16 @@ class Extraction:
         """The cache's folder for one data set under one look."""
         seed = self.config.seed if look.perturbation else 0
         key = FeatureKey(
-            self.fingerprints[store], contender.weights, asdict(spec) | {"clips_per_loop": look.clips_per_loop},
-            look.perturbation, look.severity, seed, self.config.precision, self.config.engine, self.config.features_as,
-        )  # fmt: skip
+            self.fingerprints[store],
+            contender.weights,
+            asdict(spec) | {"clips_per_loop": look.clips_per_loop},
+            look.perturbation,
+            look.severity,
+            seed,
+            self.config.precision,
+            self.config.engine,
+            self.config.features_as,
+        )
         return FeatureFolder(self.root, key)
 
     def by_store(self, pairs: Iterable[Pair]) -> dict[int, list[Pair]]:
@@ -153,9 +159,12 @@ class Extraction:
         if len(parts) == 1:
             return parts[0]
         return Features(
-            joined([part.tokens for part in parts]), torch.cat([part.pooled for part in parts]), parts[0].grid,
-            np.concatenate([part.loops for part in parts]), np.concatenate([part.clips for part in parts]),
-        )  # fmt: skip
+            joined([part.tokens for part in parts]),
+            torch.cat([part.pooled for part in parts]),
+            parts[0].grid,
+            np.concatenate([part.loops for part in parts]),
+            np.concatenate([part.clips for part in parts]),
+        )
 
 
 def check_all_fits(needed: int, config: HarnessConfig) -> None:

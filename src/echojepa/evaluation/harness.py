@@ -6,28 +6,31 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
-from echojepa.config import ConfigError, HarnessConfig
+from echojepa.config import HarnessConfig
 from echojepa.data.store import replace_parquet
-from echojepa.evaluation.cohort import Cohort, patient_subset, read_cohort
+from echojepa.evaluation.cohort import patient_subset, read_cohort
 from echojepa.evaluation.contenders import Contender, find_contenders
 from echojepa.evaluation.extraction import Extraction, Look, Pair, check_all_fits
-from echojepa.evaluation.features import Features, Tokens
-from echojepa.evaluation.plans import EVERYWHERE, Cell, Condition, Plan, Sites
+from echojepa.evaluation.features import Features
+from echojepa.evaluation.jobs import Job, find_sites, labels_digest, nobody, row_facts, without_features
+from echojepa.evaluation.plans import Cell, Condition, Plan
 from echojepa.evaluation.predictions import average
 from echojepa.evaluation.probing import Readout, fit_constant, fit_probe
 from echojepa.evaluation.progress import Progress
-from echojepa.evaluation.results import ALL_SITES, RESULTS, Scored, only_test, score, write_results
-from echojepa.evaluation.samples import Labelled, Wanted, attach, training_samples, want
+from echojepa.evaluation.results import CONSTANT, RESULTS, Scored, only_test, score, write_results
+from echojepa.evaluation.samples import Labelled, attach, training_samples, want
 from echojepa.evaluation.stored_probes import (
     FACTS,
+    about,
     load_readout,
     predictions_file,
     read_predictions,
@@ -35,42 +38,7 @@ from echojepa.evaluation.stored_probes import (
     slug,
     write_predictions,
 )
-from echojepa.tasks import Task
 from echojepa.vocabulary import Split
-
-CONSTANT = "constant"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A cell of one backbone, with the samples it is trained on and the test samples it may be tested on."""
-
-    cell: Cell
-    wanted: Wanted
-    trained: np.ndarray[Any, Any]
-    """(n,) bool."""
-    tested: np.ndarray[Any, Any]
-    """(n,) bool: test samples, of all sites, or a subset of them."""
-    clips_per_loop: int
-
-    @property
-    def look(self) -> Look:
-        """Undamaged clips."""
-        return Look(self.cell.task.clips if self.cell.task.slots else self.clips_per_loop)
-
-    def under(self, condition: Condition) -> np.ndarray[Any, Any]:
-        """Test samples of a condition's site."""
-        here = (self.wanted.sites == condition.site) | (condition.site == EVERYWHERE)
-        return self.tested & here
-
-    def needs(self) -> dict[Look, set[Pair]]:
-        """Every clip that this job reads, by how it is looked at."""
-        found: dict[Look, set[Pair]] = defaultdict(set)
-        found[self.look] |= set(self.wanted.of(self.trained).pairs())
-        for condition in self.cell.conditions:
-            look = replace(self.look, perturbation=condition.perturbation, severity=condition.severity)
-            found[look] |= set(self.wanted.of(self.under(condition)).pairs())
-        return found
 
 
 class Harness:
@@ -181,8 +149,10 @@ class BackboneRun:
             if not file.is_file():
                 readout = readout or self.readout(job, folder)
                 self.predict(job, condition, readout, file)
-            made, about = read_predictions(file)
-            facts = row_facts(job, condition, job.cell.probe.name, only_test(made).items) | about["backbone"]
+            made, made_by = read_predictions(file)
+            facts = (
+                row_facts(job, condition, job.cell.probe.name, only_test(made).items) | made_by["backbone"]
+            )
             rows += score(
                 Scored(job.cell.task, facts, only_test(made)), self.config.resamples, self.config.seed
             )
@@ -195,10 +165,8 @@ class BackboneRun:
             data = self.labelled(job, job.trained, job.look)
             data = data.separate() if cell.probe.fusion == "late" else data
             fitted = fit_probe(data, cell.task, cell.probe, self.config, cell.seed + self.config.seed)
-            facts = {"task": cell.task.name, "unit": cell.task.unit, "classes": job.wanted.classes,
-                     "probe": cell.probe.name, "trained_on": cell.trained_on, "fraction": cell.fraction,
-                     "seed": cell.seed, "grid": data.features.grid} | self.backbone_facts(data.features)  # fmt: skip
-            save_fitted(folder, fitted, facts)
+            facts = about(cell, job.wanted.classes) | {"grid": data.features.grid}
+            save_fitted(folder, fitted, facts | self.backbone_facts(data.features))
         return load_readout(folder)
 
     def predict(self, job: Job, condition: Condition, readout: Readout, file: Path) -> None:
@@ -215,7 +183,7 @@ class BackboneRun:
         facts = {"backbone": self.backbone_facts(data.features)}
         write_predictions(file, made, cell, condition, facts, job.wanted.classes)
 
-    def labelled(self, job: Job, chosen: np.ndarray[Any, Any], look: Look) -> Labelled:
+    def labelled(self, job: Job, chosen: NDArray[np.bool_], look: Look) -> Labelled:
         """Samples with their features."""
         wanted = job.wanted.of(chosen)
         features = self.extraction.features(self.contender, self.spec, look, wanted.pairs())
@@ -233,10 +201,13 @@ class BackboneRun:
         """Where a trained probe stands: named by what it is, and by a checksum of all that it depends on."""
         cell, config = job.cell, self.config
         depends = [
-            cell.key, self.contender.weights, self.extraction.fingerprints, labels_digest(job.wanted.of(job.trained)),
-            config.learning_rates, config.weight_decays, config.epochs, config.batch_size, config.seed,
-            config.clips_per_loop, config.precision, config.engine, config.features_as, str(self.spec),
-        ]  # fmt: skip
+            cell.key,
+            self.contender.weights,
+            self.extraction.fingerprints,
+            labels_digest(job.wanted.of(job.trained)),
+            (config.learning_rates, config.weight_decays, config.epochs, config.batch_size, config.seed),
+            (config.clips_per_loop, config.precision, config.engine, config.features_as, str(self.spec)),
+        ]
         digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
         where = f"{cell.trained_on}-" if cell.trained_on else ""
         name = f"{cell.probe.name}-{where}{cell.fraction:g}-{cell.seed}"
@@ -271,56 +242,3 @@ class BackboneRun:
         replace_parquet(
             path, pa.table(columns | {"backbone": name, "embedding": list(features.pooled.numpy())})
         )
-
-
-def find_sites(cohort: Cohort, config: HarnessConfig) -> Sites:
-    """The sites that play a part; ConfigError for unknown names."""
-    known = cohort.sites()
-    named = (*config.sites, *((config.children,) if config.children else ()))
-    unknown = sorted(set(named) - set(known))
-    if unknown:
-        raise ConfigError(f"unknown sites {unknown}; this data has {list(known)}")
-    children = config.children
-    if not children and len(config.data) == 2:
-        second = {loop["site"] for loop in cohort.loops if loop.store == 1}
-        children = second.pop() if len(second) == 1 else ""
-    return Sites(config.sites or known, children)
-
-
-def labels_digest(wanted: Wanted) -> str:
-    """Checksum of samples and their labels."""
-    digest = hashlib.sha256(wanted.clips.tobytes())
-    digest.update(wanted.truth.tobytes())
-    digest.update("\n".join([*wanted.items, *wanted.splits]).encode())
-    return digest.hexdigest()
-
-
-def without_features(wanted: Wanted, task: Task) -> Labelled:
-    """Samples for a probe that looks at none."""
-    loops, clips = (np.array(column, dtype=np.int64) for column in zip(*wanted.pairs(), strict=True))
-    none = Features(
-        Tokens.of(torch.zeros(len(loops), 1, 1)), torch.zeros(len(loops), 0), (1, 1, 1), loops, clips
-    )
-    return attach(wanted, none, task)
-
-
-def row_facts(job: Job, condition: Condition, probe: str, items: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Columns of a row that tell of the cell and the condition."""
-    cell, wanted = job.cell, job.wanted
-    counted = job.under(condition) & np.isin(wanted.items, items)
-    loops = {loop for loop, _ in wanted.of(counted).pairs()}
-    every = {loop for loop, _ in wanted.of(wanted.splits == Split.TEST).pairs()}
-    mine = {loop for loop, _ in wanted.of(job.tested).pairs()}
-    note = f"a fixed subset: {len(mine)} of {len(every)} test loops" if len(mine) < len(every) else ""
-    shown = condition.views or range(len(cell.task.slots))
-    return {
-        "task": cell.task.name, "probe": probe, "trained_on": cell.trained_on or ALL_SITES,
-        "site": condition.site or ALL_SITES, "label_fraction": cell.fraction, "perturbation": condition.perturbation,
-        "severity": condition.severity, "views": " + ".join(str(cell.task.slots[view][0]) for view in shown),
-        "seed": cell.seed, "loops": len(loops), "note": note,
-    }  # fmt: skip
-
-
-def nobody() -> dict[str, Any]:
-    """The columns of a row behind which there is no backbone."""
-    return {"backbone": CONSTANT, "weights": "", "parameters": 0, "tokens": 0, "embed_dim": 0}

@@ -156,8 +156,8 @@ def trainings(protocol: Protocol, sites: Sites) -> list[tuple[str, list[str]]]:
         adults = [site for site in sites.known if site != sites.children]
         if not sites.children or not adults:
             raise ConfigError(
-                f"transfer needs a site of children and one of adults; this data has the sites {list(sites.known)}. "
-                "Name the children's with --children, or give a second data set"
+                "transfer needs a site of children and one of adults; this data has the sites "
+                f"{list(sites.known)}. Name the children's with --children, or give a second data set"
             )
         return [(adults[0], [adults[0], sites.children]), (sites.children, [sites.children])]
     grown = [site for site in sites.known if site != sites.children]

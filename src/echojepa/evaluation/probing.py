@@ -107,7 +107,7 @@ class ReducedProbe:
 
 
 def fit_probe(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
-    """Train and choose one probe. `data` holds the samples that may train and choose; test samples are not used."""
+    """Train on the training samples of `data` and choose on its validation samples; others are not used."""
     if kind.width is None:
         return fit_plain(data, task, kind, config, seed)
     tokens, seen = data.features.tokens, data.clips[data.within(Split.TRAIN)].flatten()
@@ -191,7 +191,8 @@ def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig
             tokens, present = data.tokens(samples)
             if shape.views > 1:
                 present = drop_views(present, shape, kind.view_dropout, generator)
-            loss = loss_of(model(tokens, present), data.truth[samples], scale, task)
+            outputs = model(tokens, None if present.all() else present)
+            loss = loss_of(outputs, data.truth[samples], scale, task)
             loss.sum().backward()
             optimizer.step(schedule((epoch * batches + number) / (config.epochs * batches)))
             total += loss.detach() / batches
@@ -228,4 +229,8 @@ def schedule(share: float) -> float:
 @torch.no_grad()
 def predict(model: Probes, data: Labelled, chosen: Tensor, batch_size: int) -> Tensor:
     """Predictions (G, m, outputs) of samples `chosen` (m,)."""
-    return torch.cat([model.predict(*data.tokens(part)) for part in chosen.split(batch_size)], dim=1)
+    made = []
+    for part in chosen.split(batch_size):
+        tokens, present = data.tokens(part)
+        made.append(model.predict(tokens, None if present.all() else present))
+    return torch.cat(made, dim=1)

@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
 )
 ALL_SITES = "all"
 """How rows call the loops of every site together."""
+CONSTANT = "constant"
+"""The backbone and the probe of rows that no backbone stands behind."""
 RESULTS = "results.parquet"
 
 
@@ -71,20 +73,30 @@ def score(scored: Scored, resamples: int, seed: int) -> list[dict[str, Any]]:
     return [
         scored.facts
         | {
-            "split": str(Split.TEST), "metric": name, "unit": unit_of(name, scored.task.unit), "value": number.value,
-            "lo": number.low, "hi": number.high, "patients": number.patients, "items": number.items,
+            "split": str(Split.TEST),
+            "metric": name,
+            "unit": unit_of(name, scored.task.unit),
+            "value": number.value,
+            "lo": number.low,
+            "hi": number.high,
+            "patients": number.patients,
+            "items": number.items,
         }
         for name, number in found.items()
-    ]  # fmt: skip
+    ]
 
 
 def only_test(made: ItemPredictions) -> ItemPredictions:
     """Predictions of test items."""
     chosen = made.splits == Split.TEST
     return ItemPredictions(
-        made.items[chosen], made.patients[chosen], made.splits[chosen], made.sites[chosen], made.truth[chosen],
+        made.items[chosen],
+        made.patients[chosen],
+        made.splits[chosen],
+        made.sites[chosen],
+        made.truth[chosen],
         made.prediction[chosen],
-    )  # fmt: skip
+    )
 
 
 def write_results(path: Path, rows: Sequence[dict[str, Any]]) -> pa.Table:
@@ -109,3 +121,17 @@ def leading(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     first = {next(iter(metrics)) for metrics in METRICS.values()}
     found = {row["task"]: row["metric"] for row in reversed(rows) if row["metric"] in first}
     return [row for row in rows if row["metric"] == found[row["task"]]]
+
+
+def said(row: dict[str, Any]) -> str:
+    """What a row is a number of, in words."""
+    parts = [row["metric"]]
+    if row["trained_on"] != row["site"]:
+        parts.append(f"{row['trained_on']} on {row['site']}")
+    elif row["site"] != ALL_SITES:
+        parts.append(row["site"])
+    if row["label_fraction"] < 1:
+        parts.append(f"{100 * row['label_fraction']:g} % of labels, seed {row['seed']}")
+    if row["perturbation"]:
+        parts.append(f"{row['perturbation']} {row['severity']}")
+    return ", ".join(filter(None, [*parts, row["views"], row["note"]]))

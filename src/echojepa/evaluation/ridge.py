@@ -1,7 +1,7 @@
 """Ridge regression in closed form on the flattened, standardised token grid: it cannot fail to converge.
 
-What is absent is zero after standardising, which is the training mean. The kernel is summed over slices of the
-grid, so that no more than a slice of all clips is in memory.
+What is absent is zero after standardising, which is the training mean. The kernel is summed over slices of
+the grid, so that no more than a slice of all clips is in memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From features and labels to what a probe is trained on: one sample a clip, or one a study of several views."""
+"""From features and labels to what a probe is trained on: a sample a clip, or a study of several views."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ def want(cohort: Cohort, task: Task, clips_per_loop: int) -> Wanted:
     loops = [cohort.loops[number] for number in owners]
     truth, classes = truth_of(cohort, task, owners)
     level = "study_id" if task.level == "study" else "loop_id"
-    columns = [
+    items, patients, splits, sites = (
         np.array([loop[name] for loop in loops], dtype=str) for name in (level, "patient_id", "split", "site")
-    ]
-    wanted = Wanted(np.stack([numbers, clips], axis=-1), truth, *columns, classes)
+    )
+    wanted = Wanted(np.stack([numbers, clips], axis=-1), truth, items, patients, splits, sites, classes)
     for split in Split:
         if not (wanted.splits == split).any():
             raise UserError(
-                f"task {task.name}: no labelled loops of {split} patients; ingest more patients or their labels"
+                f"task {task.name}: no labelled loops of {split} patients; ingest more, or their labels"
             )
     return wanted
 
@@ -131,7 +131,7 @@ def loop_samples(
 
 
 def study_samples(cohort: Cohort, task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
-    """One sample a labelled study, its slots filled by `data.studies`: loops (n, S), clips (n, S), a loop of each."""
+    """One sample a labelled study, slots filled by `data.studies`: loops (n, S), clips (n, S), loops (n,)."""
     slots = [ViewSlot(view, colour) for view, colour in task.slots]
     found, owners = [], []
     for number, store in enumerate(cohort.stores):
@@ -180,7 +180,7 @@ def attach(wanted: Wanted, features: Features, task: Task) -> Labelled:
         ],
         dtype=np.int64,
     ).reshape(wanted.clips.shape[:2])
-    there = (index > -2).all(axis=1)
+    there = np.all(index > -2, axis=1)
     kept = wanted.of(there)
     truth = torch.from_numpy(kept.truth)
     return Labelled(
@@ -200,7 +200,8 @@ def training_samples(wanted: Wanted, task: Task, site: str, fraction: float, see
         strata = np.digitize(wanted.truth, edges).astype(str)
     chosen = np.zeros(len(wanted.truth), dtype=bool)
     for split in (Split.TRAIN, Split.VAL):
-        mine = (wanted.splits == split) & ((wanted.sites == site) | (site == ""))
+        here = (wanted.sites == site) | (site == "")
+        mine: NDArray[np.bool_] = np.asarray((wanted.splits == split) & here)
         if not mine.any():
             raise UserError(
                 f"task {task.name}: site '{site}' has no labelled {split} patients; leave it out of --sites"

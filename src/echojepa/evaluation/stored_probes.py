@@ -86,6 +86,19 @@ def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
     return ConstantProbe(tensors["value"])
 
 
+def about(cell: Cell, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a cell is, for its files."""
+    return {
+        "task": cell.task.name,
+        "unit": cell.task.unit,
+        "classes": classes,
+        "probe": cell.probe.name,
+        "trained_on": cell.trained_on,
+        "fraction": cell.fraction,
+        "seed": cell.seed,
+    }
+
+
 def predictions_file(folder: Path, condition: Condition, extent: str) -> Path:
     """Where the predictions under a condition stand. `extent` says what else they depend on."""
     facts = json.dumps([asdict(condition), extent], sort_keys=True)
@@ -100,10 +113,14 @@ def write_predictions(
     facts: dict[str, Any],
     classes: tuple[str, ...],
 ) -> None:
-    """One row an item, with ids, truth and prediction in clinical units, and what made them as the file's metadata."""
+    """One row an item: ids, truth, prediction in clinical units; the file's metadata says what made them."""
     columns: dict[str, Any] = {
-        "item_id": made.items, "patient_id": made.patients, "split": made.splits, "site": made.sites, "truth": made.truth,
-    }  # fmt: skip
+        "item_id": made.items,
+        "patient_id": made.patients,
+        "split": made.splits,
+        "site": made.sites,
+        "truth": made.truth,
+    }
     if classes:
         names, likeliest = np.array(classes), made.prediction.argmax(1)
         columns |= {
@@ -114,21 +131,18 @@ def write_predictions(
         }
     else:
         columns["prediction"] = made.prediction
-    about = facts | {
-        "task": cell.task.name, "unit": cell.task.unit, "probe": cell.probe.name, "trained_on": cell.trained_on,
-        "fraction": cell.fraction, "seed": cell.seed, "condition": asdict(condition), "classes": classes,
-    }  # fmt: skip
-    table = pa.table(columns).replace_schema_metadata({"echojepa": json.dumps(about)})
+    whole = facts | about(cell, classes) | {"condition": asdict(condition)}
+    table = pa.table(columns).replace_schema_metadata({"echojepa": json.dumps(whole)})
     replace_parquet(path, table)
 
 
 def read_predictions(path: Path) -> tuple[ItemPredictions, dict[str, Any]]:
     """Predictions and what made them."""
     table = pq.read_table(path)
-    about = json.loads((table.schema.metadata or {})[b"echojepa"])
+    made_by = json.loads((table.schema.metadata or {})[b"echojepa"])
     names = ("item_id", "patient_id", "split", "site")
-    ids = [np.array(table[name].to_pylist(), dtype=str) for name in names]
-    column = "probabilities" if about["classes"] else "prediction"
+    items, patients, splits, sites = (np.array(table[name].to_pylist(), dtype=str) for name in names)
+    column = "probabilities" if made_by["classes"] else "prediction"
     values = np.array(table[column].to_pylist(), dtype=np.float64)
     truth = table["truth"].to_numpy()
-    return ItemPredictions(*ids, truth, values), about
+    return ItemPredictions(items, patients, splits, sites, truth, values), made_by

@@ -24,15 +24,13 @@ from echojepa.config import ReportConfig
 from echojepa.data.clips import clock, frame_indices, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.harness import CONSTANT
 from echojepa.evaluation.plans import Condition
-from echojepa.evaluation.results import ALL_SITES, only_test, read_results
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, only_test, read_results
 from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_received, grey_frames, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.models.contract import resize
 from echojepa.report import figures
-from echojepa.tasks import TASKS
 from echojepa.training.checkpoint import write_text_atomically
 from echojepa.training.weights import load_card
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
@@ -222,7 +220,6 @@ def write_report(config: ReportConfig) -> Path:
         ),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
         fingerprint=store.fingerprint(),
-        tasks=TASKS,
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,
