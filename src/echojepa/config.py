@@ -79,6 +79,8 @@ class IngestConfig:
     """Exit with an error if any file was rejected."""
     workers: int = 0
     """Processes; 0 uses every core."""
+    ray: str | None = None
+    """Address of a Ray cluster to convert files on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,39 @@ class EvaluateConfig(HarnessConfig):
 
 
 @dataclass(frozen=True)
+class EmbedConfig:
+    """Write a frozen backbone's feature vector of every cine loop into a table."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    out: Path
+    """Folder for the table, `features/` (Parquet in parts), and `embed.json`; run again, it goes on."""
+    backbone: str
+    """Run folder, weights of another layout (docs/reference/weights.md), or name, as for `echojepa probe`."""
+    precision: Precision = "float32"
+    """Arithmetic of the backbone; int8 needs the openvino engine."""
+    engine: Engine = "torch"
+    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
+    clips_per_loop: int = 1
+    """Clips of each loop, evenly spaced: a row each."""
+    batch_size: int = 32
+    """Clips that go through the backbone together."""
+    workers: int = 0
+    """Processes that read clips ahead; 0 reads them in between."""
+    csv: bool = False
+    """Write `features.csv`, too: for small tables."""
+    ray: str | None = None
+    """Address of a Ray cluster to embed on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
+
+    def __post_init__(self) -> None:
+        if min(self.clips_per_loop, self.batch_size) < 1 or self.workers < 0:
+            raise ConfigError(
+                "clips_per_loop and batch_size must be at least 1 and workers at least 0; got "
+                f"{self.clips_per_loop}, {self.batch_size} and {self.workers}"
+            )
+
+
+@dataclass(frozen=True)
 class ConvertConfig:
     """Write JEPA weights, read from any layout, in another one."""
 
@@ -233,6 +268,12 @@ class DemoConfig:
 def config_to_json(config: Any) -> str:
     """The resolved config as JSON text, keys in field order."""
     return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
+
+
+def save_config(config: SimulateConfig | ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Pretraining does so itself; an ingest must not,
+    because the paths it was given can name a patient."""
+    (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
 
 
 def config_from_json(cls: type[ConfigType], text: str) -> ConfigType:

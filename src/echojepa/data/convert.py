@@ -73,6 +73,17 @@ def convert(job: Job) -> StoredLoop | Refused:
             return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
 
 
+@dataclass(frozen=True)
+class KeyAtHand:
+    """`convert` for jobs that were sent without their key: it is read where the file is converted."""
+
+    key: Path
+
+    def __call__(self, job: Job) -> StoredLoop | Refused:
+        """As `convert`."""
+        return convert(replace(job, key=self.key.read_bytes().strip()))
+
+
 def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:
     """PNG of a loop's middle frame with a frame around each place where text was found."""
     picture = Image.fromarray(looked[len(looked) // 2]).convert("RGB")

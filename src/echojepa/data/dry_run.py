@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,7 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
     chosen = [good[i] for i in np.unique(np.linspace(0, len(good) - 1, min(SAMPLE, len(good))).astype(int))]
     began = time.perf_counter()
     results = []
-    for result in convert_all(chosen, workers):
+    for result in convert_all(chosen, replace(config, ray=None)):
         results.append(result)
         progress(len(jobs) + len(results), len(jobs) + len(chosen))
     seconds, size = time.perf_counter() - began, 0

@@ -12,14 +12,15 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
-from echojepa.data.convert import Job, Refused, convert, lost, placed
+from echojepa.data.cluster import run_on_cluster
+from echojepa.data.convert import Job, KeyAtHand, Refused, convert, lost, placed
 from echojepa.data.deidentify import pseudonym
 from echojepa.data.importers.archive import list_files
 from echojepa.data.importers.known import ARCHIVE, read_listing
@@ -115,9 +116,17 @@ def file_limits(job: Job) -> Limits:
     return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY)
 
 
-def convert_all(jobs: list[Job], workers: int) -> Iterator[StoredLoop | Refused]:
-    """Convert files in order; one that ends its worker is refused like any other."""
-    results = run_in_order(convert, jobs, workers or os.cpu_count() or 1, file_limits, conversion.__name__)
+def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[StoredLoop | Refused]:
+    """Convert files in order, here or on a cluster; one that ends its worker is refused like any other.
+
+    The key does not go to a cluster: its nodes read it from its file.
+    """
+    if config.ray:
+        convert_there, sent = KeyAtHand(config.key.resolve()), [replace(job, key=b"") for job in jobs]
+        results = run_on_cluster(convert_there, sent, config.ray, file_limits, conversion.__name__)
+    else:
+        workers = config.workers or os.cpu_count() or 1
+        results = run_in_order(convert, jobs, workers, file_limits, conversion.__name__)
     for job, result in zip(jobs, results, strict=True):
         yield lost(job, result.over_time) if isinstance(result, Died) else result
 
@@ -254,7 +263,7 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
         write_file_map(config.key, files, [job.file_id for job in jobs])
         jobs = still_to_do(store, jobs)
         registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))
-        for number, result in enumerate(convert_all(jobs, config.workers), start=1):
+        for number, result in enumerate(convert_all(jobs, config), start=1):
             registrar.take(result)
             if number % COMMIT_EVERY == 0 or number == len(jobs):
                 registrar.commit()

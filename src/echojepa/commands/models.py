@@ -1,0 +1,67 @@
+"""Commands that train, apply and convert encoders, and the report."""
+
+from __future__ import annotations
+
+from echojepa.config import (
+    ConvertConfig,
+    EmbedConfig,
+    PretrainConfig,
+    ReportConfig,
+    save_config,
+)
+from echojepa.terminal import console, progress_bar
+
+
+def run_pretrain(config: PretrainConfig) -> None:
+    """Pretrain and say what was made."""
+    from echojepa.backbones.layouts import read_start
+    from echojepa.training.distributed import speaks
+    from echojepa.training.pretrain import pretrain
+
+    console.quiet = not speaks()
+    with progress_bar("pretrain steps") as show:
+        summary = pretrain(config, show, read_start)
+    console.print(
+        f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, "
+        f"{summary.flops:.3g} FLOPs, last loss {summary.loss:.3f}"
+    )
+    for warning in summary.warnings:
+        console.print(f"Warning: {warning}")
+    console.print(f"Frozen encoder: {config.out / 'encoder.safetensors'}")
+
+
+def run_embed(config: EmbedConfig) -> None:
+    """Embed and say where the table is."""
+    from echojepa.evaluation.embed import embed
+
+    with progress_bar("embed loops") as show:
+        summary = embed(config, show)
+    save_config(config)
+    console.print(
+        f"{summary.new} loops embedded, {summary.before} were there: {summary.clips} rows of "
+        f"{summary.width} numbers in {config.out / 'features'}"
+    )
+    if summary.csv is not None:
+        console.print(f"Also as text: {summary.csv}")
+
+
+def run_report(config: ReportConfig) -> None:
+    """Write the report and say where."""
+    from echojepa.report.html import write_report
+
+    console.print(f"Report: {write_report(config)}")
+
+
+def run_convert(config: ConvertConfig) -> None:
+    """Convert and say what was read and written."""
+    from echojepa.backbones.layouts import read_weights, write_weights
+
+    weights = read_weights(config.source)
+    write_weights(config.out, weights, config.to)
+    shape = weights.predictor_shape
+    predictor = f"predictor {shape.width} x {shape.depth}" if shape else "no predictor"
+    console.print(f"{config.source.name} (sha256 {weights.sha256})")
+    console.print(
+        f"'{weights.architecture.size}', patch {weights.architecture.patch}, {predictor}, "
+        f"fed {weights.spec.sampling} at {weights.spec.size} px: written for {config.to} to {config.out}"
+    )
