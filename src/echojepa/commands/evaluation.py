@@ -37,10 +37,15 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
     from echojepa.evaluation.harness import Harness
     from echojepa.evaluation.results import leading, said
+    from echojepa.report.tables import as_markdown, page_tables
+    from echojepa.training.checkpoint import write_text_atomically
 
+    harness = Harness(plan, config)
     with progress_bar(f"evaluate {plan.name}") as show:
-        rows = Harness(plan, config).run(show).to_pylist()
+        rows = harness.run(show).to_pylist()
     save_config(config)
+    tables = as_markdown(page_tables(rows, harness.sites.children))
+    write_text_atomically(config.out / "tables.md", tables)
     cells = [
         (r["task"], r["backbone"], r["probe"], said(r), f"{r['value']:.2f} {r['unit']}".strip(),
          f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in leading(rows)
@@ -48,3 +53,4 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     columns = ("task", "backbone", "probe", "of", "value", "95 % interval", "patients")
     show_table("Test patients", columns, cells)
     console.print(f"Results: {config.out / 'results.parquet'}")
+    console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")

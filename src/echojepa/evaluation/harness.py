@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from echojepa.config import HarnessConfig
 from echojepa.data.store import replace_parquet
+from echojepa.evaluation.analysis import Contests, comparisons, conformal_rows, subgroup_rows
 from echojepa.evaluation.cohort import patient_subset, read_cohort
+from echojepa.evaluation.conformal import calibrates
 from echojepa.evaluation.contenders import Contender, find_contenders
 from echojepa.evaluation.extraction import Extraction, Look, Pair, check_all_fits
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.jobs import Job, find_sites, labels_digest, nobody, row_facts, without_features
 from echojepa.evaluation.plans import Cell, Condition, Plan
-from echojepa.evaluation.predictions import average
+from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import Readout, fit_constant, fit_probe
 from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import CONSTANT, RESULTS, Scored, only_test, score, write_results
@@ -39,6 +41,9 @@ from echojepa.evaluation.stored_probes import (
     write_predictions,
 )
 from echojepa.vocabulary import Split
+
+COMPARISONS = "comparisons.parquet"
+Row = dict[str, Any]
 
 
 class Harness:
@@ -57,19 +62,23 @@ class Harness:
         tasks = {cell.task.name: cell.task for cell in self.cells}
         self.wanted = {name: want(self.cohort, task, config.clips_per_loop) for name, task in tasks.items()}
         self.extraction = Extraction(self.cohort, config)
+        self.contests = Contests()
 
     def job(self, cell: Cell, limit: int) -> Job:
         """A cell with its samples; `limit` test loops at most, 0 for all."""
         wanted = self.wanted[cell.task.name]
         trained = training_samples(wanted, cell.task, cell.trained_on, cell.fraction, cell.seed)
         tested = wanted.splits == Split.TEST
+        held = trained & calibrates(wanted.patients, cell.seed) & (wanted.splits == Split.VAL)
+        held &= cell.calibrated
         loops = sorted({loop for loop, _ in wanted.of(tested).pairs()})
         allowed = patient_subset(self.cohort, loops, limit)
         names = {self.cohort.loops[number]["patient_id"] for number in allowed}
         return Job(
             cell,
             wanted,
-            trained,
+            trained & ~held,
+            held,
             tested & np.isin(wanted.patients, sorted(names)),
             self.config.clips_per_loop,
         )
@@ -93,21 +102,22 @@ class Harness:
         rows = self.constants()
         for one in contenders:
             rows += BackboneRun(self, one, jobs[one.name]).run(progress)
-        return write_results(self.config.out / RESULTS, rows)
+        table = write_results(self.config.out / RESULTS, rows)
+        pairs = comparisons(self.contests.all(), self.config.resamples, self.config.seed)
+        replace_parquet(self.config.out / COMPARISONS, pairs)
+        return table
 
     def constants(self) -> list[dict[str, Any]]:
         """Rows of the constant, which no backbone is needed for."""
         rows, seen = [], set()
-        for cell in self.cells:
-            key = (cell.task.name, cell.trained_on, cell.fraction, cell.seed)
-            if key in seen:
-                continue
-            seen.add(key)
+        for cell in (cell for cell in self.cells if not cell.calibrated):
             job = self.job(cell, 0)
             data = without_features(job.wanted, cell.task)
             fitted = fit_constant(data.of(job.trained), cell.task)
             for condition in cell.conditions:
-                if not condition.perturbation and not condition.views:
+                key = (cell.task.name, cell.trained_on, cell.fraction, cell.seed, condition.site)
+                if condition.plain and key not in seen:
+                    seen.add(key)
                     test = torch.from_numpy(np.flatnonzero(job.under(condition)))
                     made = average(fitted.readout.outputs(data, test), data, test, cell.task)
                     facts = row_facts(job, condition, CONSTANT, made.items) | nobody()
@@ -150,12 +160,26 @@ class BackboneRun:
                 readout = readout or self.readout(job, folder)
                 self.predict(job, condition, readout, file)
             made, made_by = read_predictions(file)
-            facts = (
-                row_facts(job, condition, job.cell.probe.name, only_test(made).items) | made_by["backbone"]
-            )
-            rows += score(
-                Scored(job.cell.task, facts, only_test(made)), self.config.resamples, self.config.seed
-            )
+            test = only_test(made)
+            facts = row_facts(job, condition, job.cell.probe.name, test.items)
+            if job.cell.calibrated:
+                names = np.unique(job.wanted.patients[job.calibrating])
+                facts |= made_by["backbone"]
+                rows += conformal_rows(made, names, job.cell.task, facts, self.config.seed)
+            else:
+                rows += self.scored(job, condition, facts, made_by["backbone"], test)
+        return rows
+
+    def scored(
+        self, job: Job, condition: Condition, facts: Row, backbone: Row, test: ItemPredictions
+    ) -> list[Row]:
+        """Rows of one condition; plain ones are broken down by subgroup and enter the comparisons."""
+        resamples, seed, task = self.config.resamples, self.config.seed, job.cell.task
+        rows = score(Scored(task, facts | backbone, test), resamples, seed)
+        if condition.plain:
+            rows += subgroup_rows(test, self.harness.cohort, task, facts | backbone, resamples, seed)
+            key = f"{job.cell.key} {condition.site}"
+            self.harness.contests.add(key, task, facts, self.contender.name, test)
         return rows
 
     def readout(self, job: Job, folder: Path) -> Readout:
@@ -174,8 +198,8 @@ class BackboneRun:
         cell = job.cell
         look = replace(job.look, perturbation=condition.perturbation, severity=condition.severity)
         chosen = job.under(condition)
-        if condition.site == cell.trained_on and not condition.perturbation and not condition.views:
-            chosen = chosen | job.trained
+        if condition.site == cell.trained_on and condition.plain:
+            chosen = chosen | job.trained | job.calibrating
         data = self.labelled(job, chosen, look).shown(condition.views)
         data = data.separate() if cell.probe.fusion == "late" else data
         everything = torch.arange(len(data.truth))

@@ -29,7 +29,9 @@ class Job:
     cell: Cell
     wanted: Wanted
     trained: NDArray[np.bool_]
-    """(n,) bool."""
+    """(n,) bool: they train the probe or choose its head."""
+    calibrating: NDArray[np.bool_]
+    """(n,) bool: validation samples that calibrate intervals in place of choosing."""
     tested: NDArray[np.bool_]
     """(n,) bool: test samples, of all sites, or a subset of them."""
     clips_per_loop: int
@@ -47,7 +49,7 @@ class Job:
     def needs(self) -> dict[Look, set[Pair]]:
         """Every clip that this job reads, by how it is looked at."""
         found: dict[Look, set[Pair]] = defaultdict(set)
-        found[self.look] |= set(self.wanted.of(self.trained).pairs())
+        found[self.look] |= set(self.wanted.of(self.trained | self.calibrating).pairs())
         for condition in self.cell.conditions:
             look = replace(self.look, perturbation=condition.perturbation, severity=condition.severity)
             found[look] |= set(self.wanted.of(self.under(condition)).pairs())

@@ -74,6 +74,11 @@ class Condition:
     views: tuple[int, ...] = ()
     """Numbers of the slots' views that are shown; all that are there if empty."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether clips are undamaged and whole studies shown."""
+        return not self.perturbation and not self.views
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -87,6 +92,8 @@ class Cell:
     """Share of those patients whose labels are used."""
     seed: int
     conditions: tuple[Condition, ...]
+    calibrated: bool = False
+    """Whether half of the validation patients choose nothing, and calibrate prediction intervals."""
 
     @property
     def key(self) -> str:
@@ -123,6 +130,8 @@ class Block:
     """Each at all its severities, beside the undamaged clips."""
     missing_views: bool = False
     """Also tested with every subset of the slots' views."""
+    calibrated: bool = False
+    """Only to measure prediction intervals: half of the validation patients calibrate and choose nothing."""
 
     def cells(self, sites: Sites) -> list[Cell]:
         """Trained probes of this block; ConfigError where the data has not the sites that it needs."""
@@ -134,7 +143,9 @@ class Block:
                     for site in tested_on
                     for condition in self.conditions(task, PROBES[probe], site)
                 ]
-                made.append(Cell(task, PROBES[probe], trained_on, fraction, seed, tuple(conditions)))
+                made.append(
+                    Cell(task, PROBES[probe], trained_on, fraction, seed, tuple(conditions), self.calibrated)
+                )
         return made
 
     def conditions(self, task: Task, probe: ProbeKind, site: str) -> list[Condition]:
@@ -215,6 +226,7 @@ _TABLES: Sequence[Plan] = (
     Plan("view-labels", (Block((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
     Plan("rvsp", (Block((RVSP,), FUSIONS, missing_views=True),)),
     Plan("transfer", (Block((LVEF,), READ_OUTS, "transfer"),)),
+    Plan("intervals", (Block((LVEF,), READ_OUTS, calibrated=True),)),
     Plan("robustness", (Block((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
 )
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}

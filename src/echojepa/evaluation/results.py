@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
         ("severity", pa.int64()),
         ("views", pa.string()),
         ("seed", pa.int64()),
+        ("group", pa.string()),
         ("metric", pa.string()),
         ("unit", pa.string()),
         ("value", pa.float64()),
@@ -50,6 +51,8 @@ ALL_SITES = "all"
 """How rows call the loops of every site together."""
 CONSTANT = "constant"
 """The backbone and the probe of rows that no backbone stands behind."""
+EVERYBODY = "everybody"
+"""The group of rows that are of all test patients."""
 RESULTS = "results.parquet"
 
 
@@ -74,6 +77,7 @@ def score(scored: Scored, resamples: int, seed: int) -> list[dict[str, Any]]:
         scored.facts
         | {
             "split": str(Split.TEST),
+            "group": EVERYBODY,
             "metric": name,
             "unit": unit_of(name, scored.task.unit),
             "value": number.value,
@@ -120,12 +124,12 @@ def leading(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of each task's leading metric."""
     first = {next(iter(metrics)) for metrics in METRICS.values()}
     found = {row["task"]: row["metric"] for row in reversed(rows) if row["metric"] in first}
-    return [row for row in rows if row["metric"] == found[row["task"]]]
+    return [row for row in rows if row["metric"] == found.get(row["task"]) and row["group"] == EVERYBODY]
 
 
 def said(row: dict[str, Any]) -> str:
     """What a row is a number of, in words."""
-    parts = [row["metric"]]
+    parts = [row["metric"]] if row["group"] == EVERYBODY else [f"{row['metric']} of {row['group']}"]
     if row["trained_on"] != row["site"]:
         parts.append(f"{row['trained_on']} on {row['site']}")
     elif row["site"] != ALL_SITES:
