@@ -133,6 +133,8 @@ class HarnessConfig:
     """Sites to use, the one that probes are trained on first; by default all, the largest first."""
     children: str = ""
     """The site of children, for transfer; where two data sets are given, the only site of the second."""
+    counterfactuals: tuple[Path, ...] = ()
+    """Data sets of `echojepa simulate --vary FACTOR`, one of them of `ef`, for the plan `mechanism`."""
     clips_per_loop: int = 1
     """Clips of each loop, evenly spaced; their predictions are averaged."""
     test_loops: int | None = None
