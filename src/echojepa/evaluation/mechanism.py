@@ -1,8 +1,8 @@
 """What moves a model: how far features and predictions go when one factor alone changes.
 
 The phantom records a patient again with one factor moved (`simulate --vary FACTOR`), and labels each study
-with where it stands (`varied FACTOR`). What a step of a factor moves is divided by what 5 points of LVEF move,
-measured on the set that varies `ef`: its mean step scaled to 5 points, which takes displacement to be
+with where it stands (`varied FACTOR`). What a step of a factor moves is divided by what 5 points of LVEF
+move, measured on the set that varies `ef`: its mean step scaled to 5 points, which takes displacement to be
 proportional within a step.
 """
 
