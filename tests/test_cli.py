@@ -59,7 +59,16 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
         (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
-        (["evaluate", "--probes", "absent", "--out", "o"], "run `echojepa probe` first"),
+        (
+            ["evaluate", "dmo", "--data", "d", "--out", "o", "--backbones", "b"],
+            "unknown plan 'dmo'. Known: demo, intervals, latent-vs-pixel, lvef-sites, mechanism, paper, "
+            "robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
+        ),
+        (
+            ["probe", "--data", "d", "--out", "o", "--backbones", "b", "--tasks", "lvfe"],
+            "unknown task 'lvfe'. Known: lvef, rvsp, view",
+        ),
+        (["probe", "--data", "d", "--out", "o", "--backbones", "b", "--probes", "ride"], "'ridge'?"),
         (["probe", "--data", "absent", "--out", "o", "--backbones", "r"], "is no data set"),
     ],
 )

@@ -13,14 +13,8 @@ from typing import Any
 import tyro
 
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
-from echojepa.commands.models import (
-    run_convert,
-    run_embed,
-    run_evaluate,
-    run_pretrain,
-    run_probe,
-    run_report,
-)
+from echojepa.commands.evaluation import run_evaluate, run_probe
+from echojepa.commands.models import run_convert, run_embed, run_pretrain, run_report
 from echojepa.config import (
     ConvertConfig,
     DemoConfig,
@@ -119,7 +113,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command(DemoConfig, run_demo),
 }
 
-POSITIONAL = {"convert": "--source", "verify": "--data"}
+POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan"}
 """Commands whose first setting needs no name."""
 
 

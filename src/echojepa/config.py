@@ -14,14 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from echojepa.config_evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
 
-__all__ = ["ConfigError", "FaultConfig", "OptimConfig", "PretrainConfig"]
+__all__ = [
+    "ConfigError",
+    "Engine",
+    "EvaluateConfig",
+    "FaultConfig",
+    "HarnessConfig",
+    "OptimConfig",
+    "Precision",
+    "PretrainConfig",
+    "ProbeConfig",
+]
 
 ConfigType = TypeVar("ConfigType")
-Precision = Literal["float32", "bf16", "int8"]
-Engine = Literal["torch", "openvino"]
 Layout = Literal["echojepa", "huggingface", "meta"]
 
 
@@ -126,37 +135,6 @@ class SheetConfig:
 
 
 @dataclass(frozen=True)
-class ProbeConfig:
-    """Train probes on a frozen backbone, choose on validation patients, predict test patients."""
-
-    data: Path
-    """Data set made by `echojepa ingest`."""
-    out: Path
-    """Folder for `probe.safetensors`, `probe.json`, `predictions.parquet`: one a task and backbone."""
-    backbones: tuple[str, ...]
-    """Run folders, weights of other layouts (docs/reference/weights.md), or names: `constant`, `random:RUN`
-    for a run's architecture with random weights, `untrained:echoprime`, ..."""
-    precision: Precision = "float32"
-    """Arithmetic of the frozen backbone; int8 needs the openvino engine."""
-    engine: Engine = "torch"
-    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
-    tasks: tuple[str, ...] = ("lvef", "view")
-    """Names of tasks."""
-    clips_per_loop: int = 1
-    """Clips of each loop, evenly spaced; their predictions are averaged."""
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates of the grid of heads."""
-    weight_decays: tuple[float, ...] = (0.01, 0.1)
-    """Weight decays of the grid of heads."""
-    epochs: int = 30
-    """Passes over the training clips."""
-    batch_size: int = 32
-    """Clips a step of the probes, and of the frozen backbone."""
-    seed: int = 0
-    """Start of the heads and order of clips."""
-
-
-@dataclass(frozen=True)
 class EmbedConfig:
     """Write a frozen backbone's feature vector of every cine loop into a table."""
 
@@ -190,20 +168,6 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
-    """Score predictions with patient-bootstrap intervals into one long table."""
-
-    probes: Path
-    """Folder written by `echojepa probe`."""
-    out: Path
-    """Folder for `results.parquet`."""
-    resamples: int = 1000
-    """Bootstrap resamples of patients."""
-    seed: int = 0
-    """Seed of the bootstrap."""
-
-
-@dataclass(frozen=True)
 class ConvertConfig:
     """Write JEPA weights, read from any layout, in another one."""
 
@@ -217,16 +181,14 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Put a run, its probes and its results into one self-contained HTML file."""
+    """Put a run and its results into one self-contained HTML file."""
 
     data: Path
     """Data set made by `echojepa ingest`."""
     run: Path
     """Run folder made by `echojepa pretrain`."""
-    probes: Path
-    """Folder written by `echojepa probe`."""
     results: Path
-    """Folder written by `echojepa evaluate`."""
+    """Folder written by `echojepa evaluate` or `echojepa probe`."""
     out: Path
     """The HTML file to write."""
     map_method: Literal["pca", "umap"] = "pca"

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echojepa.backbones.loading import RANDOM
 from echojepa.config import (
     DemoConfig,
     EvaluateConfig,
     IngestConfig,
-    ProbeConfig,
     ReportConfig,
     SimulateConfig,
     config_to_json,
@@ -59,9 +57,7 @@ class Stage:
 def demo_stages(config: DemoConfig) -> list[Stage]:
     """Every stage with its settings; each gets paths, never objects of an earlier one."""
     out = config.out
-    archive, data, run, probes, results = (
-        out / n for n in ("archive", "dataset", "run", "probes", "results")
-    )
+    archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
     key = out / "demo.key"
     stages = [
         ("simulate", "simulate", SimulateConfig(archive, patients=config.patients, seed=config.seed)),
@@ -76,12 +72,15 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
             IngestConfig(example_cines(), data, key, site="real", seed=config.seed),
         ),
         ("pretrain", "pretrain", replace(micro(data, run), steps=config.steps, seed=config.seed)),
-        ("probe", "probe", ProbeConfig(data, probes, (str(run), f"{RANDOM}{run}"), seed=config.seed)),
-        ("evaluate", "evaluate", EvaluateConfig(probes, results, seed=config.seed)),
+        (
+            "evaluate",
+            "evaluate",
+            EvaluateConfig(plan="demo", data=(data,), out=results, backbones=(str(run),), seed=config.seed),
+        ),
         (
             "report",
             "report",
-            ReportConfig(data, run, probes, results, out / "report.html", attention_credit=CREDIT),
+            ReportConfig(data, run, results, out / "report.html", attention_credit=CREDIT),
         ),
     ]
     marker = out / "stages"

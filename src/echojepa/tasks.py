@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
 
+from echojepa.errors import ConfigError
 from echojepa.vocabulary import View
+
+TaskKind = Literal["regression", "binary", "classification", "ordinal"]
+Slot = tuple[View, bool | None]
+"""A view that a study probe reads, and whether of colour loops alone (True), grey ones (False), or either."""
 
 
 @dataclass(frozen=True)
@@ -16,20 +23,91 @@ class Task:
     """Name on the command line and in tables."""
     label: str
     """Label name in `labels.parquet`, or `view` for the loop's own view column."""
-    kind: Literal["regression", "classification"]
-    unit: str
+    kind: TaskKind
+    """What is predicted: a value, one of two classes, one of many, or one of many in order."""
+    unit: str = ""
     """Clinical unit of the prediction; empty for classes."""
-    views: tuple[View, ...] | None
-    """Loops of these views are used; None uses every loop that has the label."""
-    level: Literal["study", "loop"]
+    views: tuple[View, ...] | None = None
+    """Loops of these views are used, each by itself; None uses every loop that has the label."""
+    level: Literal["study", "loop"] = "study"
     """Predictions are averaged to this level before they are scored."""
     valid_range: tuple[float, float] | None = None
     """Labels outside are an error: they are typing slips or another unit."""
+    slots: tuple[Slot, ...] = ()
+    """Views that one probe reads together, for tasks that need a study's views at once; replaces `views`."""
+    clips: int = 1
+    """Clips of each slot."""
+
+    def __post_init__(self) -> None:
+        if self.slots and (self.views or self.level != "study"):
+            raise ConfigError(
+                f"task {self.name}: slots read a study's views together: leave out views, level must be study"
+            )
+        if self.kind == "regression" and self.label == "view":
+            raise ConfigError(f"task {self.name}: a view is a class, not a value; choose another kind")
+
+    @property
+    def classes(self) -> bool:
+        """Whether a class is predicted, not a value."""
+        return self.kind != "regression"
 
 
 LVEF = Task("lvef", "lvef", "regression", "%", (View.A4C, View.A2C), "study", (5.0, 100.0))
 """Up to 100 %, the most that can be ejected, not to a plausible 90 %: EchoNet-Dynamic has some above that,
 and who scores its test set without them scores another set. From 5 %: less is a share, 0.55 for 55 %."""
-VIEW = Task("view", "view", "classification", "", None, "loop")
+VIEW = Task("view", "view", "classification", level="loop")
+RVSP = Task(
+    "rvsp",
+    "rvsp",
+    "regression",
+    "mmHg",
+    valid_range=(5.0, 130.0),
+    slots=((View.A4C, True), (View.PSAX_AV, None)),
+    clips=2,
+)
 
-TASKS: dict[str, Task] = {task.name: task for task in (LVEF, VIEW)}
+TASKS: dict[str, Task] = {task.name: task for task in (LVEF, VIEW, RVSP)}
+
+
+def find_task(name: str) -> Task:
+    """A task by name, or the one that a JSON file describes by the fields of `Task`.
+
+    ConfigError for an unknown name, and for a file with an unknown, missing or impossible entry.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    path = Path(name)
+    if path.suffix != ".json" or not path.is_file():
+        known = ", ".join(sorted(TASKS))
+        raise ConfigError(
+            f"unknown task '{name}'. Known: {known}; or give a JSON file with the fields of a task"
+        )
+    return task_of(path)
+
+
+def task_of(path: Path) -> Task:
+    """The task of a JSON file; ConfigError as `find_task`."""
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(entries) - {field.name for field in fields(Task)})
+        if unknown:
+            raise ConfigError(
+                f"{path.name}: a task has no entries {unknown}; it has {[f.name for f in fields(Task)]}"
+            )
+        if entries["kind"] not in ("regression", "binary", "classification", "ordinal"):
+            raise ConfigError(
+                f"{path.name}: kind is '{entries['kind']}'; give regression, binary, classification, ordinal"
+            )
+        if entries.get("views") is not None:
+            entries["views"] = tuple(View(view) for view in entries["views"])
+        entries["slots"] = tuple((View(view), colour) for view, colour in entries.get("slots", ()))
+        if entries.get("valid_range") is not None:
+            low, high = entries["valid_range"]
+            entries["valid_range"] = (float(low), float(high))
+        return Task(**entries)
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path.name} describes no task: {error}; it needs at least name, label and kind"
+        ) from error

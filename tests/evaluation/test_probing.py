@@ -6,44 +6,64 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from echojepa.config import ProbeConfig
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.metrics import ACCURACY, R2
-from echojepa.evaluation.probing import Labelled, attentive_probe, constant_probe, gram, ridge_probe, settled
+from echojepa.config import HarnessConfig
+from echojepa.evaluation import features as features_module
+from echojepa.evaluation.features import Features, Tokens, fit_standardiser, principal_axes
+from echojepa.evaluation.metrics import ACCURACY, R2, Metric
+from echojepa.evaluation.plans import PROBES
+from echojepa.evaluation.predictions import ItemPredictions, average
+from echojepa.evaluation.probing import fit_constant, fit_probe, settled
+from echojepa.evaluation.results import only_test
+from echojepa.evaluation.ridge import fit_ridge
+from echojepa.evaluation.samples import Labelled
 from echojepa.models.grid import GridAdamW
 from echojepa.models.probe import Standardiser
-from echojepa.tasks import LVEF, VIEW
+from echojepa.tasks import LVEF, RVSP, VIEW, Task
 from echojepa.vocabulary import Split
 
-GRID = (2, 4, 4)
-CONFIG = ProbeConfig(Path("d"), Path("o"), (), epochs=30, batch_size=16, learning_rates=(1e-3, 3e-3))
+GRID = (1, 4, 4)
+CONFIG = HarnessConfig(
+    data=(Path("d"),), out=Path("o"), backbones=("b",), epochs=25, batch_size=32, learning_rates=(1e-3, 3e-3)
+)
+STUDIES = replace(CONFIG, epochs=15, learning_rates=(3e-3,), weight_decays=(0.01,))
 
 
 def labelled(signal: float, classes: tuple[str, ...] = (), seed: int = 0) -> Labelled:
-    """400 clips of noise tokens; the truth moves one channel of the tokens in one corner of the grid."""
+    """240 clips of noise tokens; the truth moves one channel of the tokens in one corner of the grid."""
     rng = torch.Generator().manual_seed(seed)
-    count, tokens = 400, torch.randn(400, 32, 48, generator=rng)
+    count, tokens = 240, torch.randn(240, 16, 24, generator=rng)
     truth = (
         torch.randint(len(classes), (count,), generator=rng)
         if classes
         else 55 + 12 * torch.randn(count, generator=rng)
     )
-    where = torch.zeros(32)
-    where[[3, 7, 19, 23]] = 1.0
+    where = torch.zeros(16)
+    where[[3, 7, 9, 13]] = 1.0
     size = (truth.float() - truth.float().mean()) / truth.float().std()
     tokens[:, :, 5] += signal * size[:, None] * where
     patients = np.array([f"p{i // 2}" for i in range(count)])
     splits = np.array([(["train"] * 7 + ["val"] * 2 + ["test"])[(i // 2) % 10] for i in range(count)])
-    features = Features(tokens.half(), tokens.mean(1), GRID, torch.arange(count))
-    return Labelled(features, truth, np.array([f"i{i}" for i in range(count)]), patients, splits, classes)
+    numbers = np.arange(count)
+    features = Features(Tokens.of(tokens.half()), tokens.mean(1), GRID, numbers, np.zeros_like(numbers))
+    items, sites = np.array([f"i{i}" for i in range(count)]), np.full(count, "here")
+    return Labelled(features, torch.arange(count)[:, None], truth, items, patients, splits, sites, classes)
 
 
-def on_test(predictions, metric) -> float:
-    chosen = predictions.splits == Split.TEST
-    return metric(predictions.truth[chosen], predictions.prediction[chosen])
+def predictions(data: Labelled, task: Task, kind: str, config: HarnessConfig = CONFIG) -> ItemPredictions:
+    """Of every sample, by the probe that its training and validation samples make."""
+    fitted = fit_probe(data, task, PROBES[kind], config, 0)
+    everything = torch.arange(len(data.truth))
+    return average(fitted.readout.outputs(data, everything), data, everything, task)
+
+
+def on_test(made: ItemPredictions, metric: Metric) -> float:
+    test = only_test(made)
+    return metric(test.truth, test.prediction)
 
 
 def test_the_grid_s_adamw_is_torch_s() -> None:
@@ -71,67 +91,165 @@ def test_the_grid_s_adamw_is_torch_s() -> None:
         torch.testing.assert_close(model.weight[g], plain[g], atol=1e-5, rtol=1e-5)
 
 
-def test_lvef_is_learned_from_a_known_feature_and_not_from_noise() -> None:
-    for probe in (lambda d: attentive_probe(d, LVEF, CONFIG)[0], lambda d: ridge_probe(d, LVEF)):
-        assert on_test(probe(labelled(4.0)).predictions, R2) > 0.8
-        assert on_test(probe(labelled(0.0)).predictions, R2) < 0.3
+@pytest.mark.parametrize("kind", ["attentive", "ridge", "attentive, equal width", "ridge, equal width"])
+def test_lvef_is_learned_from_a_known_feature_and_not_from_noise(kind: str) -> None:
+    assert on_test(predictions(labelled(4.0), LVEF, kind), R2) > 0.8
+    assert on_test(predictions(labelled(0.0), LVEF, kind), R2) < 0.3
 
 
-def test_classes_are_learned_from_a_known_feature() -> None:
-    data = labelled(4.0, ("A2C", "A4C"))
-    assert on_test(attentive_probe(data, VIEW, CONFIG)[0].predictions, ACCURACY) > 85
-    assert on_test(ridge_probe(data, VIEW).predictions, ACCURACY) > 85
+@pytest.mark.parametrize("kind", ["attentive", "ridge"])
+def test_classes_are_learned_from_a_known_feature(kind: str) -> None:
+    assert on_test(predictions(labelled(4.0, ("A2C", "A4C")), VIEW, kind), ACCURACY) > 85
 
 
-def test_test_labels_choose_nothing() -> None:
+@pytest.mark.parametrize("kind", ["linear", "attentive", "ridge"])
+def test_test_labels_choose_nothing(kind: str) -> None:
     data = labelled(1.0)
     shuffled = data.truth.clone()
     test = data.within(Split.TEST)
     shuffled[test] = shuffled[test.flip(0)]
-    for probe in (lambda d: attentive_probe(d, LVEF, CONFIG)[0], lambda d: ridge_probe(d, LVEF)):
-        one, other = probe(data), probe(replace(data, truth=shuffled))
-        assert one.chosen == other.chosen
-        np.testing.assert_array_equal(one.predictions.prediction, other.predictions.prediction)
+    one, other = predictions(data, LVEF, kind), predictions(replace(data, truth=shuffled), LVEF, kind)
+    np.testing.assert_array_equal(one.prediction, other.prediction)
+    assert (one.truth != other.truth).any()
+
+
+@pytest.mark.parametrize("kind", ["attentive", "ridge"])
+def test_shuffled_samples_keep_their_own_predictions(kind: str) -> None:
+    """Rows in another order are the same study; labels on other ids are not."""
+    data = labelled(4.0)
+    order = np.random.default_rng(0).permutation(240)
+    fitted = fit_probe(data, LVEF, PROBES[kind], CONFIG, 0)
+    mixed, everything = data.of(order), torch.arange(240)
+    one = average(fitted.readout.outputs(data, everything), data, everything, LVEF)
+    other = average(fitted.readout.outputs(mixed, everything), mixed, everything, LVEF)
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_allclose(one.prediction, other.prediction, atol=1e-3)
+    wrong = replace(data, items=data.items[order], patients=data.patients[order], truth=data.truth[order])
+    assert on_test(predictions(replace(wrong, splits=data.splits[order]), LVEF, kind), R2) < 0.3
 
 
 def test_ridge_equals_scikit_learn_s_on_the_flattened_grid() -> None:
     data = labelled(2.0)
-    result = ridge_probe(data, LVEF)
-    train = data.within(Split.TRAIN)
-    flat = torch.stack(
-        [Standardiser.fit(data.features.tokens[train])(t[None])[0].half() for t in data.features.tokens]
-    )
-    x = flat.float().flatten(1)
-    scale = gram(flat.flatten(1), flat.flatten(1))[train, train].mean().item()
-    model = Ridge(alpha=result.chosen["penalty"] * scale, fit_intercept=False)
+    train, val = data.within(Split.TRAIN), data.within(Split.VAL)
+    readout, chosen = fit_ridge(data, train, val, LVEF)
+    everything = torch.arange(240)
+    tokens = data.features.tokens[everything]
+    x = Standardiser.fit(tokens[train])(tokens).flatten(1).numpy()
+    inner = x[train] @ x[train].T
+    model = Ridge(alpha=chosen["penalty"] * inner.diagonal().mean(), fit_intercept=False)
     centre = data.truth[train].mean()
-    model.fit(x[train].numpy(), (data.truth[train] - centre).numpy())
-    expected = model.predict(x.numpy()) + centre.item()
-    order = np.argsort(data.items)
-    np.testing.assert_allclose(result.predictions.prediction, expected[order], rtol=1e-3, atol=0.05)
+    model.fit(x[train], (data.truth[train] - centre).numpy())
+    made = readout.outputs(data, everything)[:, 0].numpy()
+    np.testing.assert_allclose(made, model.predict(x) + centre.item(), rtol=1e-4, atol=0.01)
+
+
+def test_ridge_over_slices_is_ridge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = labelled(2.0)
+    everything = torch.arange(240)
+    whole = fit_ridge(data, data.within(Split.TRAIN), data.within(Split.VAL), LVEF)[0].outputs(
+        data, everything
+    )
+    monkeypatch.setattr(features_module, "COLUMN_BYTES", 4 * 240 * 24 * 5)
+    sliced = fit_ridge(data, data.within(Split.TRAIN), data.within(Split.VAL), LVEF)[0].outputs(
+        data, everything
+    )
+    torch.testing.assert_close(whole, sliced, atol=1e-3, rtol=1e-4)
+
+
+def test_a_standardiser_fitted_in_parts_is_the_one_fitted_at_once() -> None:
+    data = labelled(1.0)
+    train = data.within(Split.TRAIN)
+    one, other = fit_standardiser(data.features.tokens, train), Standardiser.fit(data.features.tokens[train])
+    torch.testing.assert_close(one.mean, other.mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(one.std, other.std, atol=1e-4, rtol=1e-4)
+
+
+def test_principal_axes_are_scikit_learn_s() -> None:
+    data = labelled(8.0)
+    train = data.within(Split.TRAIN)
+    fitted = fit_standardiser(data.features.tokens, train)
+    axes = principal_axes(data.features.tokens, train, fitted, 2)
+    theirs = PCA(2).fit(fitted(data.features.tokens[train]).flatten(0, 1).numpy()).components_
+    alike = np.abs(theirs @ axes.numpy())
+    np.testing.assert_allclose(alike[0, 0], 1.0, atol=1e-3)
 
 
 def test_the_constant_is_the_training_median_or_commonest_class() -> None:
     data = labelled(0.0)
-    median = float(data.truth[data.within(Split.TRAIN)].median())
-    value = constant_probe(data, LVEF).chosen["value"]
-    assert (
-        abs(value - np.median(data.truth[data.within(Split.TRAIN)].numpy())) < 1e-4
-        and abs(value - median) < 2
-    )
+    known = data.truth[data.within(Split.TRAIN)].numpy()
+    assert fit_constant(data, LVEF).chosen["value"] == pytest.approx(np.median(known))
     uneven = labelled(0.0, ("A2C", "A4C"))
     uneven.truth[:] = 1
     uneven.truth[:10] = 0
-    assert set(constant_probe(uneven, VIEW).predictions.prediction) == {1.0}
+    made = fit_constant(uneven, VIEW).readout.outputs(uneven, torch.arange(240))
+    assert set(made.argmax(1).tolist()) == {1}
 
 
 def test_clips_of_a_study_are_averaged_before_they_are_scored() -> None:
     data = labelled(4.0)
     both = replace(data, items=np.array([f"s{i // 2}" for i in range(400)]))
-    single, averaged = ridge_probe(data, LVEF).predictions, ridge_probe(both, LVEF).predictions
-    assert len(averaged.items) == 200 and len(single.items) == 400
+    assert len(predictions(both, LVEF, "ridge").items) == 120
+    assert len(predictions(data, LVEF, "ridge").items) == 240
 
 
 def test_settled_training_is_told_from_training_cut_short() -> None:
     assert settled([10, 5, 4, 3.9, 3.9, 3.9, 3.9, 3.9], LVEF)
     assert not settled([10, 9, 8, 7, 6, 5, 4, 3], LVEF)
+
+
+def studies(seed: int = 0) -> Labelled:
+    """200 studies of two views of two clips, some absent; the label is the sum of what both views show."""
+    rng = torch.Generator().manual_seed(seed)
+    shown = torch.randn(200, 2, generator=rng)
+    tokens = 0.3 * torch.randn(200, 2, 2, 8, 48, generator=rng)
+    tokens[:, 0, :, :, 3] += shown[:, 0, None, None]
+    tokens[:, 1, :, :, 4] += shown[:, 1, None, None]
+    numbers = np.arange(800)
+    features = Features(Tokens.of(tokens.reshape(800, 8, 48).half()), tokens.reshape(800, 8, 48).mean(1),
+                        (2, 2, 2), numbers, np.zeros_like(numbers))  # fmt: skip
+    clips = torch.arange(800).view(200, 4)
+    clips[::9, 2:] = -1
+    clips[::11, :2] = torch.where(clips[::11, 2:] >= 0, -1, clips[::11, :2])
+    names = np.array([f"s{i}" for i in range(200)])
+    splits = np.array([(["train"] * 6 + ["val"] * 2 + ["test"] * 2)[i % 10] for i in range(200)])
+    return Labelled(
+        features, clips, 30 + 5 * shown.sum(1), names, names, splits, np.full(200, "a"), (), views=2
+    )
+
+
+@pytest.mark.parametrize("kind", ["attentive", "attentive, no embeddings", "ridge"])
+def test_a_study_probe_reads_its_views_together(kind: str) -> None:
+    data = studies()
+    both = on_test(predictions(data, RVSP, kind, STUDIES), R2)
+    fitted = fit_probe(data, RVSP, PROBES[kind], STUDIES, 0)
+    one = data.shown([0])
+    everything = torch.arange(len(one.truth))
+    alone = average(fitted.readout.outputs(one, everything), one, everything, RVSP)
+    assert both > 0.6 and both > on_test(alone, R2) + 0.15
+    assert np.isfinite(alone.prediction).all() and len(one.truth) < len(data.truth)
+
+
+@pytest.mark.parametrize("kind", ["attentive", "ridge", "attentive, late fusion"])
+def test_what_stands_in_an_absent_slot_never_matters(kind: str) -> None:
+    data = studies()
+    data = data.separate() if "late" in kind else data
+    hidden = data.shown([0])
+    fitted = fit_probe(hidden, RVSP, PROBES[kind], STUDIES, 0)
+    noisy = data.features.tokens.parts[0].copy().reshape(200, 2, 2, 8, 48)
+    noisy[:, 1] = 1000.0
+    other = replace(data.features, tokens=Tokens.of(torch.from_numpy(noisy.reshape(800, 8, 48))))
+    everything = torch.arange(len(hidden.truth))
+    if "late" not in kind:
+        one = fitted.readout.outputs(hidden, everything)
+        torch.testing.assert_close(one, fitted.readout.outputs(replace(hidden, features=other), everything))
+    assert (hidden.tokens(everything)[0][~hidden.tokens(everything)[1]] == 0).all()
+
+
+def test_late_fusion_is_the_mean_of_one_probe_s_predictions() -> None:
+    apart = studies().separate()
+    fitted = fit_probe(apart, RVSP, PROBES["attentive, late fusion"], STUDIES, 0)
+    everything = torch.arange(len(apart.truth))
+    outputs = fitted.readout.outputs(apart, everything)
+    made = average(outputs, apart, everything, RVSP)
+    mine = outputs[torch.from_numpy(apart.items == made.items[5])]
+    assert made.prediction[5] == pytest.approx(mine.mean().item(), rel=1e-5)

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import scipy
+from threadpoolctl import threadpool_info
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.ingest import ingest
@@ -294,11 +296,12 @@ def fingerprint(order: Order, patients: int) -> dict[str, Any]:
         checksum.update(pictures.tobytes())
         grey.append(round(float(pictures.mean()), 3))
         lvef.append(truth_row(study, drawn, "")["lvef"])
+    kernels = sorted({library["architecture"] for library in threadpool_info() if "architecture" in library})
     features: Any = np.show_config(mode="dicts")
     found = features["SIMD Extensions"]["found"]
     return {
         "patients": patients,
-        "machine": [np.__version__, *found],
+        "machine": [np.__version__, scipy.__version__, kernels, *found],
         "sha256": checksum.hexdigest(),
         "grey": grey,
         "lvef": lvef,

@@ -27,6 +27,8 @@ class Backbone(ABC):
         self.sha256 = sha256
         """Checksum of the file its weights were read from, or of the run that they are the start of; empty
         where there is none."""
+        self.parameters = sum(value.numel() for value in network.parameters())
+        """Numbers in its weights."""
 
     @torch.inference_mode()
     def __call__(self, clips: Tensor) -> TokenGrid:

@@ -1,19 +1,15 @@
-"""Commands that train, probe and compare encoders."""
+"""Commands that train, apply and convert encoders, and the report."""
 
 from __future__ import annotations
-
-import json
 
 from echojepa.config import (
     ConvertConfig,
     EmbedConfig,
-    EvaluateConfig,
     PretrainConfig,
-    ProbeConfig,
     ReportConfig,
     save_config,
 )
-from echojepa.terminal import console, progress_bar, show_table
+from echojepa.terminal import console, progress_bar
 
 
 def run_pretrain(config: PretrainConfig) -> None:
@@ -34,20 +30,6 @@ def run_pretrain(config: PretrainConfig) -> None:
     console.print(f"Frozen encoder: {config.out / 'encoder.safetensors'}")
 
 
-def run_probe(config: ProbeConfig) -> None:
-    """Probe and say which folders were written."""
-    from echojepa.evaluation.benchmark import run_probes
-
-    with progress_bar("probe") as show:
-        folders = run_probes(config, show)
-    save_config(config)
-    for folder in folders:
-        facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
-        settled = "" if facts["converged"] else "; NOT settled, raise --epochs"
-        weights = f", sha256 {facts['backbone_sha256'][:12]}" if facts["backbone_sha256"] else ""
-        console.print(f"{folder}: {facts['backbone']}{weights}: chosen {facts['chosen']}{settled}")
-
-
 def run_embed(config: EmbedConfig) -> None:
     """Embed and say where the table is."""
     from echojepa.evaluation.embed import embed
@@ -61,22 +43,6 @@ def run_embed(config: EmbedConfig) -> None:
     )
     if summary.csv is not None:
         console.print(f"Also as text: {summary.csv}")
-
-
-def run_evaluate(config: EvaluateConfig) -> None:
-    """Score and print the table."""
-    from echojepa.evaluation.benchmark import evaluate
-
-    with progress_bar("score prediction tables") as show:
-        rows = evaluate(config, show).to_pylist()
-    save_config(config)
-    cells = [
-        (r["task"], r["backbone"], r["probe"], r["metric"], f"{r['value']:.2f} {r['unit']}".strip(),
-         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in rows
-    ]  # fmt: skip
-    columns = ("task", "backbone", "probe", "metric", "value", "95 % interval", "patients")
-    show_table("Test patients", columns, cells)
-    console.print(f"Results: {config.out / 'results.parquet'}")
 
 
 def run_report(config: ReportConfig) -> None:

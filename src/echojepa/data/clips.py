@@ -8,7 +8,7 @@ than a clip is played forwards and backwards in turn (a heart that jumps would b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,8 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Map-style clips: uint8 (3, T, size, size) and the row they come from.
 
     With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
-    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture.
+    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture; `damage`,
+    where it is given, is done to all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
     """
 
     def __init__(
@@ -106,8 +107,9 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         augment: Augment | None = None,
         seed: int = 0,
         clips_per_loop: int = 1,
+        damage: Callable[[Tensor, int], Tensor] | None = None,
     ) -> None:
-        self.store, self.rows, self.spec = store, rows, spec
+        self.store, self.rows, self.spec, self.damage = store, rows, spec, damage
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
     def short_rows(self) -> list[int]:
@@ -132,16 +134,20 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         row = int(self.rows[index])
         loop = self.store.loop(row)
         start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
-        return self._cut(loop, start, None), row
+        return self._cut(loop, row, start, None), row
 
     def _random_clip(self, row: int, epoch: int, index: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
         loop = self.store.loop(row)
         start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
-        return self._cut(loop, start, generator)
+        return self._cut(loop, row, start, generator)
 
-    def _cut(self, loop: Loop, start: float, generator: torch.Generator | None) -> Tensor:
-        pixels = letterbox(loop.frames(frame_indices(loop.times, start, self.spec).tolist()))
+    def _cut(self, loop: Loop, row: int, start: float, generator: torch.Generator | None) -> Tensor:
+        indices = frame_indices(loop.times, start, self.spec).tolist()
+        if self.damage:
+            pixels = self.damage(letterbox(loop.frames()), row)[:, indices]
+        else:
+            pixels = letterbox(loop.frames(indices))
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]

@@ -8,65 +8,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
-from echojepa.config import ProbeConfig
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.metrics import METRICS
+from echojepa.config import HarnessConfig
+from echojepa.evaluation.features import fit_standardiser, principal_axes, projected
+from echojepa.evaluation.plans import ProbeKind
+from echojepa.evaluation.predictions import average, error_of
+from echojepa.evaluation.ridge import fit_ridge
+from echojepa.evaluation.samples import Labelled
 from echojepa.models.grid import GridAdamW
-from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
-RIDGE_STRENGTHS = tuple(10.0**power for power in range(-4, 3))
-"""Ridge penalties tried, as multiples of the mean diagonal of the kernel."""
+
+class Readout(Protocol):
+    """What turns features into outputs."""
+
+    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
+        """Values in clinical units, or logits, (m, outputs) of samples `chosen` (m,)."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is needed to predict."""
+        ...
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Clips of one task with their truth; all fields have one entry a clip."""
+class Fitted:
+    """A chosen probe and how it came to be chosen."""
 
-    features: Features
-    truth: Tensor
-    """(n,) float values, or long class numbers."""
-    items: NDArray[np.str_]
-    """What a prediction is averaged to: study ids or loop ids."""
-    patients: NDArray[np.str_]
-    splits: NDArray[np.str_]
-    classes: tuple[str, ...]
-    """Class names; empty for regression."""
-
-    def within(self, split: Split) -> Tensor:
-        """Indices of the clips of a split."""
-        return torch.from_numpy(np.flatnonzero(self.splits == split))
-
-
-@dataclass(frozen=True)
-class ItemPredictions:
-    """Predictions averaged to items (studies or loops)."""
-
-    items: NDArray[np.str_]
-    patients: NDArray[np.str_]
-    splits: NDArray[np.str_]
-    truth: NDArray[np.float64]
-    prediction: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """A chosen probe's predictions and how it came to be chosen."""
-
-    probe: str
-    predictions: ItemPredictions
+    readout: Readout
     chosen: dict[str, float]
     """The settings that validation patients chose."""
     history: dict[str, list[float]]
@@ -75,77 +54,96 @@ class ProbeResult:
     """Whether the validation metric of the chosen head was settled before training ended."""
 
 
-def average(outputs: Tensor, data: Labelled, clips: Tensor, task: Task) -> ItemPredictions:
-    """Average outputs (n, outputs) of clips to items: values, or probabilities, then the likeliest class."""
-    values = outputs.softmax(-1) if task.kind == "classification" else outputs
-    index = clips.numpy()
-    items, first, owner = np.unique(data.items[index], return_index=True, return_inverse=True)
-    total = np.zeros((len(items), values.shape[1]))
-    np.add.at(total, owner, values.double().numpy())
-    mean = total / np.bincount(owner)[:, None]
-    prediction = mean.argmax(1).astype(float) if task.kind == "classification" else mean[:, 0]
-    chosen = index[first]
-    truth = data.truth[torch.from_numpy(chosen)].double().numpy()
-    return ItemPredictions(items, data.patients[chosen], data.splits[chosen], truth, prediction)
+@dataclass(frozen=True)
+class ConstantProbe:
+    """The same for every sample."""
+
+    value: Tensor
+    """(outputs,): a value, or log shares of classes."""
+
+    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
+        """(m, outputs)."""
+        return self.value.expand(len(chosen), -1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The value."""
+        return {"value": self.value}
 
 
-def score(predictions: ItemPredictions, task: Task) -> float:
-    """The task's leading metric, turned so that lower is better."""
-    metric = next(iter(METRICS[task.kind].values()))
-    value = metric(predictions.truth, predictions.prediction)
-    return -value if metric.better == "higher" else value
+@dataclass(frozen=True)
+class HeadProbe:
+    """One trained head."""
+
+    model: Probes
+    batch_size: int
+
+    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
+        """(m, outputs)."""
+        return predict(self.model, data, chosen, self.batch_size)[0]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, standardiser and scale."""
+        return dict(self.model.state_dict())
 
 
-def constant_probe(data: Labelled, task: Task) -> ProbeResult:
+@dataclass(frozen=True)
+class ReducedProbe:
+    """A probe on principal components of the tokens."""
+
+    inner: Readout
+    standardiser: Standardiser
+    axes: Tensor
+    """(D, width)."""
+
+    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
+        """(m, outputs)."""
+        features = projected(data.features, self.standardiser, self.axes)
+        return self.inner.outputs(replace(data, features=features), chosen)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The axes, what they were found on, and the probe."""
+        parts = {"axes": self.axes, "mean": self.standardiser.mean, "std": self.standardiser.std}
+        return {f"components.{name}": value for name, value in parts.items()} | self.inner.tensors()
+
+
+def fit_probe(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
+    """Train on the training samples of `data` and choose on its validation samples; others are not used."""
+    if kind.width is None:
+        return fit_plain(data, task, kind, config, seed)
+    tokens, seen = data.features.tokens, data.clips[data.within(Split.TRAIN)].flatten()
+    train = seen[seen >= 0]
+    standardiser = fit_standardiser(tokens, train)
+    axes = principal_axes(tokens, train, standardiser, kind.width)
+    smaller = replace(data, features=projected(data.features, standardiser, axes))
+    fitted = fit_plain(smaller, task, kind, config, seed)
+    return replace(fitted, readout=ReducedProbe(fitted.readout, standardiser, axes))
+
+
+def fit_plain(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
+    """Train and choose one probe on the tokens as they are."""
+    if kind.depth is None:
+        readout, chosen = fit_ridge(data, data.within(Split.TRAIN), data.within(Split.VAL), task)
+        return Fitted(readout, chosen, {}, True)
+    return fit_heads(data, task, kind, config, seed)
+
+
+def fit_constant(data: Labelled, task: Task) -> Fitted:
     """The median of the training items, or their commonest class: what a model must beat."""
-    train = average(F.one_hot(data.truth.long()).float() if data.classes else data.truth[:, None], data,
-                    torch.arange(len(data.truth)), task)  # fmt: skip
-    known = train.truth[train.splits == Split.TRAIN]
-    value = float(np.bincount(known.astype(int)).argmax()) if data.classes else float(np.median(known))
-    filled = np.full(len(train.truth), value)
-    predictions = ItemPredictions(train.items, train.patients, train.splits, train.truth, filled)
-    return ProbeResult("constant", predictions, {"value": value}, {}, True)
-
-
-def ridge_probe(data: Labelled, task: Task) -> ProbeResult:
-    """Closed-form ridge on the flattened, standardised token grid; the penalty is chosen on validation."""
-    train, val = data.within(Split.TRAIN), data.within(Split.VAL)
-    tokens = data.features.tokens
-    standardise = Standardiser.fit(tokens[train])
-    flat = torch.stack([standardise(t[None])[0].half() for t in tokens]).flatten(1)
-    kernel = gram(flat, flat[train]).numpy()
-    truth = (
-        F.one_hot(data.truth.long(), len(data.classes)).double()
-        if data.classes
-        else data.truth[:, None].double()
-    )
-    centre = truth[train].mean(0)
-    scale = float(np.diag(kernel[train.numpy()]).mean())
-    best: tuple[float, float, Tensor] | None = None
-    for strength in RIDGE_STRENGTHS:
-        penalty: Any = strength * scale
-        model = KernelRidge(alpha=penalty, kernel="precomputed")
-        model.fit(kernel[train.numpy()], (truth[train] - centre).numpy())
-        outputs = torch.from_numpy(model.predict(kernel).reshape(len(truth), -1)) + centre
-        if data.classes:
-            outputs = outputs.clamp_min(1e-6).log()
-        error = score(average(outputs[val], data, val, task), task)
-        if best is None or error < best[0]:
-            best = (error, strength, outputs)
-    assert best is not None
-    everything = torch.arange(len(truth))
-    return ProbeResult("ridge", average(best[2], data, everything, task), {"penalty": best[1]}, {}, True)
-
-
-def gram(left: Tensor, right: Tensor) -> Tensor:
-    """Inner products (n, m) of half-precision rows, summed in float32 over slices of the columns."""
-    parts = zip(left.split(16384, dim=1), right.split(16384, dim=1), strict=True)
-    return torch.stack([a.float() @ b.float().T for a, b in parts]).sum(0)
+    train = data.within(Split.TRAIN)
+    _, first = np.unique(data.items[train.numpy()], return_index=True)
+    known = data.truth[train][torch.from_numpy(first)]
+    if task.classes:
+        shares = torch.bincount(known, minlength=len(data.classes)) / len(known)
+        return Fitted(
+            ConstantProbe(shares.clamp_min(1e-6).log()), {"class": float(shares.argmax())}, {}, True
+        )
+    value = float(np.median(known.double().numpy()))
+    return Fitted(ConstantProbe(torch.tensor([value])), {"value": value}, {}, True)
 
 
 def loss_of(outputs: Tensor, truth: Tensor, scale: Scale, task: Task) -> Tensor:
     """Mean loss of each head (G,): smooth L1 on z-scores, or cross-entropy."""
-    if task.kind == "regression":
+    if not task.classes:
         target = ((truth - scale.mean) / scale.std).expand(len(outputs), -1)
         return F.smooth_l1_loss(outputs.squeeze(-1), target, reduction="none").mean(1)
     grid, batch, _ = outputs.shape
@@ -157,19 +155,30 @@ def settled(errors: Sequence[float], task: Task) -> bool:
     """Whether the running best of the last quarter of epochs is within 2 % of the best before it."""
     cut = max(1, 3 * len(errors) // 4)
     before, after = min(errors[:cut]), min(errors[cut:], default=math.inf)
-    reach = abs(before) if task.kind == "regression" else 100.0
-    return before - after <= 0.02 * reach
+    best = {"regression": abs(before), "classification": 100.0}
+    return not before - after > 0.02 * best.get(task.kind, 1.0)
 
 
-def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[ProbeResult, Probes]:
+def shape_for(data: Labelled, kind: ProbeKind) -> ProbeShape:
+    """The probe that a kind means on these features."""
+    slots = data.clips.shape[1]
+    assert kind.depth is not None
+    return ProbeShape(
+        data.features.grid, data.features.tokens.shape[2], max(1, len(data.classes)), kind.depth,
+        views=data.views, clips=slots // data.views, position=kind.position, embeddings=kind.embeddings,
+    )  # fmt: skip
+
+
+def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
     """Train the grid of heads; the head and epoch that validation patients choose predicts."""
     train, val = data.within(Split.TRAIN), data.within(Split.VAL)
     settings = [(lr, decay) for lr in config.learning_rates for decay in config.weight_decays]
     rates, decays = torch.tensor(settings).T
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, f"probe {task.name}"))
-    standardiser = Standardiser.fit(data.features.tokens[train])
+    generator = torch.Generator().manual_seed(derive_seed(seed, f"probe {task.name}"))
+    seen = data.clips[train].flatten()
+    standardiser = fit_standardiser(data.features.tokens, seen[seen >= 0])
     scale = target_scale(data.truth[train], task)
-    shape = ProbeShape(data.features.grid, data.features.tokens.shape[-1], max(1, len(data.classes)))
+    shape = shape_for(data, kind)
     model = Probes(len(settings), shape, standardiser, scale, generator)
     optimizer = GridAdamW(model, rates, decays)
     batches = math.ceil(len(train) / config.batch_size)
@@ -178,14 +187,18 @@ def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[Pr
     for epoch in range(config.epochs):
         order = train[torch.randperm(len(train), generator=generator)]
         total = torch.zeros(len(settings))
-        for number, clips in enumerate(order.tensor_split(batches)):
-            loss = loss_of(model(data.features.tokens[clips]), data.truth[clips], scale, task)
+        for number, samples in enumerate(order.tensor_split(batches)):
+            tokens, present = data.tokens(samples)
+            if shape.views > 1:
+                present = drop_views(present, shape, kind.view_dropout, generator)
+            outputs = model(tokens, None if present.all() else present)
+            loss = loss_of(outputs, data.truth[samples], scale, task)
             loss.sum().backward()
             optimizer.step(schedule((epoch * batches + number) / (config.epochs * batches)))
             total += loss.detach() / batches
         losses.append(total.tolist())
-        guesses = predict(model, data.features.tokens[val], config.batch_size)
-        errors.append([score(average(guess, data, val, task), task) for guess in guesses])
+        guesses = predict(model, data, val, config.batch_size)
+        errors.append([error_of(average(guess, data, val, task), task) for guess in guesses])
         head = int(np.argmin(errors[-1]))
         if best is None or errors[-1][head] < best[0]:
             kept = {name: p[head : head + 1].clone() for name, p in model.named_parameters()}
@@ -197,16 +210,15 @@ def attentive_probe(data: Labelled, task: Task, config: ProbeConfig) -> tuple[Pr
     curve = [row[head] for row in errors]
     history = {"train loss": [row[head] for row in losses], "validation": [abs(value) for value in curve]}
     chosen = {"learning rate": settings[head][0], "weight decay": settings[head][1], "epoch": epoch + 1}
-    everything = predict(winner, data.features.tokens, config.batch_size)[0]
-    predictions = average(everything, data, torch.arange(len(data.truth)), task)
-    return ProbeResult("attentive", predictions, chosen, history, settled(curve, task)), winner
+    return Fitted(HeadProbe(winner, config.batch_size), chosen, history, settled(curve, task))
 
 
 def target_scale(truth: Tensor, task: Task) -> Scale:
     """Mean and standard deviation that regression targets are z-scored with; none for classes."""
-    if task.kind == "classification":
+    if task.classes:
         return Scale()
-    return Scale(float(truth.mean()), max(1e-6, float(truth.std())))
+    spread = float(truth.std()) if len(truth) > 1 else 1.0
+    return Scale(float(truth.mean()), max(1e-6, spread))
 
 
 def schedule(share: float) -> float:
@@ -215,6 +227,10 @@ def schedule(share: float) -> float:
 
 
 @torch.no_grad()
-def predict(model: Probes, tokens: Tensor, batch_size: int) -> Tensor:
-    """Predictions (G, n, outputs) of all clips."""
-    return torch.cat([model.predict(part) for part in tokens.split(batch_size)], dim=1)
+def predict(model: Probes, data: Labelled, chosen: Tensor, batch_size: int) -> Tensor:
+    """Predictions (G, m, outputs) of samples `chosen` (m,)."""
+    made = []
+    for part in chosen.split(batch_size):
+        tokens, present = data.tokens(part)
+        made.append(model.predict(tokens, None if present.all() else present))
+    return torch.cat(made, dim=1)

@@ -93,6 +93,8 @@ class ProbeShape:
     """Clips of a view."""
     position: bool = True
     """Whether keys of the pooler get a fixed position."""
+    embeddings: bool = True
+    """Whether slots, where there is more than one, are told apart by embeddings of their view and clip."""
 
     def __post_init__(self) -> None:
         if self.width % self.attention_heads or min(self.views, self.clips, self.outputs, self.depth + 1) < 1:
@@ -177,7 +179,7 @@ class Probes(nn.Module):
         self.register_buffer("input_mean", standardiser.mean)
         self.register_buffer("input_std", standardiser.std)
         self.register_buffer("target", torch.tensor([scale.mean, scale.std]))
-        if shape.slots > 1:
+        if shape.slots > 1 and shape.embeddings:
             self.view_embed = same_start(heads, (shape.views, width), generator)
             self.clip_embed = same_start(heads, (shape.clips, width), generator)
         blocks = (GridBlock(heads, width, shape.attention_heads, generator) for _ in range(shape.depth - 1))
@@ -225,7 +227,7 @@ class Probes(nn.Module):
                 f"{self.shape.slots} slots; got tokens {tuple(tokens.shape)}"
             )
         x = Standardiser(self.input_mean, self.input_std)(slots).flatten(1, 2).unsqueeze(0)
-        if self.shape.slots > 1:
+        if self.shape.slots > 1 and self.shape.embeddings:
             slot = self.view_embed.unsqueeze(2) + self.clip_embed.unsqueeze(1)
             x = x + slot.flatten(1, 2).repeat_interleave(slots.shape[2], dim=1).unsqueeze(1)
         if present is None:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from echojepa.config import ReportConfig
 from echojepa.data.clips import clock, frame_indices, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.metrics import METRICS
+from echojepa.evaluation.plans import Condition
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, only_test, read_results
+from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_received, grey_frames, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.models.contract import resize
 from echojepa.report import figures
-from echojepa.tasks import TASKS
 from echojepa.training.checkpoint import write_text_atomically
 from echojepa.training.weights import load_card
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
@@ -41,6 +42,8 @@ MONITORED = {
     "view_probe": "cheap view probe",
 }
 """Monitors drawn beside the loss, and their titles."""
+SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "balanced accuracy", "macro-F1")
+"""Metrics that the page's tables have columns for; `results.parquet` has all."""
 PLAYER_SIZE = 320
 """Pixels of the attention player's pictures."""
 
@@ -92,33 +95,41 @@ def attention_player(store: LoopStore, backbone: VideoTransformer, site: str | N
     return Player(pictures, round(1000 * seconds), wanted, len(pictures) * seconds)
 
 
+def plain(row: dict[str, Any]) -> bool:
+    """Whether a row is of all sites, all labels, undamaged clips and the first seed."""
+    return (row["trained_on"], row["site"], row["label_fraction"], row["perturbation"], row["seed"]) == (
+        ALL_SITES, ALL_SITES, 1.0, "", 0,
+    )  # fmt: skip
+
+
 def result_tables(results: Path) -> list[dict[str, Any]]:
     """A table a task: rows of backbone and probe, cells 'value [lo, hi] unit'."""
-    rows = pq.read_table(results / "results.parquet").to_pylist()
-    order = {"JEPA": 0, "random encoder": 1, "constant": 2}
+    rows = [row for row in read_results(results) if plain(row)]
+    order = {"JEPA": 0, "random encoder": 2, CONSTANT: 3}
     tables = []
     for name in sorted({row["task"] for row in rows}):
         mine = [row for row in rows if row["task"] == name]
-        pairs = sorted({(r["backbone"], r["probe"]) for r in mine}, key=lambda p: (order.get(p[0], 3), p[1]))
-        scored = {row["metric"] for row in mine}
-        metrics = [metric for metric in METRICS[TASKS[name].kind] if metric in scored]
+        pairs = sorted({(r["backbone"], r["probe"]) for r in mine}, key=lambda p: (order.get(p[0], 1), p))
+        scored = {row["metric"] for row in mine if row["backbone"] == CONSTANT}
+        metrics = [metric for metric in SHOWN if metric in scored]
         cells = {(r["backbone"], r["probe"], r["metric"]): r for r in mine}
         body = [(backbone, probe, [cells[backbone, probe, m] for m in metrics]) for backbone, probe in pairs]
         tables.append({"task": name, "metrics": metrics, "body": body, "counts": mine[0]})
     return tables
 
 
-def predictions_of(probes: Path, task: str) -> dict[str, dict[str, Any]]:
-    """Test predictions of attentive probes, by backbone name."""
+def predictions_of(results: Path, task: str) -> dict[str, dict[str, Any]]:
+    """Test predictions of attentive probes on undamaged clips of all sites, by backbone name."""
     found = {}
-    for file in sorted((probes / task).glob("*/predictions.parquet")):
-        table = pq.read_table(file).to_pydict()
-        chosen = [
-            i for i, (s, p) in enumerate(zip(table["split"], table["probe"], strict=True))
-            if s == Split.TEST and p == "attentive"
-        ]  # fmt: skip
-        if chosen:
-            found[table["backbone"][0]] = {k: np.array([v[i] for i in chosen]) for k, v in table.items()}
+    for file in sorted((results / "probes" / task).glob("*/attentive-1-0-*/predictions-*.parquet")):
+        made, about = read_predictions(file)
+        if about["condition"] == asdict(Condition()) | {"views": []}:
+            test, names = only_test(made), np.array(about["classes"])
+            columns = {"truth": test.truth, "prediction": test.prediction}
+            if about["classes"]:
+                truth, likeliest = names[test.truth.astype(int)], names[test.prediction.argmax(1)]
+                columns = {"truth": truth, "prediction": likeliest}
+            found[about["backbone"]["backbone"]] = columns
     return found
 
 
@@ -137,14 +148,16 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    lvef, view = predictions_of(config.probes, "lvef"), predictions_of(config.probes, "view")
+    lvef, view = predictions_of(config.results, "lvef"), predictions_of(config.results, "view")
     maps = {}
-    for file in sorted((config.probes / "embeddings").glob("*.parquet")):
+    for file in sorted((config.results / "embeddings").glob("*.parquet")):
         table = pq.read_table(file).to_pydict()
         points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
-        maps[file.stem.replace("-", " ").replace("jepa", "JEPA")] = (points, np.array(table["view"]))
+        maps[table["backbone"][0]] = (points, np.array(table["view"]))
     drawn = {"curves": figures.curve_panels(curves, "step"), "maps": figures.map_panels(maps)}
-    probes = {f"{p['task']}, {p['backbone']}": p["history"]["validation"] for p in probe_facts(config.probes)}
+    probes = {
+        f"{p['task']}, {p['backbone']}": p["history"]["validation"] for p in probe_facts(config.results)
+    }
     drawn["probes"] = figures.curve_panels(
         {name: (range(1, len(curve) + 1), curve) for name, curve in probes.items()}, "epoch"
     )
@@ -153,9 +166,7 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
             {k: (v["truth"], v["prediction"]) for k, v in lvef.items()}, "%"
         )
     if view:
-        drawn["view"] = figures.confusion_panels(
-            {k: (v["truth_class"], v["predicted_class"]) for k, v in view.items()}
-        )
+        drawn["view"] = figures.confusion_panels({k: (v["truth"], v["prediction"]) for k, v in view.items()})
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 
@@ -181,36 +192,34 @@ def data_tables(store: LoopStore) -> dict[str, Any]:
     }
 
 
-def probe_facts(probes: Path) -> list[dict[str, Any]]:
-    """Which head validation patients chose, and whether its training had settled."""
-    return [json.loads(file.read_text("utf-8")) for file in sorted(probes.glob("*/*/probe.json"))]
+def probe_facts(results: Path) -> list[dict[str, Any]]:
+    """Which attentive head validation patients chose, and whether its training had settled."""
+    files = sorted((results / "probes").glob("*/*/attentive-1-0-*/probe.json"))
+    return [json.loads(file.read_text("utf-8")) for file in files]
 
 
 def write_report(config: ReportConfig) -> Path:
     """Write the page; raises UserError or CheckpointError naming the stage that is missing."""
-    if not (config.results / "results.parquet").is_file():
-        raise UserError(f"{config.results} holds no results.parquet; run `echojepa evaluate` first")
+    tables = result_tables(config.results)
     store = LoopStore.open(config.data)
     card = load_card(config.run)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(
         resources.files("echojepa.report").joinpath("template.html").read_text("utf-8")
     )
-    probes = probe_facts(config.probes)
     text = template.render(
         version=echojepa.__version__,
-        tables=result_tables(config.results),
+        tables=tables,
         figures=draw_figures(config),
         player=attention_player(store, VideoTransformer.from_pretrained(config.run), config.attention_site),
         data=data_tables(store),
-        probes=probes,
+        probes=probe_facts(config.results),
         card=card,
         warnings=list(
             dict.fromkeys(w for line in read_metrics(config.run) for w in line.get("warnings", ()))
         ),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
         fingerprint=store.fingerprint(),
-        tasks=TASKS,
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,

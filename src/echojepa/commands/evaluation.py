@@ -1,0 +1,56 @@
+"""Commands that compare frozen encoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echojepa.config import EvaluateConfig, ProbeConfig, save_config
+from echojepa.errors import unknown
+from echojepa.tasks import find_task
+from echojepa.terminal import console, progress_bar, show_table
+
+if TYPE_CHECKING:
+    from echojepa.evaluation.plans import Plan
+
+
+def run_probe(config: ProbeConfig) -> None:
+    """Probe tasks of the user's choice, and print the table."""
+    from echojepa.evaluation.plans import PROBES, Block, Plan
+
+    for name in config.probes:
+        if name not in PROBES:
+            raise unknown(name, PROBES, "probe")
+    tasks = tuple(find_task(name) for name in config.tasks)
+    run_plan(Plan("probe", (Block(tasks, config.probes),)), config)
+
+
+def run_evaluate(config: EvaluateConfig) -> None:
+    """Make the numbers of a named plan, and print the table."""
+    from echojepa.evaluation.plans import PLANS
+
+    if config.plan not in PLANS:
+        raise unknown(config.plan, PLANS, "plan")
+    run_plan(PLANS[config.plan], config)
+
+
+def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
+    """Run a plan and print the leading metric of each of its numbers."""
+    from echojepa.evaluation.harness import Harness
+    from echojepa.evaluation.results import leading, said
+    from echojepa.report.tables import as_markdown, page_tables
+    from echojepa.training.checkpoint import write_text_atomically
+
+    harness = Harness(plan, config)
+    with progress_bar(f"evaluate {plan.name}") as show:
+        rows = harness.run(show).to_pylist()
+    save_config(config)
+    tables = as_markdown(page_tables(rows, harness.sites.children))
+    write_text_atomically(config.out / "tables.md", tables)
+    cells = [
+        (r["task"], r["backbone"], r["probe"], said(r), f"{r['value']:.2f} {r['unit']}".strip(),
+         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in leading(rows)
+    ]  # fmt: skip
+    columns = ("task", "backbone", "probe", "of", "value", "95 % interval", "patients")
+    show_table("Test patients", columns, cells)
+    console.print(f"Results: {config.out / 'results.parquet'}")
+    console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")

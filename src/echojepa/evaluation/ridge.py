@@ -1,0 +1,109 @@
+"""Ridge regression in closed form on the flattened, standardised token grid: it cannot fail to converge.
+
+What is absent is zero after standardising, which is the training mean. The kernel is summed over slices of
+the grid, so that no more than a slice of all clips is in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.kernel_ridge import KernelRidge
+from torch import Tensor
+
+from echojepa.evaluation.features import fit_standardiser
+from echojepa.evaluation.predictions import average, error_of
+from echojepa.evaluation.samples import Labelled
+from echojepa.models.probe import Standardiser
+from echojepa.tasks import Task
+
+STRENGTHS = tuple(10.0**power for power in range(-4, 3))
+"""Penalties tried, as multiples of the mean diagonal of the kernel."""
+
+
+def standardised(
+    data: Labelled, chosen: Tensor, slot: int, span: tuple[int, int], fitted: Standardiser
+) -> Tensor:
+    """Tokens of one slot in a range of positions, (m, columns), zero where the slot is absent."""
+    places = data.clips[chosen, slot]
+    start, stop = span
+    tokens = data.features.tokens.columns(places.clamp_min(0), start, stop).float()
+    centred = (tokens - fitted.mean[start:stop]) / fitted.std
+    return (centred * (places >= 0)[:, None, None]).flatten(1)
+
+
+def kernel(data: Labelled, rows: Tensor, columns: Tensor, fitted: Standardiser) -> Tensor:
+    """Inner products (rows, columns) of samples over all slots and positions."""
+    total = torch.zeros(len(rows), len(columns))
+    for slot in range(data.clips.shape[1]):
+        for span in data.features.tokens.slices(len(rows)):
+            left = standardised(data, rows, slot, span, fitted)
+            right = left if rows is columns else standardised(data, columns, slot, span, fitted)
+            total += left @ right.T
+    return total
+
+
+class RidgeProbe:
+    """Weights on the flattened grid of every slot."""
+
+    def __init__(self, fitted: Standardiser, weights: Tensor, centre: Tensor, classes: bool) -> None:
+        self.fitted = fitted
+        self.weights = weights
+        """(S, N, D, outputs)."""
+        self.centre = centre
+        """(outputs,) added to every prediction: the training mean."""
+        self.classes = classes
+
+    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
+        """Values, or log scores of classes, (m, outputs)."""
+        total = self.centre.expand(len(chosen), -1).clone()
+        for slot in range(data.clips.shape[1]):
+            for part, out in zip(chosen.split(64), total.split(64), strict=True):
+                for start, stop in data.features.tokens.slices(len(part)):
+                    x = standardised(data, part, slot, (start, stop), self.fitted)
+                    out += x @ self.weights[slot, start:stop].flatten(0, 1)
+        return total.clamp_min(1e-6).log() if self.classes else total
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is needed to predict."""
+        parts = {"weights": self.weights, "centre": self.centre}
+        return parts | {"input_mean": self.fitted.mean, "input_std": self.fitted.std}
+
+
+def fit_ridge(data: Labelled, train: Tensor, val: Tensor, task: Task) -> tuple[RidgeProbe, dict[str, float]]:
+    """Fit on samples `train`, the penalty chosen on samples `val`; the probe and what was chosen."""
+    seen = data.clips[train].flatten()
+    fitted = fit_standardiser(data.features.tokens, seen[seen >= 0])
+    truth = F.one_hot(data.truth, len(data.classes)).float() if task.classes else data.truth[:, None].float()
+    centre = truth[train].mean(0)
+    both = torch.cat([train, val])
+    inner = kernel(data, both, train, fitted).numpy()
+    own, other = inner[: len(train)], inner[len(train) :]
+    scale = float(own.diagonal().mean())
+    best: tuple[float, float, Tensor] | None = None
+    for strength in STRENGTHS:
+        penalty: Any = strength * scale
+        model = KernelRidge(alpha=penalty, kernel="precomputed")
+        model.fit(own, (truth[train] - centre).numpy())
+        outputs = torch.from_numpy(model.predict(other).reshape(len(val), -1)).float() + centre
+        outputs = outputs.clamp_min(1e-6).log() if task.classes else outputs
+        error = error_of(average(outputs, data, val, task), task)
+        if best is None or error < best[0]:
+            best = (error, strength, torch.from_numpy(model.dual_coef_.reshape(len(train), -1)).float())
+    assert best is not None
+    return RidgeProbe(fitted, primal(data, train, fitted, best[2]), centre, task.classes), {
+        "penalty": best[1]
+    }
+
+
+def primal(data: Labelled, train: Tensor, fitted: Standardiser, dual: Tensor) -> Tensor:
+    """Weights (S, N, D, outputs) of dual coefficients (m, outputs)."""
+    _, count, width = data.features.tokens.shape
+    weights = torch.zeros(data.clips.shape[1], count, width, dual.shape[1])
+    for slot in range(len(weights)):
+        for start, stop in data.features.tokens.slices(len(train)):
+            x = standardised(data, train, slot, (start, stop), fitted)
+            weights[slot, start:stop] = (x.T @ dual).view(stop - start, width, -1)
+    return weights

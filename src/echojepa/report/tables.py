@@ -1,0 +1,258 @@
+"""The tables of the EchoJEPA project page, redrawn from `results.parquet`, beside the paper's numbers.
+
+Theirs are of other patients, other labels and, for some backbones, another protocol: they stand beside ours
+to be compared in kind, not in value. `paper_results.csv` has them, from the project page, the paper (arXiv
+2602.02603) and its repository (github alif-munim/EchoJEPA).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from statistics import mean, stdev
+from typing import Any
+
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY
+from echojepa.evaluation.robustness import relative_degradation
+
+Row = dict[str, Any]
+Place = tuple[str, str]
+"""Which row, which column of a table a number belongs to."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers in rows and columns, as text."""
+
+    columns: tuple[str, ...]
+    rows: dict[str, dict[str, str]]
+    """Row to column to cell."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Ours and theirs."""
+
+    title: str
+    says: str
+    """What a cell is."""
+    ours: Grid
+    theirs: Grid
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """How a table of the page is made of rows."""
+
+    title: str
+    says: str
+    place: Callable[[Row], Place | None]
+    """Where one of our rows belongs; None where it does not."""
+    theirs: Callable[[Row], Place | None]
+    """The same for a row of the paper."""
+
+
+LEADS = {"lvef": "MAE", "rvsp": "MAE", "view": "accuracy"}
+SEED_PERTURBATIONS = ("depth-code", "shadow-code")
+"""The forms of the released code, which made the page's robustness table."""
+
+
+def contestant(row: Row) -> str:
+    """What a row of a table is called."""
+    return row["backbone"] if row["backbone"] == CONSTANT else f"{row['backbone']}, {row['probe']}"
+
+
+def undamaged(row: Row) -> bool:
+    """Whether a row is of whole, undamaged clips of a task's leading metric."""
+    return not row["perturbation"] and row["metric"] == LEADS.get(row["task"])
+
+
+def pooled(row: Row) -> bool:
+    """Whether a row is of all sites and all labels."""
+    return row["trained_on"] == row["site"] == ALL_SITES and row["label_fraction"] == 1.0
+
+
+def latent_vs_pixel(row: Row) -> Place | None:
+    """Columns: LVEF MAE and view accuracy."""
+    if undamaged(row) and pooled(row) and row["seed"] == 0 and row["task"] in ("lvef", "view"):
+        return contestant(row), f"{row['task']} {row['metric']}"
+    return None
+
+
+def lvef_sites(row: Row) -> Place | None:
+    """Columns: where trained, where tested."""
+    if undamaged(row) and row["task"] == "lvef" and row["site"] != ALL_SITES:
+        how = "internal" if row["trained_on"] == row["site"] else f"external, trained at {row['trained_on']}"
+        return contestant(row), f"{row['site']} ({how})"
+    return None
+
+
+def view_labels(row: Row) -> Place | None:
+    """Columns: share of labels."""
+    if undamaged(row) and row["task"] == "view" and row["trained_on"] == row["site"] == ALL_SITES:
+        return contestant(row), f"{100 * row['label_fraction']:g} %"
+    return None
+
+
+def rvsp(row: Row) -> Place | None:
+    """Columns: views shown at test."""
+    if undamaged(row) and row["task"] == "rvsp":
+        return contestant(row), row["views"]
+    return None
+
+
+def robustness(row: Row) -> Place | None:
+    """Columns: clean, and each severity of the seed page's two perturbations."""
+    lvef = row["task"] == "lvef" and row["metric"] == "MAE" and pooled(row) and row["seed"] == 0
+    if lvef and row["perturbation"] in ("", *SEED_PERTURBATIONS):
+        return contestant(row), f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean"
+    return None
+
+
+def their_label(row: Row) -> str:
+    """What a row of the paper is called."""
+    return f"{row['model']}, {row['probe']} ({row['source']})"
+
+
+SKETCHES: dict[str, Sketch] = {
+    "latent-vs-pixel": Sketch(
+        "Latent against pixel prediction", "LVEF: mean absolute error, points. View: accuracy, %.",
+        latent_vs_pixel, lambda row: (their_label(row), f"{row['task']} {row['metric']}"),
+    ),
+    "lvef-sites": Sketch(
+        "LVEF at each site", "Mean absolute error, points.", lvef_sites,
+        lambda row: (their_label(row), row["site"]),
+    ),
+    "view-labels": Sketch(
+        "Views by share of labels", "Accuracy, %; mean and standard deviation where seeds are many.",
+        view_labels, lambda row: (their_label(row), f"{row['label_percent']} %"),
+    ),
+    "rvsp": Sketch(
+        "RVSP from several views", "Mean absolute error, mmHg, by the views that are shown at test.", rvsp,
+        lambda row: (", ".join(filter(None, [their_label(row), row["note"].split(";")[0]])), row["site"]),
+    ),
+    "transfer": Sketch(
+        "Adults to children", "Mean absolute error of LVEF, points.", lvef_sites,
+        lambda row: (their_label(row), row["note"].split(";")[0]),
+    ),
+    "robustness": Sketch(
+        "Robustness to acoustic damage",
+        "Mean absolute error of LVEF, points; last, its mean increase in %, for rows that beat the constant "
+        "by a fifth at least (a constant degrades by nothing).",
+        robustness,
+        lambda row: (
+            their_label(row),
+            "average degradation, %" if row["metric"] != "MAE"
+            else f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean",
+        ),
+    ),
+}  # fmt: skip
+
+
+def cell(values: Sequence[Row]) -> str:
+    """One number with its interval, or the mean and spread over seeds."""
+    if len(values) == 1:
+        row = values[0]
+        ends = "" if math.isnan(row["lo"]) else f" [{row['lo']:.1f}, {row['hi']:.1f}]"
+        return f"{row['value']:.2f}{ends}"
+    numbers = [row["value"] for row in values]
+    return f"{mean(numbers):.2f} ± {stdev(numbers):.2f}"
+
+
+def grid(found: dict[Place, list[str]]) -> Grid:
+    """Cells by row and column, both in the order they came."""
+    columns = tuple(dict.fromkeys(column for _, column in found))
+    rows: dict[str, dict[str, str]] = defaultdict(dict)
+    for (row, column), cells in found.items():
+        rows[row][column] = cells[0]
+    return Grid(columns, dict(rows))
+
+
+def their_numbers(plan: str) -> list[Row]:
+    """The paper's rows for a table."""
+    text = resources.files("echojepa.report").joinpath("paper_results.csv").read_text("utf-8")
+    return [row for row in csv.DictReader(text.splitlines()) if row["plan"] == plan]
+
+
+def their_cell(row: Row) -> str:
+    """A number of the paper, marked where its note doubts it."""
+    return row["value"] + (" (?)" if "may have been cut" in row["note"] else "")
+
+
+def belonging(plan: str, rows: Sequence[Row], children: str) -> list[Row]:
+    """Rows that a table may use: the children's site is for transfer alone."""
+    if plan == "transfer":
+        return [row for row in rows if children and row["site"] == children]
+    return [row for row in rows if not children or row["site"] != children]
+
+
+def make_table(plan: str, rows: Sequence[Row]) -> Table | None:
+    """A table of the page; None where no row belongs to it."""
+    sketch = SKETCHES[plan]
+    found: dict[Place, list[Row]] = defaultdict(list)
+    for row in rows:
+        place = sketch.place(row)
+        if place:
+            found[place].append(row)
+    if not found:
+        return None
+    cells = {place: [cell(values)] for place, values in found.items()}
+    if plan == "robustness":
+        cells |= average_degradation(found)
+    theirs: dict[Place, list[str]] = defaultdict(list)
+    for row in their_numbers(plan):
+        place = sketch.theirs(row)
+        if place:
+            theirs[place].append(their_cell(row))
+    return Table(sketch.title, sketch.says, grid(cells), grid(theirs))
+
+
+def average_degradation(found: dict[Place, list[Row]]) -> dict[Place, list[str]]:
+    """The last column of the robustness table, for rows that the figure means something for."""
+    constant = next((rows[0]["value"] for (name, _), rows in found.items() if name == CONSTANT), math.nan)
+    made = {}
+    for name in dict.fromkeys(row for row, _ in found):
+        clean = found.get((name, "clean"))
+        damaged = [
+            rows[0]["value"] for (row, column), rows in found.items() if row == name and column != "clean"
+        ]
+        if clean and damaged:
+            relative = [relative_degradation(clean[0]["value"], value, constant) for value in damaged]
+            number = mean(relative)
+            text = "not ranked" if math.isnan(number) else f"{number:+.1f}"
+            made[name, "average degradation, %"] = [text]
+    return made
+
+
+def page_tables(rows: Sequence[Row], children: str = "") -> list[Table]:
+    """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
+    whole = [row for row in rows if row["group"] == EVERYBODY]
+    made = (make_table(plan, belonging(plan, whole, children)) for plan in SKETCHES)
+    return [table for table in made if table is not None]
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """The tables as text that reads well by itself."""
+    parts = [
+        "# The project page's tables, redrawn\n\n"
+        "Ours: value [95 % interval by bootstrap over test patients]. Theirs: other data, other patients, "
+        "and for some backbones another protocol; nothing here compares the two in value. (?): the labels "
+        "may have been cut to integers in the released code.\n"
+    ]
+    for table in tables:
+        parts.append(f"\n## {table.title}\n\n{table.says}\n")
+        parts.append("\n" + markdown_grid(table.ours, "ours"))
+        parts.append("\n" + markdown_grid(table.theirs, "theirs, arXiv 2602.02603"))
+    return "".join(parts)
+
+
+def markdown_grid(numbers: Grid, corner: str) -> str:
+    """One grid as a Markdown table."""
+    lines = ["| " + " | ".join((corner, *numbers.columns)) + " |", "|---" * (1 + len(numbers.columns)) + "|"]
+    for name, cells in numbers.rows.items():
+        lines.append("| " + " | ".join([name, *(cells.get(column, "") for column in numbers.columns)]) + " |")
+    return "\n".join(lines) + "\n"
