@@ -93,8 +93,9 @@ def screens_picture() -> None:
         shown = np.where(outline[..., None], np.array([255, 190, 40], dtype=np.uint8), shown)
         small = Image.fromarray(shown)
         small.thumbnail((420, 320), Image.Resampling.LANCZOS)
-        page = Image.new("RGB", (424, 324), (255, 255, 255))
+        page = Image.new("RGB", (424, 340), (255, 255, 255))
         page.paste(small, ((424 - small.width) // 2, (324 - small.height) // 2))
+        ImageDraw.Draw(page).text((6, 326), f"{layout.name}, synthetic", fill=(60, 60, 60))
         tiles.append(np.asarray(page))
     sheet(tiles, 3).quantize(64).save(HERE / "sector_screens.png", optimize=True)
 

@@ -22,7 +22,7 @@ from echojepa.errors import UserError
 from echojepa.phantom.presets import ARCHIVE, STORE, Order, order_of
 from echojepa.phantom.public_sets import PUBLIC_WRITERS
 from echojepa.phantom.sidecar import truth_table
-from echojepa.phantom.study import Study, draw_study
+from echojepa.phantom.study import Study, draw_study, study_uid
 from echojepa.phantom.vary import counterfactual, factor_of
 from echojepa.phantom.writers import ArchiveWriter, Labels, StoreWriter, Writer
 
@@ -93,7 +93,7 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
         done = writer.finished()
         steps = range(len(factor.steps)) if factor else (None,)
         jobs = [
-            Job(order, ordinal, step, study_of(order, ordinal, step).study_id in done)
+            Job(order, ordinal, step, study_uid(order.seed, ordinal, order.factor, step or 0) in done)
             for ordinal in range(order.patients)
             for step in steps
         ]

@@ -76,6 +76,12 @@ class Drawn:
         return derive_seed(self.seed, purpose, self.ordinal, self.number)
 
 
+def study_uid(seed: int, ordinal: int, factor: str | None, step: int, *loop: int) -> str:
+    """A DICOM UID of an examination, or of one of its loops; below 2.25, whose UIDs are just numbers."""
+    moved = "" if factor is None else f"/{factor}/{step}"
+    return f"2.25.{derive_seed(seed, ('instance' if loop else 'study') + moved, ordinal, *loop)}"
+
+
 @dataclass(frozen=True)
 class Study:
     """One patient's examination."""
@@ -99,16 +105,11 @@ class Study:
     @property
     def study_id(self) -> str:
         """A DICOM UID of the examination."""
-        return self.uid("study")
+        return study_uid(self.seed, self.ordinal, self.factor, self.step)
 
     def loop_id(self, drawn: Drawn) -> str:
         """A DICOM UID of one loop."""
-        return self.uid("instance", drawn.number)
-
-    def uid(self, purpose: str, *numbers: int) -> str:
-        """A DICOM UID below 2.25, the root for UIDs that are just numbers."""
-        moved = "" if self.factor is None else f"/{self.factor}/{self.step}"
-        return f"2.25.{derive_seed(self.seed, purpose + moved, self.ordinal, *numbers)}"
+        return study_uid(self.seed, self.ordinal, self.factor, self.step, drawn.number)
 
     def names(self) -> list[str]:
         """A name of each loop within its study: view, and its number among those of the view."""
