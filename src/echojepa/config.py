@@ -14,10 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from echojepa.config_finetune import FinetuneConfig, TuningConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
 
-__all__ = ["ConfigError", "FaultConfig", "OptimConfig", "PretrainConfig"]
+__all__ = [
+    "ConfigError",
+    "FaultConfig",
+    "FinetuneConfig",
+    "OptimConfig",
+    "PretrainConfig",
+    "TuningConfig",
+]
 
 ConfigType = TypeVar("ConfigType")
 Precision = Literal["float32", "bf16", "int8"]
