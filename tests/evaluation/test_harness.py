@@ -23,6 +23,7 @@ from echojepa.evaluation import contenders as contenders_module
 from echojepa.evaluation import harness as harness_module
 from echojepa.evaluation.cache import CacheError, weights_digest
 from echojepa.evaluation.cohort import read_cohort, share_of_patients
+from echojepa.evaluation.conformal import calibrates
 from echojepa.evaluation.extraction import Look, LookedAt
 from echojepa.evaluation.harness import Harness
 from echojepa.evaluation.plans import PLANS, Block, Cell, Condition, Plan, Sites
@@ -366,3 +367,64 @@ def test_every_subset_of_views_is_a_condition() -> None:
     (cell,) = [c for c in PLANS["rvsp"].cells(Sites(("a",))) if c.probe.name == "attentive"]
     assert {condition.views for condition in cell.conditions} == {(), (0,), (1,)}
     assert isinstance(cell, Cell) and Condition() in cell.conditions
+
+
+@pytest.fixture(scope="module")
+def several_views(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small data set with A4C in colour, PSAX-AV in place of PLAX, and RVSP labels."""
+    root = tmp_path_factory.mktemp("views") / "dataset"
+    shutil.copytree(dataset, root)
+    store = LoopStore.open(root)
+    store.table.update({"view": "'PSAX-AV'"}, where="view = 'PLAX'")
+    store.table.update({"colour": "true"}, where="view = 'A4C'")
+    rows = [row for row in store.labels().to_pylist() if row["label"] == "lvef"]
+    made = [row | {"label": "rvsp", "value": 15.0 + row["value"] / 2, "unit": "mmHg"} for row in rows]
+    store.add_labels(pa.Table.from_pylist(made, schema=store.labels().schema))
+    return root
+
+
+def test_rvsp_is_read_from_all_views_and_from_each_subset(several_views: Path, tmp_path: Path) -> None:
+    config = settings(several_views, tmp_path)
+    Harness(PLANS["rvsp"], config).run(quiet)
+    rows = [row for row in read_results(tmp_path) if row["backbone"] == "pixels" and row["metric"] == "MAE"]
+    assert {row["views"] for row in rows} == {"A4C + PSAX-AV", "A4C", "PSAX-AV"}
+    assert {row["probe"] for row in rows} == set(PLANS["rvsp"].blocks[0].probes)
+    assert all(row["items"] == row["patients"] == 3 for row in rows if row["views"] == "A4C + PSAX-AV")
+    clips = {loop["loop_id"] for loop in read_cohort([several_views]).loops if loop["view"] != "A2C"}
+    assert Counting.seen <= 2 * len(clips) + 1, "two clips of each loop, once"
+
+
+def splits_are(dataset: Path, split: str) -> np.ndarray:
+    return want(read_cohort([dataset]), LVEF, 1).splits == split
+
+
+def test_intervals_are_calibrated_by_patients_who_chose_nothing(dataset: Path, tmp_path: Path) -> None:
+    names = np.unique(want(read_cohort([dataset]), LVEF, 1).of(splits_are(dataset, "val")).patients)
+    mixed = next(seed for seed in range(99) if 0 < calibrates(names, seed).sum() < len(names))
+    same = next(seed for seed in range(99) if calibrates(names, seed).all())
+    block = Block((LVEF,), ("ridge",), calibrated=True, seeds=(mixed,))
+    with pytest.raises(UserError, match="too few validation patients"):
+        Harness(Plan("few", (replace(block, seeds=(same,)),)), settings(dataset, tmp_path)).run(quiet)
+    harness = Harness(Plan("intervals", (block,)), settings(dataset, tmp_path))
+    for cell in harness.cells:
+        job = harness.job(cell, 0)
+        groups = [set(job.wanted.patients[chosen]) for chosen in (job.trained, job.calibrating, job.tested)]
+        assert groups[1] and not (groups[0] & groups[1] or groups[1] & groups[2])
+    harness.run(quiet)
+    rows = [row for row in read_results(tmp_path) if row["metric"] == "coverage of 90 % intervals"]
+    assert len(rows) == len(harness.cells) and all(0 <= row["value"] <= 100 for row in rows)
+
+
+def test_backbones_are_compared_on_the_items_that_all_predicted(dataset: Path, tmp_path: Path) -> None:
+    Harness(PLAN, settings(dataset, tmp_path, backbones=("pixels", "others"))).run(quiet)
+    pairs = pq.read_table(tmp_path / "comparisons.parquet").to_pylist()
+    assert len(pairs) == 4 and {(row["one"], row["other"]) for row in pairs} == {("pixels", "others")}
+    values = {
+        (row["backbone"], row["task"], row["probe"]): row["value"]
+        for row in read_results(tmp_path)
+        if row["metric"] in ("MAE", "accuracy") and row["group"] == "everybody"
+    }
+    for row in pairs:
+        both = [values[name, row["task"], row["probe"]] for name in ("pixels", "others")]
+        assert row["difference"] == pytest.approx(both[0] - both[1])
+        assert row["p"] <= row["p_holm"] <= 1

@@ -17,6 +17,7 @@ from echojepa.evaluation.conformal import calibrate, coverage
 from echojepa.evaluation.formulas import Values
 from echojepa.evaluation.metrics import METRICS, unit_of
 from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.results import EVERYBODY
 from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
@@ -48,8 +49,9 @@ def conformal_rows(
         fitted, made.truth[test], made.prediction[test], made.patients[test], groups[test], seed=seed
     )
     rows = []
-    for cell in found:
-        whole = facts | {"split": str(Split.TEST), "group": cell.cell, "patients": cell.patients}
+    for number, cell in enumerate(found if edges else found[:1]):
+        group = cell.cell if number else EVERYBODY
+        whole = facts | {"split": str(Split.TEST), "group": group, "patients": cell.patients}
         whole |= {"items": cell.patients, "note": f"{len(calibrating)} calibration patients"}
         share = {"value": 100 * cell.covered, "lo": 100 * cell.low, "hi": 100 * cell.high}
         rows.append(whole | {"metric": "coverage of 90 % intervals", "unit": "%"} | share)

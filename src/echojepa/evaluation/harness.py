@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from echojepa.config import HarnessConfig
 from echojepa.data.store import replace_parquet
+from echojepa.errors import UserError
 from echojepa.evaluation.analysis import Contests, comparisons, conformal_rows, subgroup_rows
 from echojepa.evaluation.cohort import patient_subset, read_cohort
 from echojepa.evaluation.conformal import calibrates
@@ -71,6 +72,10 @@ class Harness:
         tested = wanted.splits == Split.TEST
         held = trained & calibrates(wanted.patients, cell.seed) & (wanted.splits == Split.VAL)
         held &= cell.calibrated
+        if cell.calibrated and (not held.any() or not (trained & ~held & (wanted.splits == Split.VAL)).any()):
+            raise UserError(
+                f"task {cell.task.name}: too few validation patients to choose a head and calibrate"
+            )
         loops = sorted({loop for loop, _ in wanted.of(tested).pairs()})
         allowed = patient_subset(self.cohort, loops, limit)
         names = {self.cohort.loops[number]["patient_id"] for number in allowed}

@@ -1,0 +1,70 @@
+"""The project page's tables from rows, beside the paper's."""
+
+from __future__ import annotations
+
+import csv
+from importlib import resources
+from itertools import product
+from typing import Any
+
+from echojepa.evaluation.results import SCHEMA
+from echojepa.report.tables import SKETCHES, as_markdown, page_tables
+
+
+def row(**facts: Any) -> dict[str, Any]:
+    """A row of results, LVEF of all sites unless something else is said."""
+    blank = dict.fromkeys(SCHEMA.names, "")
+    cell = {"task": "lvef", "probe": "attentive", "trained_on": "all", "site": "all", "label_fraction": 1.0}
+    number = {"metric": "MAE", "group": "everybody", "value": 6.0, "lo": 5.0, "hi": 7.0}
+    return blank | cell | number | {"severity": 0, "seed": 0, "backbone": "JEPA"} | facts
+
+
+def rows() -> list[dict[str, Any]]:
+    made = []
+    for name, shift in (("JEPA", 0.0), ("constant", 4.0)):
+        made.append(row(backbone=name, value=6 + shift))
+        made.append(row(backbone=name, task="view", metric="accuracy", value=80 - shift))
+        for trained, site in (("a", "a"), ("a", "b"), ("b", "b"), ("a", "kids"), ("kids", "kids")):
+            made.append(row(backbone=name, trained_on=trained, site=site, value=7 + shift))
+        for fraction, seed in product((0.01, 0.1), (0, 1, 2)):
+            made.append(row(backbone=name, task="view", metric="accuracy", label_fraction=fraction, seed=seed,
+                            value=50 + 10 * seed))  # fmt: skip
+        for kind, severity in product(("depth-code", "shadow-code"), (1, 2, 3)):
+            made.append(row(backbone=name, perturbation=kind, severity=severity, value=6.6 + shift))
+        made.append(row(backbone=name, task="rvsp", views="A4C + PSAX-AV"))
+    return made
+
+
+def test_every_table_of_the_page_is_drawn_with_theirs_beside_it() -> None:
+    tables = page_tables(rows(), children="kids")
+    assert [table.title for table in tables] == [sketch.title for sketch in SKETCHES.values()]
+    assert all(table.ours.rows and table.theirs.rows for table in tables)
+    text = as_markdown(tables)
+    assert text.count("theirs, arXiv 2602.02603") == 6 and "| JEPA, attentive | 6.00 [5.0, 7.0] |" in text
+
+
+def test_a_cell_says_where_a_probe_was_trained_and_children_are_apart() -> None:
+    tables = {table.title: table.ours for table in page_tables(rows(), children="kids")}
+    sites = tables["LVEF at each site"].columns
+    assert sites == ("a (internal)", "b (external, trained at a)", "b (internal)")
+    assert tables["Adults to children"].columns == ("kids (external, trained at a)", "kids (internal)")
+
+
+def test_seeds_are_averaged_with_their_spread() -> None:
+    tables = {table.title: table.ours for table in page_tables(rows())}
+    assert tables["Views by share of labels"].rows["JEPA, attentive"]["1 %"] == "60.00 ± 10.00"
+
+
+def test_a_constant_has_no_rank_in_degradation() -> None:
+    tables = {table.title: table.ours for table in page_tables(rows())}
+    table = tables["Robustness to acoustic damage"].rows
+    assert table["JEPA, attentive"]["average degradation, %"] == "+10.0"
+    assert table["constant"]["average degradation, %"] == "not ranked"
+
+
+def test_the_paper_s_numbers_are_the_page_s() -> None:
+    text = resources.files("echojepa.report").joinpath("paper_results.csv").read_text("utf-8")
+    page = [r for r in csv.DictReader(text.splitlines()) if r["source"] == "project page"]
+    assert len(page) == 58 and {r["plan"] for r in page} == set(SKETCHES)
+    (one,) = [r for r in page if (r["model"], r["task"], r["label_percent"]) == ("EchoJEPA-G", "view", "1")]
+    assert one["value"] == "78.6"
