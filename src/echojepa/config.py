@@ -18,14 +18,7 @@ from echojepa.config_finetune import FinetuneConfig, TuningConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
 
-__all__ = [
-    "ConfigError",
-    "FaultConfig",
-    "FinetuneConfig",
-    "OptimConfig",
-    "PretrainConfig",
-    "TuningConfig",
-]
+__all__ = ["ConfigError", "FaultConfig", "FinetuneConfig", "OptimConfig", "PretrainConfig", "TuningConfig"]
 
 ConfigType = TypeVar("ConfigType")
 Precision = Literal["float32", "bf16", "int8"]
@@ -257,6 +250,8 @@ class ReportConfig:
     """Site whose longest loop attention is laid over; by default the site that came in last."""
     attention_credit: str = ""
     """Whose pictures those are, printed below them."""
+    finetuned: Path | None = None
+    """Folder made by `echojepa finetune` from this run; its head's attention is shown beside the encoder's."""
 
 
 @dataclass(frozen=True)

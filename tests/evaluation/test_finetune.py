@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import load_backbone
+from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import ConfigError, FinetuneConfig, TuningConfig
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import read_cohort
-from echojepa.evaluation.finetune import finetune, job_of
+from echojepa.evaluation.finetune import finetune, job_of, load_finetuned
 from echojepa.evaluation.results import read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
 from echojepa.evaluation.tuning import EVEN, SampleClips, layer_of, parameter_groups
+from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.report.html import attention_player
 from echojepa.training import rotation
 from echojepa.training.checkpoint import CheckpointError, load_safetensors, save_tensors
 from echojepa.training.weights import Origin, save_weights, weights_of
@@ -133,7 +140,7 @@ def test_every_layer_moves_the_lower_ones_less(start: Path, tuned: Path) -> None
 
 
 def test_training_lowers_the_loss(dataset: Path, start: Path, tmp_path: Path) -> None:
-    finetune(settings(dataset, start, tmp_path, epochs=4, batch_size=8, task="view"), quiet)
+    finetune(settings(dataset, start, tmp_path, epochs=8, batch_size=4, lr=5e-4), quiet)
     losses = json.loads((tmp_path / "probe.json").read_text())["history"]["train loss"]
     assert losses[-1] < 0.9 * losses[0], losses
 
@@ -295,3 +302,57 @@ def test_the_command_trains_at_a_site_and_tests_each(
     }
     with pytest.raises(UserError, match="unknown site 'south'"):
         job_of(read_cohort([dataset]), settings(dataset, start, tmp_path, site="south"))
+
+
+def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start: Path, tuned: Path) -> None:
+    """A head made to look at one token colours that token's place and no other."""
+    encoder, readout = load_finetuned(tuned)
+    clips = torch.randint(0, 255, (3, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    maps = head_attention(encoder, readout.model, clips)
+    assert maps.shape == (3, 2, 2, 2)
+    torch.testing.assert_close(maps.mean(dim=(1, 2, 3)), torch.ones(3))
+    head = readout.model
+    assert head.pooler is not None
+    for name, value in head.pooler.named_parameters():
+        value.data.zero_() if name.startswith(("q.", "norm1")) else None
+    with torch.no_grad():
+        tokens = encoder(clips).tokens
+        plain = head.attention(tokens)
+        torch.testing.assert_close(plain, torch.full_like(plain, 1 / 8))
+        head.pooler.position[5] = 50 * torch.randn(192, generator=torch.Generator().manual_seed(0))
+        folded = head.pooler.position[5] @ head.pooler.k.weight[0].T
+        assert head.pooler.q.bias is not None
+        head.pooler.q.bias[0] = 50 * folded
+    maps = head_attention(encoder, head, clips)
+    assert (maps.flatten(1)[:, 5] > 7.9).all() and maps.flatten(1).argmax(1).tolist() == [5, 5, 5]
+    store = LoopStore.open(dataset)
+    looks = [partial(encoder_attention, encoder), partial(head_attention, encoder, head)]
+    film = attention_film(store, 0, SPEC, looks, 64)
+    span = len(film.frames) * film.seconds
+    assert film.frames.shape[1:] == (64, 192, 3) and span == pytest.approx(store.times(0)[-1], rel=0.6)
+    cine, _, looked = (film.frames[:, :, part : part + 64].astype(int) for part in (0, 64, 128))
+    painted = (np.abs(looked - cine).sum(-1) > 60).reshape(len(cine), 2, 32, 2, 32).any((2, 4))
+    later = np.arange(len(cine)) % SPEC.frames >= SPEC.frames // 2
+    assert painted[later, 0, 1].all(), "token 5 is the second tubelet's, above, right"
+    assert not painted[~later].any()
+
+
+def test_the_figure_needs_a_finished_fine_tuning(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no finished fine-tuning"):
+        load_finetuned(start)
+
+
+def test_the_page_shows_the_fine_tuned_head_beside_the_encoder(
+    dataset: Path, start: Path, tuned: Path, tmp_path: Path
+) -> None:
+    store, run = LoopStore.open(dataset), VideoTransformer.from_pretrained(start)
+    alone, beside = attention_player(store, run, None), attention_player(store, run, None, tuned)
+    assert alone.finetuned == "" and "fine-tuned on lvef" in beside.finetuned
+    widths = []
+    for player in (alone, beside):
+        picture = Image.open(io.BytesIO(base64.b64decode(player.frames[0].split(",")[1])))
+        widths.append(picture.width)
+    assert widths == [640, 960]
+    other = VideoTransformer.from_pretrained(start, replace(SPEC, seconds=0.1))
+    with pytest.raises(UserError, match="give a fine-tuning of this run"):
+        attention_player(store, other, None, tuned)

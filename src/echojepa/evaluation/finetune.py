@@ -27,12 +27,13 @@ from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
 from echojepa.evaluation.samples import training_samples, want
 from echojepa.evaluation.stored_probes import (
+    FACTS,
     load_readout,
     predictions_file,
     read_predictions,
     write_predictions,
 )
-from echojepa.evaluation.tuning import SampleClips, name_of, outputs_of, tune
+from echojepa.evaluation.tuning import RECORD, SampleClips, name_of, outputs_of, tune
 from echojepa.tasks import find_task
 from echojepa.training.weights import Origin, Weights
 from echojepa.vocabulary import Split
@@ -49,6 +50,15 @@ def read_trainable(name: str) -> Weights:
     start = VideoTransformer.untrained(folder)
     tensors = {key: value.cpu() for key, value in start.encoder.state_dict().items()}
     return replace(read_weights(folder), encoder=tensors, origin=Origin(start.name), sha256="")
+
+
+def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
+    """Encoder and head of a finished fine-tuning, strictly; UserError for a folder of anything else."""
+    if not ((folder / FACTS).is_file() and (folder / RECORD).is_file()):
+        raise UserError(f"{folder} holds no finished fine-tuning; run `echojepa finetune` first")
+    readout = load_readout(folder)
+    assert isinstance(readout, HeadProbe)
+    return VideoTransformer.from_pretrained(folder), readout
 
 
 def tuned_contender(folder: Path, start: Contender) -> Contender:
@@ -79,9 +89,7 @@ def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]
     cohort = read_cohort(config.data)
     job, weights = job_of(cohort, config), read_trainable(config.backbone)
     tune(config.out, weights, job, cohort, config, config.seed, progress)
-    backbone = load_backbone(config.out)
-    readout = load_readout(config.out)
-    assert isinstance(backbone, VideoTransformer) and isinstance(readout, HeadProbe)
+    backbone, readout = load_finetuned(config.out)
     facts = {
         "backbone": name_of(weights), "weights": weights_digest(backbone)[:12],
         "parameters": backbone.parameters, "tokens": int(np.prod(backbone.encoder.grid)),
