@@ -251,7 +251,7 @@ class ReportConfig:
     attention_credit: str = ""
     """Whose pictures those are, printed below them."""
     finetuned: Path | None = None
-    """Folder made by `echojepa finetune` from this run; its head's attention is shown beside the encoder's."""
+    """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class FinetuneConfig(TuningConfig):
     """Data sets made by `echojepa ingest`; the sites of all of them are told apart."""
     backbone: str
     """What to start from: a run folder, JEPA weights of another layout (docs/reference/weights.md), or
-    `random:RUN` for a run's architecture with random weights, which is training from scratch."""
+    `random:` before either: the same architecture with random weights, which is training from scratch."""
     out: Path
     """Folder for the encoder, the head, their predictions and `results.parquet`; run again, it goes on."""
     task: str = "lvef"

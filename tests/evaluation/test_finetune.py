@@ -21,21 +21,36 @@ from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import ConfigError, FinetuneConfig, TuningConfig
+from echojepa.config import ConfigError, FinetuneConfig, HarnessConfig, TuningConfig, config_to_json
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import read_cohort
-from echojepa.evaluation.finetune import finetune, job_of, load_finetuned
-from echojepa.evaluation.results import read_results
+from echojepa.evaluation.contenders import find_contenders
+from echojepa.evaluation.finetune import (
+    FINETUNED,
+    finetune,
+    job_of,
+    load_finetuned,
+    read_trainable,
+    tuned_contender,
+)
+from echojepa.evaluation.harness import BackboneRun, Harness
+from echojepa.evaluation.jobs import Job
+from echojepa.evaluation.plans import Block, Plan
+from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
-from echojepa.evaluation.tuning import EVEN, SampleClips, layer_of, parameter_groups
+from echojepa.evaluation.tuning import layer_of, parameter_groups
+from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.recipes import smoke
 from echojepa.report.html import attention_player
+from echojepa.tasks import LVEF
 from echojepa.training import rotation
+from echojepa.training.building import build_encoder
 from echojepa.training.checkpoint import CheckpointError, load_safetensors, save_tensors
 from echojepa.training.weights import Origin, save_weights, weights_of
 
@@ -153,7 +168,7 @@ def test_a_stopped_fine_tuning_goes_on_as_if_it_had_not_been(
         with pytest.raises(Stop):
             finetune(config, stop_after(epochs))
         assert not (tmp_path / "probe.json").exists()
-    rows = finetune(config, quiet)
+    rows = finetune(replace(config, recompute=True), quiet)
     assert_equal_tensors(tensors_of(tmp_path), tensors_of(tuned))
     assert [str(row) for row in rows] == [str(row) for row in read_results(tuned)]
     texts = [(folder / "probe.json").read_text() for folder in (tmp_path, tuned)]
@@ -164,7 +179,7 @@ def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
     dataset: Path, start: Path, tuned: Path
 ) -> None:
     stamps = {file: file.stat().st_mtime_ns for file in tuned.glob("*.safetensors")}
-    finetune(settings(dataset, start, tuned, epochs=3, workers=1, recompute=True), quiet)
+    finetune(settings(dataset, start, tuned, epochs=3), quiet)
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     with pytest.raises(ConfigError, match="with another settings"):
         finetune(settings(dataset, start, tuned, epochs=4), quiet)
@@ -287,6 +302,10 @@ def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, sta
     assert torch.equal(one[0, 2], same[0, 2]) and torch.equal(one[EVEN, 2], other[EVEN, 2])
     assert not torch.equal(one[0, 2], one[1, 2]) and not torch.equal(one[0, 2], other[0, 2])
     assert one[0, 2].dtype == torch.uint8 and one[0, 2].shape == (1, 3, 4, 32, 32)
+    parts = torch.arange(5).split(2)
+    read = [list(one.batches(3, parts, workers)) for workers in (0, 1)]
+    for here, there in zip(*read, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
 
 
 def test_the_command_trains_at_a_site_and_tests_each(
@@ -356,3 +375,100 @@ def test_the_page_shows_the_fine_tuned_head_beside_the_encoder(
     other = VideoTransformer.from_pretrained(start, replace(SPEC, seconds=0.1))
     with pytest.raises(UserError, match="give a fine-tuning of this run"):
         attention_player(store, other, None, tuned)
+
+
+@pytest.fixture(scope="module")
+def both_views(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task that reads two views of a study at once, two clips each."""
+    file = tmp_path_factory.mktemp("task") / "both.json"
+    file.write_text(
+        json.dumps(
+            {"name": "both", "label": "lvef", "kind": "regression", "unit": "%", "clips": 2,
+             "slots": [["A4C", None], ["A2C", None]]}
+        )
+    )  # fmt: skip
+    return str(file)
+
+
+def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
+    dataset: Path, start: Path, both_views: str, tmp_path: Path
+) -> None:
+    config = settings(dataset, start, tmp_path, epochs=1, task=both_views)
+    assert finetune(config, quiet)[0]["task"] == "both"
+    encoder, readout = load_finetuned(tmp_path)
+    assert readout.model.shape.slots == 4
+    clips = torch.randint(0, 255, (1, 4, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    present = torch.tensor([[True, False, True, True]])
+    values = []
+    for shade in (0, 200):
+        clips[0, 1] = shade
+        tokens = encoded(lambda some: encoder(some).tokens, clips, present)
+        values.append(readout.model.predict(tokens, present).item())
+    assert values[0] == values[1]
+    with pytest.raises(UserError, match="several clips at once"):
+        head_attention(encoder, readout.model, clips[0])
+
+
+def test_clips_of_a_loop_train_once_an_epoch_and_are_averaged(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    finetune(settings(dataset, start, tmp_path / "two", epochs=1, clips_per_loop=2), quiet)
+    finetune(settings(dataset, start, tmp_path / "one", epochs=1), quiet)
+    cards = [json.loads((tmp_path / name / "encoder.json").read_text()) for name in ("one", "two")]
+    assert cards[0]["origin"]["clips"] == cards[1]["origin"]["clips"]
+    items = [len(read_predictions(next((tmp_path / n).glob("pred*")))[0].items) for n in ("one", "two")]
+    assert items[0] == items[1]
+
+
+def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path, tmp_path: Path) -> None:
+    run = smoke(dataset, tmp_path / "run")
+    encoder = build_encoder(replace(run, seed=5))
+    save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
+    (run.out / "config.json").write_text(config_to_json(run))
+    fresh = read_trainable(f"random:{run.out}")
+    expected = build_encoder(run).state_dict()
+    assert_equal_tensors(fresh.encoder, expected)
+    name = "blocks.0.attn.qkv.weight"
+    assert not torch.equal(fresh.encoder[name], encoder.state_dict()[name])
+    assert fresh.build_encoder() and fresh.origin.name == "random encoder" and fresh.origin.steps is None
+
+
+def test_bf16_is_the_arithmetic_of_the_encoder_and_not_of_its_weights(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    finetune(settings(dataset, start, tmp_path, epochs=1, precision="bf16"), quiet)
+    assert {value.dtype for value in tensors_of(tmp_path).values()} == {torch.float32}
+
+
+def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
+    plan = Plan("small", (Block((LVEF,), ("attentive",), perturbations=("haze",)),))
+    config = HarnessConfig(
+        data=(dataset,), out=tmp_path, backbones=(str(start),), resamples=5, features_as="float32"
+    )
+    harness, folder = Harness(plan, config), tmp_path / "cell"
+    job = harness.job(replace(harness.cells[0], probe=FINETUNED), 0)
+    (first, *_) = find_contenders(config)
+    tuning = TuningConfig(epochs=2, precision="float32")
+    contender = tuned_contender(folder, first, str(start), job, harness.cohort, config, quiet, tuning)
+
+    class TunedRun(BackboneRun):
+        def folder(self, job: Job) -> Path:
+            return folder
+
+    run = TunedRun(harness, contender, [job])
+    backbone = contender.make()
+    run.spec = backbone.spec
+    harness.extraction.fill(contender, backbone, job.needs(), quiet)
+    rows = [row for row in run.run_job(job) if row["metric"] == "MAE" and row["group"] == EVERYBODY]
+    assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
+        ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
+    ]
+    assert len({row["value"] for row in rows}) == 4
+    alone = settings(dataset, start, tmp_path / "alone", lr=TuningConfig.lr)
+    finetune(alone, quiet)
+    (mine,) = [row for row in read_results(alone.out) if row["metric"] == "MAE"]
+    assert rows[0]["value"] == pytest.approx(mine["value"], abs=1e-3)
+    assert rows[0]["weights"] == mine["weights"]

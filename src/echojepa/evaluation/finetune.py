@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from echojepa.backbones.controls import random_start
 from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import FinetuneConfig
+from echojepa.config import FinetuneConfig, HarnessConfig, TuningConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.cache import weights_digest
 from echojepa.evaluation.cohort import Cohort, read_cohort
@@ -33,9 +34,10 @@ from echojepa.evaluation.stored_probes import (
     read_predictions,
     write_predictions,
 )
-from echojepa.evaluation.tuning import RECORD, SampleClips, name_of, outputs_of, tune
+from echojepa.evaluation.tuning import RECORD, name_of, tune
+from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
 from echojepa.tasks import find_task
-from echojepa.training.weights import Origin, Weights
+from echojepa.training.weights import CARD, Origin, Weights
 from echojepa.vocabulary import Split
 
 FINETUNED = ProbeKind("fine-tuned")
@@ -43,13 +45,16 @@ FINETUNED = ProbeKind("fine-tuned")
 
 
 def read_trainable(name: str) -> Weights:
-    """What a fine-tuning starts from: JEPA weights of any layout, or `random:RUN`. Else CheckpointError."""
+    """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
+    ours that is the very start it was pretrained from. CheckpointError for other weights."""
+    path = Path(name.removeprefix(RANDOM))
+    weights = read_weights(path)
     if not name.startswith(RANDOM):
-        return read_weights(Path(name))
-    folder = Path(name.removeprefix(RANDOM))
-    start = VideoTransformer.untrained(folder)
-    tensors = {key: value.cpu() for key, value in start.encoder.state_dict().items()}
-    return replace(read_weights(folder), encoder=tensors, origin=Origin(start.name), sha256="")
+        return weights
+    ours = (path / CARD).is_file() and (path / "config.json").is_file()
+    made = VideoTransformer.untrained(path) if ours else random_start(VideoTransformer.from_pretrained(path))
+    tensors = {key: value.cpu() for key, value in made.encoder.state_dict().items()}
+    return replace(weights, encoder=tensors, origin=Origin(made.name), sha256="")
 
 
 def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
@@ -61,9 +66,21 @@ def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
     return VideoTransformer.from_pretrained(folder), readout
 
 
-def tuned_contender(folder: Path, start: Contender) -> Contender:
-    """The fine-tuned encoder of a folder as a plan's backbone, under the name of what it started from."""
-    make = partial(load_backbone, folder)
+def tuned_contender(
+    folder: Path,
+    start: Contender,
+    source: str,
+    job: Job,
+    cohort: Cohort,
+    config: HarnessConfig,
+    progress: Progress,
+    tuning: TuningConfig | None = None,
+) -> Contender:
+    """For a plan's cell: `start`, whose weights are read from `source`, fine-tuned into a folder unless that
+    was done. Its features go through the plan's cache, and its head is what `load_readout` finds there."""
+    settings = replace(tuning or TuningConfig(), clips_per_loop=config.clips_per_loop)
+    tune(folder, read_trainable(source), job, cohort, settings, job.cell.seed + config.seed, progress)
+    make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
     return replace(start, make=make, weights=weights_digest(make()))
 
 
