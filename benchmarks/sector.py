@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 from scipy.ndimage import minimum_filter
 
-from echojepa.config import SimulateConfig
 from echojepa.data.burned_text import find_text
 from echojepa.data.cine import CineLoop
 from echojepa.data.dicom.reader import example_cines
@@ -31,12 +30,13 @@ from echojepa.data.dicom.writer import write_cine
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Sector, find_sector, probe_frames
-from echojepa.phantom.cohort import VIEWS, PhantomLoop, simulate_loop
-from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import CAPITAL, Layout, PlantedText, burn_in
 from echojepa.randomness import derive_seed
+from echojepa.vocabulary import View
 
+VIEWS = (View.A4C, View.A2C, View.PLAX)
 WORDS = ("LV", "RVOT", "DOE JANE", "SMITH", "19.04.1950", "MRN 20817")
 PLANTED = 5
 """Texts a recording."""
@@ -92,12 +92,10 @@ def place_text(recorded: PhantomLoop, rng: np.random.Generator) -> PlantedText |
 def measure(layout: Layout | None, seed: int, patients: int) -> Tally:
     """Show, find, plant, find."""
     tally = Tally()
-    config = SimulateConfig(Path("unused"), seconds=0.8)
     rng = np.random.default_rng(derive_seed(seed, "text", *map(ord, layout.name if layout else "small")))
     for ordinal in range(patients):
-        heart = draw_heart(np.random.default_rng(derive_seed(seed, "heart", ordinal)))
         for view in VIEWS:
-            recorded = simulate_loop(heart, view, seed, ordinal, 0, config, layout)
+            recorded = one_loop(view, 0.8, layout, seed=seed, ordinal=ordinal)
             for frames in (recorded.loop.frames, through_jpeg(recorded.loop)):
                 clean(tally, frames, recorded)
             for number in range(PLANTED):

@@ -61,8 +61,8 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
         (
             ["evaluate", "dmo", "--data", "d", "--out", "o", "--backbones", "b"],
-            "unknown plan 'dmo'. Known: demo, latent-vs-pixel, lvef-sites, paper, robustness, rvsp, "
-            "transfer, view-labels. Did you mean 'demo'?",
+            "unknown plan 'dmo'. Known: demo, intervals, latent-vs-pixel, lvef-sites, mechanism, paper, "
+            "robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
         ),
         (
             ["probe", "--data", "d", "--out", "o", "--backbones", "b", "--tasks", "lvfe"],
@@ -92,7 +92,7 @@ def test_the_resolved_config_is_left_beside_what_it_made(tmp_path: Path) -> None
     out = tmp_path / "archive"
     assert main(["simulate", "--out", str(out), "--patients", "1", "--seconds", "0.1", "--workers", "1"]) == 0
     config = config_from_json(SimulateConfig, (out / "config.json").read_text(encoding="utf-8"))
-    assert (config.patients, config.seconds, config.loops_per_view) == (1, 0.1, 1)
+    assert (config.patients, config.seconds, config.preset) == (1, 0.1, "demo")
 
 
 def test_a_full_disk_is_said_in_words(

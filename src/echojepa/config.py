@@ -14,30 +14,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from echojepa.config_evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
 from echojepa.config_finetune import FinetuneConfig, TuningConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
 
-__all__ = ["ConfigError", "FaultConfig", "FinetuneConfig", "OptimConfig", "PretrainConfig", "TuningConfig"]
+__all__ = [
+    "ConfigError",
+    "Engine",
+    "EvaluateConfig",
+    "FaultConfig",
+    "FinetuneConfig",
+    "HarnessConfig",
+    "OptimConfig",
+    "Precision",
+    "PretrainConfig",
+    "ProbeConfig",
+    "TuningConfig",
+]
 
 ConfigType = TypeVar("ConfigType")
-Precision = Literal["float32", "bf16", "int8"]
-Engine = Literal["torch", "openvino"]
 Layout = Literal["echojepa", "huggingface", "meta"]
 
 
 @dataclass(frozen=True)
 class SimulateConfig:
-    """Write a cohort of synthetic patients as multi-frame ultrasound DICOM files."""
+    """Write a cohort of synthetic patients: DICOM files, a data set, or a public data set's layout."""
 
     out: Path
-    """Folder to write: one folder a patient, one folder a study in it, and `labels.csv`."""
-    patients: int = 200
-    """Number of synthetic patients."""
-    loops_per_view: int = 1
-    """Cine loops of each view (A4C, A2C, PLAX) in a study."""
-    seconds: float = 1.2
-    """Length of each loop."""
+    """Folder to write; run again after a stop, it goes on."""
+    preset: Literal["tiny", "demo", "benchmark"] = "demo"
+    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops."""
+    patients: int | None = None
+    """Number of synthetic patients; by default the preset's."""
+    seconds: float | None = None
+    """Length of each loop; by default the preset's."""
+    site: str | None = None
+    """`teaching`, `community`, `apical` or `children`, or `all` for a mix; by default the preset's."""
+    layout: str | None = None
+    """What to write: `archive` is DICOM files and `labels.csv`, `store` a data set as ingest makes them, or a
+    public data set's folder by the name that `ingest --from` knows; by default the preset's."""
+    nuisance: Literal["low", "standard", "high"] = "standard"
+    """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
+    vary: str | None = None
+    """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
+    `depth`, `tilt` or `site`."""
     seed: int = 0
     """A patient is a function of this seed and its number alone."""
     workers: int = 0
@@ -70,6 +91,8 @@ class IngestConfig:
     """Name of where the files came from, stored with every loop."""
     max_side: int = 256
     """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    lossless: bool = False
+    """Store frames as PNG, bit for bit, in place of JPEG of quality 95; twice the disk, and slower."""
     cleared: Path | None = None
     """Table (CSV) with the column `file_id`: held files that a person looked at and found free of names."""
     dry_run: bool = False
@@ -112,79 +135,6 @@ class SheetConfig:
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise ConfigError(f"limit must be at least 1 loop; got {self.limit}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HarnessConfig:
-    """What every evaluation needs: data, backbones, how they are fed, how probes are trained and scored."""
-
-    data: tuple[Path, ...]
-    """Data sets made by `echojepa ingest`; the sites of all of them are told apart."""
-    out: Path
-    """Folder for `results.parquet`, the trained probes and their predictions, and the cache of features."""
-    backbones: tuple[str, ...]
-    """Run folders, weights of other layouts (docs/reference/weights.md), or names: `constant`, `random:RUN`
-    for a run's architecture with random weights, `untrained:echoprime`, ... A constant and the random start
-    of every backbone are added."""
-    precision: Precision = "float32"
-    """Arithmetic of the frozen backbone; int8 needs the openvino engine."""
-    engine: Engine = "torch"
-    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
-    sites: tuple[str, ...] = ()
-    """Sites to use, the one that probes are trained on first; by default all, the largest first."""
-    children: str = ""
-    """The site of children, for transfer; where two data sets are given, the only site of the second."""
-    clips_per_loop: int = 1
-    """Clips of each loop, evenly spaced; their predictions are averaged."""
-    test_loops: int | None = None
-    """Test loops of each task at most, of whole patients, always the same; 0 for all. By default all, but
-    300 for backbones of over 50 million parameters on a processor; the rows say so."""
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates of the grid of heads."""
-    weight_decays: tuple[float, ...] = (0.01, 0.1)
-    """Weight decays of the grid of heads."""
-    epochs: int = 30
-    """Passes over the training clips."""
-    batch_size: int = 32
-    """Clips a step of the probes, and of the frozen backbone."""
-    features_as: Literal["float16", "float32"] = "float16"
-    """Numbers that features are kept as."""
-    cache: Path | None = None
-    """Folder of features, which other evaluations may share; `OUT/features` by default."""
-    cache_gb: float = 50.0
-    """Size that the cache may reach; known before anything is computed."""
-    resamples: int = 1000
-    """Bootstrap resamples of patients."""
-    seed: int = 0
-    """Of the bootstrap, the heads' start, the order of clips and the damage; a plan's own seeds are added."""
-
-    def __post_init__(self) -> None:
-        if not self.data or not self.backbones:
-            raise ConfigError("an evaluation needs a data set and a backbone at least")
-        least = min(self.clips_per_loop, self.epochs, self.batch_size, self.resamples)
-        if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
-            raise ConfigError(
-                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops 0 or more, "
-                "and the grid of heads needs a learning rate and a weight decay"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeConfig(HarnessConfig):
-    """Probe frozen backbones for tasks of your choice: chosen on validation, scored on test patients."""
-
-    tasks: tuple[str, ...] = ("lvef", "view")
-    """Names of tasks, or JSON files with the fields of one (docs/how-to/evaluate.md)."""
-    probes: tuple[str, ...] = ("linear", "attentive", "ridge")
-    """Names of probes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(HarnessConfig):
-    """Make every number of a plan, a named table or all of them, with its interval."""
-
-    plan: str
-    """Name of a plan; `paper` is all of them."""
 
 
 @dataclass(frozen=True)
@@ -273,8 +223,8 @@ def config_to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
 
 
-def save_config(config: SimulateConfig | ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
-    """Leave the resolved settings beside what they made. Pretraining does so itself; an ingest must not,
+def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
     because the paths it was given can name a patient."""
     (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
 

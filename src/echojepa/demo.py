@@ -60,7 +60,7 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
     archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
     key = out / "demo.key"
     stages = [
-        ("simulate", "simulate", SimulateConfig(archive, config.patients, seed=config.seed)),
+        ("simulate", "simulate", SimulateConfig(archive, patients=config.patients, seed=config.seed)),
         (
             "ingest the phantom",
             "ingest",

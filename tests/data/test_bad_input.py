@@ -18,15 +18,15 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.config import IngestConfig
 from echojepa.data import ingest as ingest_module
 from echojepa.data.convert import Job, convert
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.private import IngestError
 from echojepa.data.store import LoopStore
 from echojepa.data.workers import Died, Limits, run_in_order
-from echojepa.phantom.cohort import simulate_study
-from echojepa.vocabulary import Reason
+from echojepa.phantom.loops import one_loop
+from echojepa.vocabulary import Reason, View
 
 Bytes = np.ndarray
 MAX_MEMORY = 2 << 30
@@ -94,7 +94,7 @@ MUTATIONS: tuple[Callable[[Bytes, np.random.Generator], Bytes], ...] = (
 def whole_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Small loops as explicit, RLE, JPEG and JPEG 2000 DICOM, as MP4 and as AVI."""
     folder = tmp_path_factory.mktemp("whole")
-    loop = simulate_study(0, 0, SimulateConfig(folder, seconds=0.2)).loops[0].loop
+    loop = one_loop(View.A4C, 0.2).loop
     for syntax in ("explicit", "jpeg"):
         path = folder / f"{syntax}.dcm"
         write_cine(path, loop, patient_name="x", study_date="20200101", transfer_syntax=syntax)  # pyright: ignore

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.data.clips import Augment, ClipDataset, frame_indices, latest_start, letterbox
+from echojepa.data.clips import Augment, ClipDataset, frame_indices, is_short, latest_start, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.models.contract import InputSpec
 
@@ -78,3 +78,14 @@ def test_crops_stay_within_the_picture_and_within_their_ranges(seed: int) -> Non
     assert 0 <= top <= 200 - height and 0 <= left <= 200 - width
     assert 0.48 <= height * width / 200**2 <= 1.0
     assert 0.89 <= width / height <= 1.11
+
+
+def test_a_loop_shorter_than_its_clip_says_so(store: LoopStore) -> None:
+    spec = InputSpec(frames=8, seconds=1.0)
+    assert is_short(np.arange(19) / 20, spec) and not is_short(np.arange(20) / 20, spec)
+    assert is_short(np.zeros(1), spec)
+    strided = InputSpec(frames=4, seconds=None, stride=3)
+    assert is_short(np.arange(11) / 7, strided) and not is_short(np.arange(12) / 7, strided)
+    rows = [1, 4, 6]  # loops of a quarter of a second
+    assert ClipDataset(store, rows, spec).short_rows() == rows
+    assert ClipDataset(store, rows, InputSpec(frames=2, seconds=0.1)).short_rows() == []

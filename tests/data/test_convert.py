@@ -15,19 +15,16 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.config import IngestConfig
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.dry_run import dry_run
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.cohort import PhantomLoop, simulate_loop
-from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import PlantedText
 from echojepa.vocabulary import Kind, Reason, View
-
-HEART = draw_heart(np.random.default_rng(5))
 
 
 def quiet(done: int, total: int) -> None:
@@ -35,8 +32,7 @@ def quiet(done: int, total: int) -> None:
 
 
 def record(*planted: PlantedText, frames: int = 20) -> PhantomLoop:
-    config = SimulateConfig(Path("unused"), seconds=frames / 45)
-    return simulate_loop(HEART, View.A4C, 0, 0, 0, config, LAYOUTS[0], planted)
+    return one_loop(View.A4C, frames / 45, LAYOUTS[0], planted)
 
 
 def write(folder: Path, name: str, loop: CineLoop) -> Path:
@@ -46,7 +42,8 @@ def write(folder: Path, name: str, loop: CineLoop) -> Path:
 
 
 def bring_in(tmp_path: Path, **changes: object) -> LoopStore:
-    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1)
+    """Lossless, so that what is kept can be told pixel by pixel."""
+    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", lossless=True, workers=1)
     ingest(replace(config, **changes), quiet)  # pyright: ignore[reportArgumentType]
     return LoopStore.open(tmp_path / "data")
 
@@ -204,7 +201,9 @@ def test_a_dry_run_says_what_would_happen_and_writes_no_data_set(tmp_path: Path)
     data = pydicom.dcmread(tmp_path / "in/a.dcm")
     data.Modality = "CT"
     data.save_as(tmp_path / "in/d.dcm")
-    config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1, dry_run=True)
+    config = IngestConfig(
+        (tmp_path / "in",), tmp_path / "data", tmp_path / "key", lossless=True, workers=1, dry_run=True
+    )
     found = dry_run(config, quiet)
     assert not (tmp_path / "data").exists()
     assert found.files == 4 and found.kinds == {"cine": 2}

@@ -14,7 +14,7 @@ from pydicom.uid import EnhancedUSVolumeStorage
 
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom.reader import example_cines
-from echojepa.data.dicom.writer import write_cine
+from echojepa.data.dicom.writer import UIDS, write_cine
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Kind, Reason, View
@@ -44,9 +44,14 @@ def write(path: Path, loop: CineLoop, syntax: str = "explicit") -> Path:
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_uncompressed_pixels_times_and_facts_survive_exactly(tmp_path: Path, colour: bool) -> None:
+@pytest.mark.parametrize("syntax", [syntax for syntax in UIDS if syntax != "jpeg"])
+def test_pixels_times_and_facts_survive_every_lossless_syntax(
+    tmp_path: Path, colour: bool, syntax: str
+) -> None:
     loop = make_loop(colour)
-    back = read_cine(write(tmp_path / "a.dcm", loop), KEY)
+    path = write(tmp_path / "a.dcm", loop, syntax)
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == UIDS[syntax]  # pyright: ignore
+    back = read_cine(path, KEY)
     np.testing.assert_array_equal(back.frames, loop.frames)
     np.testing.assert_allclose(back.times, loop.times)
     assert (back.time_source, back.view, back.heart_rate) == ("FrameTime", View.PSAX_MV, 71)

@@ -14,7 +14,7 @@ import pydicom
 import pydicom.data
 import pytest
 
-from echojepa.config import IngestConfig, SimulateConfig
+from echojepa.config import IngestConfig
 from echojepa.data.convert import shrink
 from echojepa.data.deidentify import discreetly
 from echojepa.data.dicom.writer import write_cine
@@ -23,8 +23,8 @@ from echojepa.data.labels import read_labels
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
-from echojepa.phantom.cohort import simulate_study
-from echojepa.vocabulary import Reason, Split
+from echojepa.phantom.loops import one_loop
+from echojepa.vocabulary import Reason, Split, View
 
 
 def quiet(done: int, total: int) -> None:
@@ -36,12 +36,12 @@ def config_for(folder: Path, source: Path) -> IngestConfig:
 
 
 def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) -> None:
-    loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.3)).loops[0].loop
+    loop = one_loop(View.A4C, 0.3).loop
     (tmp_path / "in").mkdir()
     write_cine(
         tmp_path / "in/a.dcm", loop, patient_name="X", study_date="20200101", transfer_syntax="explicit"
     )
-    ingest(config_for(tmp_path, tmp_path / "in"), quiet)
+    ingest(replace(config_for(tmp_path, tmp_path / "in"), lossless=True), quiet)
     store = LoopStore.open(tmp_path / "data")
     sector = find_sector(loop.frames)
     rows, columns = sector.box
@@ -118,7 +118,7 @@ def test_the_key_is_made_once_private_and_never_inside_the_data_set(archive: Pat
 def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
-    loop = simulate_study(0, 0, SimulateConfig(tmp_path, seconds=0.2)).loops[0].loop
+    loop = one_loop(View.A4C, 0.2).loop
     secret = replace(loop, patient_id="MRN-4711-SECRET")
     source = tmp_path / "Doe_Jane_SECRET"
     source.mkdir()

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from echojepa.config import SimulateConfig
 from echojepa.data.burned_text import find_text
 from echojepa.data.cine import Region
 from echojepa.data.dicom.reader import example_cines
@@ -20,9 +19,8 @@ from echojepa.data.fan import Fan, fit_fan
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Mask, Sector, find_sector
-from echojepa.phantom.cohort import PhantomLoop, simulate_loop
-from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import Layout, PlantedText, burn_in
 from echojepa.vocabulary import Reason, View
 
@@ -34,9 +32,7 @@ on_every_screen = pytest.mark.parametrize(
 
 @cache
 def record(layout: Layout | None, *planted: PlantedText, view: View = View.A4C) -> PhantomLoop:
-    heart = draw_heart(np.random.default_rng(3))
-    config = SimulateConfig(Path("unused"), seconds=0.5)
-    return simulate_loop(heart, view, 1, 40, 0, config, layout, planted)
+    return one_loop(view, 0.5, layout, planted, seed=1, ordinal=40)
 
 
 @cache

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.encoding import Encoding, decode
 from echojepa.data.loop_checks import (
     AGES,
     FRAME_RATES,
@@ -26,6 +27,7 @@ from echojepa.data.loop_checks import (
     fingerprint,
     inspect,
 )
+from echojepa.data.rows import encode_loop
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
 from echojepa.data.store import (
@@ -33,7 +35,6 @@ from echojepa.data.store import (
     REJECTED_SCHEMA,
     LoopStore,
     StoredLoop,
-    from_png,
     replace_parquet,
 )
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
@@ -65,15 +66,13 @@ def with_pixels(loop: StoredLoop, frames: NDArray[np.uint8], mask: NDArray[np.bo
     """The loop with these frames and all that follows from them."""
     return replace(
         loop,
-        frames=[png(frame) for frame in frames],
-        mask=png(mask),
-        times=[number / 50 for number in range(len(frames))],
-        pixel_sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
+        **vars(encode_loop(frames, mask, Encoding.PNG)),
+        times=[number * 0.4 for number in range(len(frames))],
     )
 
 
 def frames_of(loop: StoredLoop) -> NDArray[np.uint8]:
-    return np.stack([from_png(frame) for frame in loop.frames])
+    return np.stack([decode(frame, Encoding.PNG) for frame in loop.frames])
 
 
 def clean_loop(patient: int, view: str) -> StoredLoop:
@@ -84,9 +83,10 @@ def clean_loop(patient: int, view: str) -> StoredLoop:
         loop_id=pseudonym("loop", patient, view), file_id=pseudonym("file", patient, view),
         study_id=pseudonym("study", patient), patient_id=pseudonym("patient", patient),
         patient_ordinal=patient, split=assign_split(0, patient), site="here", view=view, kind=Kind.CINE,
-        colour=False, frames=[], times=[], frame_rate=50.0, time_source="FrameTime", time_warning="",
-        mask=b"", height=SIZE[0], width=SIZE[1], pixel_height_mm=0.5, pixel_width_mm=0.5, heart_rate=70.0,
-        sex="F", age=60.0, study_date="2020-01-01", manufacturer="other", pixel_sha256="",
+        colour=False, encoding="png", frames=[], frame_crc32=[], times=[], frame_rate=50.0,
+        time_source="FrameTime", time_warning="", mask=b"", height=SIZE[0], width=SIZE[1],
+        pixel_height_mm=0.5, pixel_width_mm=0.5, heart_rate=70.0, sex="F", age=60.0,
+        study_date="2020-01-01", manufacturer="other", pixel_sha256="",
     )  # fmt: skip
     return with_pixels(empty, frames)
 
@@ -236,16 +236,17 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     ),
     "no val patients": (without_val_patients, ("split without patients",)),
     "no val labels": (without_val_labels, ("split without patients",)),
-    "times stand still": (change(times=[0, 0.1, 0.1, 0.2, 0.3, 0.4]), ("frame times do not increase",)),
-    "times run back": (change(times=[0, 0.1, 0.3, 0.2, 0.4, 0.5]), ("frame times do not increase",)),
+    "times stand still": (change(times=[0, 0.5, 0.5, 1.0, 1.5, 2.0]), ("frame times do not increase",)),
+    "times run back": (change(times=[0, 0.5, 1.5, 1.0, 2.0, 2.5]), ("frame times do not increase",)),
     "time not a number": (
-        change(times=[0, 0.1, float("nan"), 0.2, 0.3, 0.4]),
+        change(times=[0, 0.5, float("nan"), 1.0, 1.5, 2.0]),
         ("frame times do not increase",),
     ),
     "time infinite": (
         change(times=[0, 0.1, 0.2, 0.3, 0.4, float("inf")]),
         ("frame times do not increase",),
     ),
+    "short": (change(times=[0, 0.3, 0.6, 0.9, 1.2, 1.5]), ("cine shorter than a clip",)),
     "slow": (change(frame_rate=5.0), ("odd or no frame rate",)),
     "fast": (change(frame_rate=500.0), ("odd or no frame rate",)),
     "no rate": (change(frame_rate=None), ("odd or no frame rate",)),
@@ -267,7 +268,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "not colour": (change(colour=True), DAMAGED),
     "mask of another size": (change(mask=png(MASK[:5])), DAMAGED),
     "checksum": (change(pixel_sha256="0" * 64), ("pixels are not those of their checksum",)),
-    "a time too few": (change(times=[0, 0.1, 0.2, 0.3, 0.4]), ("times and frames differ in number",)),
+    "a time too few": (change(times=[0, 0.5, 1.0, 1.5, 2.0]), ("times and frames differ in number",)),
     "small sector": (repaint(lambda frames: frames * SPECK, SPECK), ("empty sector",)),
     "no sector": (
         repaint(np.zeros_like, np.zeros_like(MASK)),

@@ -428,3 +428,30 @@ def test_backbones_are_compared_on_the_items_that_all_predicted(dataset: Path, t
         both = [values[name, row["task"], row["probe"]] for name in ("pixels", "others")]
         assert row["difference"] == pytest.approx(both[0] - both[1])
         assert row["p"] <= row["p_holm"] <= 1
+
+
+def test_counterfactual_sets_are_measured_by_every_probe(dataset: Path, tmp_path: Path) -> None:
+    """Studies of the small set stand in for recordings of four patients under two factors."""
+    shutil.copytree(dataset, tmp_path / "varied")
+    store = LoopStore.open(tmp_path / "varied")
+    studies = sorted(set(store.metadata(["study_id"])["study_id"].to_pylist()))[:16]
+    labels = []
+    for number, study in enumerate(studies):
+        factor = "ef" if number < 8 else "gain"
+        store.table.update(
+            {"patient_id": f"'{factor}{number % 4}'", "split": "'test'"}, where=f"study_id = '{study}'"
+        )
+        labels.append(
+            {"study_id": study, "label": f"varied {factor}", "value": 10.0 * (number // 4), "unit": ""}
+        )
+    store.add_labels(pa.Table.from_pylist(labels, schema=store.labels().schema))
+    plan = Plan("small", (Block((LVEF,), ("ridge",)),), mechanism=True)
+    config = settings(dataset, tmp_path / "out", counterfactuals=(store.root,))
+    Harness(plan, config).run(quiet)
+    rows = [row for row in read_results(tmp_path / "out") if row["metric"].startswith("prediction moved, in")]
+    assert {row["group"] for row in rows} == {"a step of ef", "a step of gain"}
+    assert all(row["lo"] <= row["value"] <= row["hi"] and row["patients"] == 4 for row in rows)
+    with pytest.raises(ConfigError, match="--counterfactuals"):
+        Harness(plan, settings(dataset, tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--vary ef"):
+        Harness(plan, settings(dataset, tmp_path / "out", counterfactuals=(dataset,)))

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from echojepa.config import SimulateConfig
-from echojepa.phantom.cohort import PhantomLoop, simulate_loop
-from echojepa.phantom.heart import draw_heart
 from echojepa.phantom.layouts import LAYOUTS
+from echojepa.phantom.loops import PhantomLoop, one_loop
 from echojepa.phantom.screens import Layout, PlantedText
 from echojepa.vocabulary import View
-
-HEART = draw_heart(np.random.default_rng(5))
 
 
 @cache
 def record(layout: Layout | None, *planted: PlantedText, ordinal: int = 0) -> PhantomLoop:
-    config = SimulateConfig(Path("unused"), seconds=0.2)
-    return simulate_loop(HEART, View.A4C, 0, ordinal, 0, config, layout, planted)
+    return one_loop(View.A4C, 0.2, layout, planted, ordinal=ordinal)
 
 
 def test_there_are_six_different_screens() -> None:

@@ -7,7 +7,6 @@ import random
 import resource
 import shutil
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from echojepa.config import FaultConfig, PretrainConfig
+from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import Architecture
@@ -227,20 +226,21 @@ def test_too_many_steps_that_are_no_number_end_the_run(
 
 def damage(monkeypatch: pytest.MonkeyPatch, rows: set[int]) -> None:
     """Make these rows of the store unreadable."""
-    real = LoopStore.frames
+    real = LoopStore.loop
 
-    def frames(self: LoopStore, row: int, indices: Sequence[int] | None = None) -> NDArray[np.uint8]:
+    def loop(self: LoopStore, row: int) -> Loop:
         if row in rows:
             raise OSError("cannot identify image file in /a/private/folder")
-        return real(self, row, indices)
+        return real(self, row)
 
-    monkeypatch.setattr(LoopStore, "frames", frames)
+    monkeypatch.setattr(LoopStore, "loop", loop)
 
 
 def loops_of(dataset: Path) -> dict[int, str]:
     """Row and id of each training loop."""
-    table = training_loops(LoopStore.open(dataset))
-    return dict(zip(table["row"].to_pylist(), table["loop_id"].to_pylist(), strict=True))
+    store = LoopStore.open(dataset)
+    rows = training_loops(store)["row"].to_pylist()
+    return dict(zip(rows, store.loop_ids(rows), strict=True))
 
 
 def test_a_damaged_loop_is_named_and_left_out_and_replaced_by_nothing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echojepa.config import IngestConfig, SheetConfig, SimulateConfig, VerifyConfig, save_config
+from echojepa.config import IngestConfig, SheetConfig, SimulateConfig, VerifyConfig
 from echojepa.errors import UserError, unknown
 from echojepa.terminal import console, progress_bar, show_table
 from echojepa.vocabulary import Reason
@@ -15,9 +15,10 @@ def run_simulate(config: SimulateConfig) -> None:
     from echojepa.phantom.cohort import write_cohort
 
     with progress_bar("simulate patients") as show:
-        loops = write_cohort(config, show)
-    save_config(config)
-    console.print(f"{config.patients} synthetic patients, {loops} cine loops as DICOM in {config.out}")
+        made = write_cohort(config, show)
+    console.print(
+        f"{made.patients} synthetic patients, {made.loops} cine loops ({made.layout}) in {config.out}"
+    )
 
 
 def run_ingest(config: IngestConfig) -> None:

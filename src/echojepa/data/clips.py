@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
 from echojepa.models.contract import InputSpec
 from echojepa.randomness import derive_seed
@@ -71,6 +72,14 @@ def latest_start(times: NDArray[np.float64], spec: InputSpec) -> float:
     return max(0.0, float(times[-1]) - interval * (spec.frames - 1))
 
 
+def is_short(times: NDArray[np.float64], spec: InputSpec) -> bool:
+    """Whether a loop, its last frame's own interval included, is shorter than a clip: then it is played
+    forwards and backwards."""
+    times, interval = clock(times, spec)
+    own = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return float(times[-1]) + own < interval * spec.frames * (1 - 1e-6)
+
+
 def letterbox(frames: NDArray[np.uint8]) -> Tensor:
     """(T, H, W) or (T, H, W, 3) -> (3 or 1, T, S, S), black beside or above, aspect kept."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames))
@@ -103,6 +112,16 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self.store, self.rows, self.spec, self.damage = store, rows, spec, damage
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
+    def short_rows(self) -> list[int]:
+        """Those of its rows whose loops are shorter than a clip, see `is_short`."""
+        wanted, short, row = {int(row) for row in self.rows}, [], 0
+        for batch in self.store.batches(["times"]):
+            for times in batch["times"]:
+                if row in wanted and is_short(np.array(times.values), self.spec):
+                    short.append(row)
+                row += 1
+        return short
+
     def __len__(self) -> int:
         return len(self.rows) * (1 if self.augment else self.clips_per_loop)
 
@@ -113,21 +132,22 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             return self._random_clip(row, epoch, index), row
         index, number = divmod(item, self.clips_per_loop)
         row = int(self.rows[index])
-        times = self.store.times(row)
-        start = latest_start(times, self.spec) * (number + 0.5) / self.clips_per_loop
-        return self._read(row, frame_indices(times, start, self.spec), None), row
+        loop = self.store.loop(row)
+        start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        return self._cut(loop, row, start, None), row
 
     def _random_clip(self, row: int, epoch: int, index: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
-        times = self.store.times(row)
-        start = torch.rand((), generator=generator).item() * latest_start(times, self.spec)
-        return self._read(row, frame_indices(times, start, self.spec), generator)
+        loop = self.store.loop(row)
+        start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
+        return self._cut(loop, row, start, generator)
 
-    def _read(self, row: int, indices: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
+    def _cut(self, loop: Loop, row: int, start: float, generator: torch.Generator | None) -> Tensor:
+        indices = frame_indices(loop.times, start, self.spec).tolist()
         if self.damage:
-            pixels = self.damage(letterbox(self.store.frames(row)), row)[:, indices]
+            pixels = self.damage(letterbox(loop.frames()), row)[:, indices]
         else:
-            pixels = letterbox(self.store.frames(row, indices.tolist()))
+            pixels = letterbox(loop.frames(indices))
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]

@@ -8,6 +8,7 @@ memory of the node that made them until they are fetched, and are freed then.
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +24,11 @@ Task = TypeVar("Task")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 LOCAL = "local"
-"""In place of an address: a cluster of this machine alone, for as long as the command runs."""
+"""In place of HOST:PORT: a cluster of this machine alone, for as long as the command runs."""
+AUTO = "auto"
+"""The cluster that this machine is part of."""
+PATIENCE = 10.0
+"""Seconds in which a cluster must answer."""
 RETRIES = 5
 """How often a task is run again whose worker died under it."""
 JOBS_A_TASK = 32
@@ -47,6 +52,7 @@ def connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if address != LOCAL:
@@ -56,14 +62,30 @@ def connected(address: str) -> Iterator[Any]:
             warnings.filterwarnings("ignore", "lance is not fork-safe")
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(
-            f"no Ray cluster answers at '{address}' ({type(error).__name__}); start one with "
-            f"`ray start --head --disable-usage-stats`, or give `{LOCAL}`"
-        ) from None
+        raise no_cluster(address, type(error).__name__) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """ClusterError unless something listens there: Ray itself would wait for minutes."""
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise no_cluster(address, type(error).__name__) from None
+
+
+def no_cluster(address: str, why: str) -> ClusterError:
+    """The error for an address that is none."""
+    return ClusterError(
+        f"no Ray cluster answers at '{address}' ({why}); give HOST:PORT, `{AUTO}` for the one this machine "
+        f"is part of, or `{LOCAL}` for it alone. `ray start --head --disable-usage-stats` starts one"
+    )
 
 
 def map_on_cluster(

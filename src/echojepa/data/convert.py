@@ -5,7 +5,6 @@ No more than the looked-at frames are in memory at once, whatever the length of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,12 @@ from PIL import Image, ImageDraw
 from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, Region, RegionKind
 from echojepa.data.deidentify import discreetly
+from echojepa.data.encoding import Encoding, to_png
 from echojepa.data.frames import Frames, is_coloured, luma
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
-from echojepa.data.rows import StoredLoop, to_png
+from echojepa.data.rows import StoredLoop, black_outside, encode_loop
 from echojepa.data.sector import Sector, find_sector, probe_indices
 from echojepa.vocabulary import Kind, Reason
 
@@ -42,6 +42,8 @@ class Job:
     """Whether a person has looked at it and found its still text free of names."""
     stated: Stated = NOTHING
     """What the data set's own tables say of it."""
+    lossless: bool = False
+    """Whether frames are stored lossless; those that a publisher has cut already always are."""
 
 
 @dataclass(frozen=True)
@@ -146,15 +148,17 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     colour = any(is_coloured(frame, sector.mask) for frame in looked)
     factor = min(1.0, job.max_side / max(mask.shape))
     reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
-    checksum, encoded = hashlib.sha256(), []
-    for frame in all_frames(recording.pixels, looked, colour):
-        # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
-        reduced = black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
-        checksum.update(reduced.tobytes())
-        encoded.append(to_png(reduced))
+    # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
+    reduced = (
+        black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
+        for frame in all_frames(recording.pixels, looked, colour)
+    )
+    lossless = job.lossless or job.stated.cropped
+    pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
     times = recording.times
     height, width = pixel_size(recording.regions, factor)
     return StoredLoop(
+        **vars(pixels),
         loop_id=recording.loop_id,
         file_id=job.file_id,
         study_id=recording.study_id,
@@ -164,15 +168,10 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         site=job.site,
         view=recording.view,
         kind=recording.kind,
-        colour=colour,
-        frames=encoded,
         times=times.tolist(),
         frame_rate=1 / float(np.median(np.diff(times))) if len(times) > 1 else None,
         time_source=recording.time_source,
         time_warning=recording.time_warning,
-        mask=to_png(reduced_mask),
-        height=reduced_mask.shape[0],
-        width=reduced_mask.shape[1],
         pixel_height_mm=height,
         pixel_width_mm=width,
         heart_rate=recording.heart_rate,
@@ -180,13 +179,7 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
         age=recording.age,
         study_date=recording.study_date,
         manufacturer=recording.manufacturer,
-        pixel_sha256=checksum.hexdigest(),
     )
-
-
-def black_outside(frame: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The frame (H, W) or (H, W, 3) with nothing outside the mask (H, W)."""
-    return frame * (mask if frame.ndim == 2 else mask[..., None])
 
 
 def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:

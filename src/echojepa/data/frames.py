@@ -58,6 +58,22 @@ class Frames(ABC):
                 raise IndexError(f"frame {index} of {self.count}")
 
 
+class FramesInMemory(Frames):
+    """Frames that are decoded already, (T, H, W) grey or (T, H, W, 3) RGB."""
+
+    def __init__(self, frames: NDArray[np.uint8]) -> None:
+        self._frames = frames
+        self.count, self.height, self.width = frames.shape[:3]
+        self.monochrome = frames.ndim == 3
+
+    def read(self, indices: Sequence[int], *, grey: bool = False) -> Iterator[NDArray[np.uint8]]:
+        """Yield frames as `Frames.read` says."""
+        self.check(indices)
+        for index in indices:
+            frame = self._frames[index]
+            yield luma(frame) if grey and frame.ndim == 3 else frame
+
+
 def check_size(count: int, height: int, width: int) -> None:
     """Refuse what is empty or above the limits, from the header alone; Rejected(NO_PIXELS or TOO_LARGE)."""
     if min(count, height, width) < 1:

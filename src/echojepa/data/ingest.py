@@ -214,7 +214,7 @@ def jobs_for(config: IngestConfig, videos: dict[Path, Stated], key: bytes) -> li
     cleared = read_cleared(config.cleared)
     ids = {path: pseudonym(key, "file", str(path)) for path in videos}
     return [
-        Job(path, ids[path], key, config.site, config.max_side, ids[path] in cleared, stated)
+        Job(path, ids[path], key, config.site, config.max_side, ids[path] in cleared, stated, config.lossless)
         for path, stated in videos.items()
     ]
 

@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.data.clips import is_short
+from echojepa.data.encoding import Encoding, surely_black
+from echojepa.data.rows import DamagedLoop, black_outside
 from echojepa.data.store import LoopStore
+from echojepa.models.contract import InputSpec
 from echojepa.vocabulary import Kind, Split, View
 
 Subject = TypeVar("Subject")
@@ -36,8 +40,9 @@ FINGERPRINT_FRAMES, FINGERPRINT_GRID = 4, 16
 PSEUDONYM = re.compile(r"[0-9a-f]{20}")
 UNDECODABLE = (
     OSError, SyntaxError, ValueError, TypeError, zlib.error, struct.error, Image.DecompressionBombError,
+    DamagedLoop,
 )  # fmt: skip
-"""What Pillow and Lance raise on damaged bytes."""
+"""What the codecs and the store raise on damaged bytes."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Look:
     motionless: bool = False
     """Several frames, each the same picture."""
     altered: bool = False
-    """The pixels are not those that `pixel_sha256` was made of."""
+    """Stored lossless, and the pixels are not those that `pixel_sha256` was made of."""
     fingerprint: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """See `fingerprint`."""
 
@@ -94,6 +99,11 @@ def unordered_times(row: dict[str, Any]) -> bool:
     return not (math.isfinite(times[0]) and all(a < b < math.inf for a, b in pairwise(times)))
 
 
+def shorter_than_a_clip(row: dict[str, Any]) -> bool:
+    """Whether a cine has less to show than a clip of the usual span."""
+    return row["kind"] == Kind.CINE and bool(row["times"]) and is_short(np.array(row["times"]), InputSpec())
+
+
 def unknown_word(row: dict[str, Any]) -> bool:
     """Whether split, kind or view is a word that no other part of the package knows."""
     split, kind, view = row["split"], row["kind"], row["view"]
@@ -103,6 +113,11 @@ def unknown_word(row: dict[str, Any]) -> bool:
 WITHOUT_VIEW: Check[dict[str, Any]] = Check(
     "cine without a view", "warning", lambda row: row["kind"] == Kind.CINE and not row["view"],
     "used in pretraining, not in probing; give views if the archive has them",
+)  # fmt: skip
+
+SHORT: Check[dict[str, Any]] = Check(
+    "cine shorter than a clip", "warning", shorter_than_a_clip,
+    f"a clip of {InputSpec().seconds:g} s, as most models take, plays these forwards and backwards in turn",
 )  # fmt: skip
 
 ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
@@ -119,6 +134,7 @@ ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
         "the column time_warning says what disagreed; the contact sheet shows it",
     ),
     WITHOUT_VIEW,
+    SHORT,
     Check(
         "implausible pixel size", "warning",
         lambda row: any(outside(row[side], PIXEL_SIZES) for side in ("pixel_height_mm", "pixel_width_mm")),
@@ -178,14 +194,16 @@ def inspect(store: LoopStore, number: int, row: dict[str, Any]) -> Look:
     `row` holds its columns kind, height, width, colour, times and pixel_sha256.
     """
     try:
-        frames, mask = store.frames(number), store.mask(number)
+        loop = store.loop(number)
+        decoded, mask, encoding = loop.decoded(), loop.mask, loop.encoding
     except UNDECODABLE:
         return Look(row, damaged=True)
     size = (row["height"], row["width"])
-    shape = (len(frames), *size, 3) if row["colour"] else (len(frames), *size)
-    if frames.shape != shape or frames.dtype != np.uint8 or mask.shape != size:
+    shape = (len(decoded), *size, 3) if row["colour"] else (len(decoded), *size)
+    if decoded.shape != shape or decoded.dtype != np.uint8 or mask.shape != size:
         return Look(row, damaged=True)
-    brightest = frames.max(axis=0)
+    frames = black_outside(decoded, mask)
+    brightest = decoded.max(axis=0)
     brightest = brightest.max(axis=-1) if row["colour"] else brightest
     return Look(
         row,
@@ -193,9 +211,10 @@ def inspect(store: LoopStore, number: int, row: dict[str, Any]) -> Look:
         time_count=len(row["times"] or ()),
         sector_share=float(mask.mean()),
         black=not brightest[mask].any(),
-        spilled=bool(brightest[~mask].any()),
+        spilled=bool(brightest[surely_black(mask, encoding)].any()),
         motionless=len(frames) > 1 and bool((frames == frames[0]).all()),
-        altered=hashlib.sha256(frames.tobytes()).hexdigest() != row["pixel_sha256"],
+        altered=encoding == Encoding.PNG
+        and hashlib.sha256(decoded.tobytes()).hexdigest() != row["pixel_sha256"],
         fingerprint=fingerprint(frames),
     )
 

@@ -1,156 +1,241 @@
-"""The data set on disk, and the only code that reads or writes its bytes.
+"""The data set on disk or in an object store, and the only code that reads or writes its bytes.
 
-`loops.lance` has a row a cine loop, frames as lossless PNGs; `labels.parquet` holds labels joined by
+`loops.lance` has a row a cine loop, frames encoded one by one; `labels.parquet` holds labels joined by
 `study_id`; `rejected.parquet` a row for every file that did not come in; `dataset.json` the format version.
-Every append is one atomic Lance commit; the companions are replaced by renaming.
+Every append is one atomic Lance commit; the companions are replaced whole.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from echojepa.data.locking import locked
-from echojepa.data.rows import StoredLoop, from_png
+from echojepa.data.location import Location
+from echojepa.data.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
 from echojepa.errors import UserError
 
 FORMAT_VERSION = 1
-LOCK, TABLE, LABELS, REJECTED, FACTS = (
-    ".lock", "loops.lance", "labels.parquet", "rejected.parquet", "dataset.json",
-)  # fmt: skip
+TABLE, LABELS, REJECTED, FACTS = "loops.lance", "labels.parquet", "rejected.parquet", "dataset.json"
+FILES_VERSION = "2.1"
+"""Lance's own file format: written out, so that a newer Lance does not change what older ones can read."""
 
 
 class StoreError(UserError):
-    """A folder is no data set, or one of another format."""
+    """A folder is no data set, or one of another format, or it is damaged, or cannot be written."""
 
 
 _TYPES = {
     "str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "float | None": pa.float64(),
-    "str | None": pa.string(),
+    "str | None": pa.string(), "list[int]": pa.list_(pa.uint32()),
     "bytes": pa.binary(), "list[bytes]": pa.list_(pa.binary()), "list[float]": pa.list_(pa.float64()),
 }  # fmt: skip
-SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in StoredLoop.__annotations__.items()])
-HEAVY = ("frames", "mask", "times")
+SCHEMA = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(StoredLoop)])
+HEAVY = ("frames", "frame_crc32", "mask", "times")
 LABEL_SCHEMA = pa.schema(
     [("study_id", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
 )
 REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
-
-
-def read_parquet(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
-    """A companion table, without rows where it is missing; StoreError with what to do where it is damaged."""
-    if not path.exists():
-        return schema.empty_table()
-    try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise StoreError(f"{path} is damaged; delete it and {remedy}") from error
+ROWS_AT_ONCE = 1 << 16
+LANCE_ERRORS = (OSError, ValueError, RuntimeError)
+"""What Lance raises where files are missing or damaged."""
 
 
 def replace_parquet(path: Path, table: pa.Table) -> None:
     """Write a table so that a reader sees the old or the new one, never a half."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pq.write_table(table, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Location(path.parent).replace(path.name, parquet_bytes(table))
+
+
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
+    """A table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue()
 
 
 class LoopStore:
-    """A data set folder. Picklable; Lance, which is not fork-safe, is opened where it is first used."""
+    """A data set. Picklable; Lance, which is not fork-safe, is opened where it is first used."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str) -> None:
+        """`root` is a folder, or a URI of an object store."""
+        self.location = Location(root)
         self._table: lance.LanceDataset | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_table": None}
+        return {"location": self.location, "_table": None}
+
+    @property
+    def root(self) -> Path:
+        """The folder, as config values hold it; also of an object store."""
+        return Path(self.location.root)
 
     @classmethod
-    def create(cls, root: Path, seed: int) -> LoopStore:
+    def create(cls, root: Path | str, seed: int) -> LoopStore:
         """Make an empty data set, or open the one that is there; one that was not made whole is made again.
 
-        StoreError for a folder that holds anything else.
+        StoreError for a folder that holds anything else, and where nothing can be written.
         """
-        root.mkdir(parents=True, exist_ok=True)
-        seen = {path.name for path in root.iterdir() if not path.name.startswith(".")}
-        if seen - {TABLE, LABELS, REJECTED} and FACTS not in seen:
-            raise StoreError(f"{root} is not empty and no data set; give a new folder")
         store = cls(root)
-        with store.lock():
-            if (root / FACTS).exists():
-                return cls.open(root)
-            if (root / TABLE).exists():  # one that was stopped while it was being made; it has no rows
-                shutil.rmtree(root / TABLE)
-            lance.write_dataset(SCHEMA.empty_table(), str(root / TABLE))
-            replace_parquet(root / LABELS, LABEL_SCHEMA.empty_table())
-            replace_parquet(root / REJECTED, REJECTED_SCHEMA.empty_table())
-            facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
-            temporary = root / f".{FACTS}.tmp"
-            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(root / FACTS)
+        place = store.location
+        with store.writing():
+            place.make()
+            seen = place.names()
+            if seen - {TABLE, LABELS, REJECTED} and FACTS not in seen:
+                raise StoreError(f"{place} is not empty and no data set; give a new folder")
+            with store.lock():
+                if place.exists(FACTS):
+                    return cls.open(root)
+                if place.exists(TABLE):  # one that was stopped while it was being made; it has no rows
+                    place.delete_folder(TABLE)
+                empty = SCHEMA.empty_table()
+                lance.write_dataset(empty, place.child(TABLE), data_storage_version=FILES_VERSION)
+                place.replace(LABELS, parquet_bytes(LABEL_SCHEMA.empty_table()))
+                place.replace(REJECTED, parquet_bytes(REJECTED_SCHEMA.empty_table()))
+                facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
+                place.replace(FACTS, f"{json.dumps(facts, indent=2)}\n".encode())
         return store
 
     @classmethod
-    def open(cls, root: Path) -> LoopStore:
+    def open(cls, root: Path | str) -> LoopStore:
         """Open a data set; StoreError for a folder that is none or of another format."""
-        facts = root / FACTS
-        if not facts.is_file():
-            raise StoreError(f"{root} is no data set (no dataset.json); make one with `echojepa ingest`")
-        try:
-            version = json.loads(facts.read_text(encoding="utf-8"))["format_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{facts} is damaged; write it anew with its format_version ({FORMAT_VERSION}) and split_seed"
-            ) from error
+        store = cls(root)
+        version = store._facts().get("format_version")
+        if version is None:
+            raise StoreError(store._damaged_facts())
         if version != FORMAT_VERSION:
             raise StoreError(f"{root} has format version {version}; this package reads {FORMAT_VERSION}")
-        return cls(root)
+        return store
+
+    def _facts(self) -> dict[str, Any]:
+        try:
+            facts = json.loads(self.location.read(FACTS))
+        except OSError as error:
+            raise StoreError(
+                f"{self.location} is no data set (no dataset.json); make one with `echojepa ingest`"
+            ) from error
+        except ValueError as error:
+            raise StoreError(self._damaged_facts()) from error
+        if not isinstance(facts, dict):
+            raise StoreError(self._damaged_facts())
+        return facts
+
+    def _damaged_facts(self) -> str:
+        return (
+            f"{self.location.child(FACTS)} is damaged; write it anew with its format_version "
+            f"({FORMAT_VERSION}) and split_seed"
+        )
 
     @property
     def split_seed(self) -> int:
         """Seed of the patient-level split."""
-        return int(json.loads((self.root / FACTS).read_text(encoding="utf-8"))["split_seed"])
+        return int(self._facts()["split_seed"])
 
     @property
     def table(self) -> lance.LanceDataset:
-        """The Lance table, opened in this process; StoreError where it has other columns."""
+        """The Lance table, opened in this process; StoreError where it is damaged or has other columns."""
         if self._table is None:
-            self._table = lance.dataset(str(self.root / TABLE))
-            if self._table.schema.names != SCHEMA.names:
-                raise StoreError(f"{self.root} was made before version 1 was settled; ingest its files again")
+            place = self.location.child(TABLE)
+            try:
+                table = lance.dataset(place)
+            except LANCE_ERRORS as error:
+                raise StoreError(
+                    f"the newest version of {place} does not open; delete the newest file in its folder "
+                    "_versions: what was there before that commit is whole, ingest again for the rest"
+                ) from error
+            if set(table.schema.names) != set(SCHEMA.names):
+                raise StoreError(
+                    f"{self.location} was made before version 1 was settled; ingest its files again"
+                )
+            self._table = table
         return self._table
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the data set against other writers of this machine."""
-        return locked(self.root / LOCK)
+        """Hold the data set against other writers; see `Location.lock` for what holds where."""
+        return self.location.lock()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """StoreError that says what to do where the disk is full or the place cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(why_not_written(self.location, error)) from error
 
     def refresh(self) -> None:
         """See what other processes have committed since the table was opened."""
         self._table = None
 
     def append(self, loops: Iterable[StoredLoop]) -> None:
-        """Add loops in one atomic commit."""
-        rows = pa.Table.from_pylist([asdict(loop) for loop in loops], schema=SCHEMA)
-        self._table = lance.write_dataset(rows, str(self.root / TABLE), mode="append")
+        """Add loops in one atomic commit; StoreError where the disk is full: then nothing of them is in."""
+        rows = pa.Table.from_pylist([vars(loop) for loop in loops], schema=SCHEMA)
+        with self.writing():
+            self._table = lance.write_dataset(rows, self.location.child(TABLE), mode="append")
 
     def metadata(self, columns: Sequence[str] | None = None, since: int = 0) -> pa.Table:
         """Columns without pixels, in row order, from row `since` on."""
         chosen = list(columns) if columns else [name for name in SCHEMA.names if name not in HEAVY]
-        return self.table.to_table(columns=chosen, offset=since or None)
+        with self.reading():
+            return self.table.to_table(columns=chosen, offset=since or None)
+
+    def batches(self, columns: Sequence[str], size: int = ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
+        """Columns of all rows in order, a piece at a time."""
+        with self.reading():
+            yield from self.table.to_batches(columns=list(columns), batch_size=size)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """StoreError that names the damaged files where Lance cannot read one."""
+        try:
+            yield
+        except UserError:
+            raise
+        except LANCE_ERRORS as error:
+            raise StoreError(self._damage()) from error
+
+    def _damage(self) -> str:
+        torn, lost = [], 0
+        for fragment in self.table.get_fragments():
+            try:
+                fragment.to_table(columns=["loop_id"])
+            except LANCE_ERRORS:
+                torn += [file.path for file in fragment.data_files()]
+                lost += fragment.count_rows()
+        return (
+            f"{self.location.child(TABLE)} is damaged: {lost} of its {self.table.count_rows()} loops are in "
+            f"the files {torn} of its folder data. Restore these from a backup, or ingest into a new folder"
+        )
+
+    def rows_where(self, columns: Sequence[str], **values: str) -> pa.Table:
+        """Number (`row`) and some columns of all rows that have these values, in row order.
+
+        The table is read in pieces, so that 18 million rows need no more memory than the answer.
+        """
+        wanted = reduce(and_, (pc.field(column) == value for column, value in values.items()))
+        parts, start = [], 0
+        for batch in self.batches([*columns, *values]):
+            numbered = pa.table(batch).append_column("row", pa.array(np.arange(start, start + len(batch))))
+            parts.append(numbered.filter(wanted).select(["row", *columns]))
+            start += len(batch)
+        empty = SCHEMA.empty_table().append_column("row", pa.array([], pa.int64())).select(["row", *columns])
+        return pa.concat_tables([empty, *parts])
+
+    def loop_ids(self, rows: Sequence[int]) -> list[str]:
+        """The ids of some rows."""
+        return self.table.take(list(rows), columns=["loop_id"])["loop_id"].to_pylist()
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, splits and pixels' checksums: equal for equal data."""
@@ -158,36 +243,54 @@ class LoopStore:
         text = "\n".join(sorted("\t".join(row.values()) for row in rows))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def loop(self, row: int) -> Loop:
+        """The pixels and times of a row, read in one go; DamagedLoop where they cannot be read."""
+        table = self.table
+        try:
+            return Loop(table.take([row], columns=READ_COLUMNS))
+        except LANCE_ERRORS as error:
+            raise DamagedLoop(
+                f"row {row} of {self.location.child(TABLE)} cannot be read; its other rows may be whole. "
+                "Restore the file from a backup, or ingest the archive into a new folder"
+            ) from error
+
     def times(self, row: int) -> NDArray[np.float64]:
         """Seconds since the first frame, (T,)."""
-        return np.array(self._cell(row, "times"))
+        return self.loop(row).times
 
     def frames(self, row: int, indices: Sequence[int] | None = None) -> NDArray[np.uint8]:
-        """Frames (T, H, W) or (T, H, W, 3) of a row: all, or those at `indices` (only these are decoded)."""
-        encoded = self._cell(row, "frames")
-        chosen = range(len(encoded)) if indices is None else indices
-        decoded = {index: from_png(encoded[index]) for index in set(chosen)}
-        return np.stack([decoded[index] for index in chosen])
+        """Frames of a row, see `Loop.frames`."""
+        return self.loop(row).frames(indices)
 
     def mask(self, row: int) -> NDArray[np.bool_]:
         """The sector, (H, W)."""
-        return from_png(self._cell(row, "mask")).astype(bool)
+        return self.loop(row).mask
 
-    def _cell(self, row: int, column: str) -> Any:
-        return self.table.take([row], columns=[column])[column][0].as_py()
+    def _companion(self, name: str, schema: pa.Schema, remedy: str) -> pa.Table:
+        """A companion table, without rows where it is missing; StoreError where it is damaged."""
+        try:
+            return pq.read_table(pa.BufferReader(self.location.read(name)))
+        except FileNotFoundError:
+            return schema.empty_table()
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{self.location.child(name)} is damaged; delete it and {remedy}") from error
+
+    def _replace(self, name: str, table: pa.Table) -> None:
+        with self.writing():
+            self.location.replace(name, parquet_bytes(table))
 
     def labels(self) -> pa.Table:
         """All labels: study_id, label, value, unit."""
-        return read_parquet(self.root / LABELS, LABEL_SCHEMA, "ingest again with --labels")
+        return self._companion(LABELS, LABEL_SCHEMA, "ingest again with --labels")
 
     def add_labels(self, table: pa.Table) -> None:
         """Add labels; a label that a study has already is replaced."""
         new = {(row["study_id"], row["label"]): row for row in self.labels().to_pylist() + table.to_pylist()}
-        replace_parquet(self.root / LABELS, pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA))
+        self._replace(LABELS, pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA))
 
     def rejected(self) -> pa.Table:
         """Every file that did not come in: file_id, reason, detail."""
-        return read_parquet(self.root / REJECTED, REJECTED_SCHEMA, "ingest again: its files are tried anew")
+        return self._companion(REJECTED, REJECTED_SCHEMA, "ingest again: its files are tried anew")
 
     def replace_rejected(self, rows: Sequence[dict[str, str]], came_in: set[str]) -> None:
         """Add rows for files that did not come in, in place of older ones of the same files, and drop those
@@ -199,4 +302,13 @@ class LoopStore:
             pa.array([file_id not in gone for file_id in old["file_id"].to_pylist()], pa.bool_())
         )
         if new.num_rows or kept.num_rows < old.num_rows:
-            replace_parquet(self.root / REJECTED, pa.concat_tables([kept, new]))
+            self._replace(REJECTED, pa.concat_tables([kept, new]))
+
+
+def why_not_written(place: Location, error: OSError) -> str:
+    """What a failed write means, and what to do."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    # Lance gives the system's error as text only, as Rust writes it.
+    if error.errno in full or any(f"os error {number}" in str(error) for number in full):
+        return f"the disk of {place} is full; make room and run again: what came in so far is safe"
+    return f"{place} cannot be written ({type(error).__name__}: {error}); what came in so far is safe"

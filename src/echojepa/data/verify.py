@@ -72,7 +72,7 @@ class Tally:
 
 def read_rows(store: LoopStore) -> Iterator[dict[str, Any]]:
     """Every row without its pixels, in order; few are in memory at a time."""
-    for batch in store.table.to_batches(columns=ROW_COLUMNS, batch_size=ROWS_AT_ONCE):
+    for batch in store.batches(ROW_COLUMNS, ROWS_AT_ONCE):
         yield from batch.to_pylist()
 
 

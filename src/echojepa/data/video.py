@@ -1,4 +1,4 @@
-"""Video: MP4, MOV, AVI and the MPEG streams inside DICOM, read by FFmpeg (PyAV) from memory.
+"""Video: MP4, MOV, AVI and the MPEG streams inside DICOM, read by FFmpeg (PyAV) from memory; AVI is written.
 
 The frames' order is the decoder's, the times are the container's. A frame is reached from the last key frame
 before it where the container says when each is shown, else by decoding on; what is between is decoded once.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -33,6 +35,25 @@ PLAUSIBLE_STEPS = (0.001, 1.0)
 VIDEO_ERRORS = (*DECODE_ERRORS, FFmpegError)
 """What FFmpeg raises on damaged data."""
 _OPTIONS = {"format_whitelist": FORMATS, "max_pixels": str(MAX_FRAME_BYTES // 3)}
+
+
+def write_video(path: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
+    """Write frames (T, H, W) or (T, H, W, 3), both sides even, as motion JPEG, as EchoNet's AVI files are.
+
+    Nothing is left at `path` unless the whole file is.
+    """
+    temporary = path.with_name(f".tmp-{path.name}")
+    grey = frames.ndim == 3
+    with av.open(str(temporary), "w", options={"fflags": "+bitexact"}) as container:
+        stream: Any = container.add_stream("mjpeg", rate=rate, options={"qscale": "2", "flags": "+bitexact"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuvj420p"
+        stream.codec_context.thread_count = 1
+        for picture in frames:
+            frame = av.VideoFrame.from_ndarray(picture, format="gray" if grey else "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    temporary.replace(path)
 
 
 def open_video(content: bytes) -> Video:

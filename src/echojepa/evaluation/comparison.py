@@ -32,12 +32,12 @@ class Comparison:
 def paired_difference(
     truth: Values, one: Values, other: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
 ) -> tuple[float, float, float]:
-    """metric(one) - metric(other) on the same items, with its 95 % percentile interval (value, low, high)."""
+    """metric(one) - metric(other) on the same items, with its 95 % interval (value, low, high)."""
     differences = [
         metric.over(truth, one, counts) - metric.over(truth, other, counts)
         for counts in patient_counts(patients, resamples, seed)
     ]
-    low, high = percentile_interval(np.concatenate(differences))
+    low, high = percentile_interval(np.concatenate(differences), len(np.unique(patients)))
     return metric(truth, one) - metric(truth, other), low, high
 
 

@@ -1,7 +1,7 @@
 """Features of every cine loop as a table: Parquet in parts, each written whole or not at all.
 
-A loop is in one part only. Run again after a kill, or when loops have been added, only loops that no part holds
-are embedded. On a cluster tasks embed and this process writes.
+A loop is in one part only. Run again after a kill, or when loops have been added, it embeds only loops that
+no part holds. On a cluster tasks embed and this process writes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import csv
@@ -32,6 +33,7 @@ from echojepa.errors import UserError
 from echojepa.training.checkpoint import write_text_atomically
 from echojepa.vocabulary import Kind
 
+compute: Any = pyarrow.compute  # its functions are made at run time, without types
 FORMAT_VERSION = 1
 COMMIT_SECONDS, COMMIT_ROWS = 60.0, 8192
 """A part is written after so long, or so many rows: what a kill can cost at most."""
@@ -39,6 +41,8 @@ TASK_LOOPS = 64
 """Loops that a task of a cluster embeds."""
 MOST_CSV = 50_000_000
 """Numbers in a CSV at most: half a gigabyte of text."""
+Rows = NDArray[np.int64]
+"""Rows of the data set's table."""
 KEYS = ("loop_id", "study_id", "patient_id", "split", "view")
 METADATA = b"echojepa"
 """Under which name a part's facts stand in its Parquet metadata."""
@@ -111,17 +115,19 @@ def embed(config: EmbedConfig, progress: Callable[[int, int], None]) -> EmbedSum
     for CSV; UserError for a data set without cine loops.
     """
     store = LoopStore.open(config.data)
-    backbone = loaded(config.backbone, config.precision, config.engine)
-    columns = store.metadata([*KEYS, "kind"])
-    cines = np.flatnonzero(np.array(columns["kind"].to_pylist()) == Kind.CINE)
+    backbone = load_backbone(config.backbone, precision=config.precision, engine=config.engine)
+    columns = store.metadata([*KEYS, "kind"]).combine_chunks()
+    cines = np.flatnonzero(compute.equal(columns["kind"], Kind.CINE.value).to_numpy())
     if not len(cines):
         raise UserError(f"{config.data} has no cine loop to embed")
     if config.csv and len(cines) * config.clips_per_loop * backbone.embed_dim > MOST_CSV:
         raise ConfigError(f"the table has more than {MOST_CSV:,} numbers; read features/ instead of a CSV")
-    table = open_table(config, backbone, store, set(columns["loop_id"].to_pylist()))
-    ids = columns["loop_id"].to_pylist()
-    todo = [row for row in cines.tolist() if ids[row] not in table.loops]
-    before, done = len(cines) - len(todo), len(cines) - len(todo)
+    table = open_table(config, backbone, store)
+    there = pa.array(sorted(table.loops), pa.string())
+    if not compute.is_in(there, columns["loop_id"].combine_chunks()).to_numpy(zero_copy_only=False).all():
+        raise ConfigError(f"{config.out} holds features of loops that {config.data} lacks; give a new --out")
+    todo = cines[~compute.is_in(columns["loop_id"], there).to_numpy()[cines]]
+    before = done = len(cines) - len(todo)
     run = embed_on_cluster if config.ray else embed_here
     try:
         for rows, vectors in run(config, backbone, store, todo):
@@ -137,8 +143,8 @@ def embed(config: EmbedConfig, progress: Callable[[int, int], None]) -> EmbedSum
     return EmbedSummary(len(todo), before, clips, width, written)
 
 
-def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore, loops: set[str]) -> FeatureTable:
-    """The table in a folder, made where there is none; ConfigError where it is another's."""
+def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> FeatureTable:
+    """The table in a folder, made where there is none; ConfigError where other settings made it."""
     settings = {
         "format_version": FORMAT_VERSION,
         "backbone": backbone.name,
@@ -160,8 +166,6 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore, loops:
         raise ConfigError(f"{config.out} holds features of another {', '.join(differing)}; give a new --out")
     table = FeatureTable(folder, {**settings, "data_fingerprint": store.fingerprint()})
     table.learn()
-    if table.loops - loops:
-        raise ConfigError(f"{config.out} holds features of loops that {config.data} lacks; give a new --out")
     return table
 
 
@@ -172,7 +176,7 @@ def loaded(name: str, precision: Precision, engine: Engine) -> Backbone:
 
 
 def pooled(
-    config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Sequence[int]
+    config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Rows
 ) -> Iterator[NDArray[np.float32]]:
     """One vector (E,) a clip, in batches (n, E), loop by loop."""
     dataset = ClipDataset(store, rows, backbone.spec, clips_per_loop=config.clips_per_loop)
@@ -186,13 +190,11 @@ def pooled(
         yield backbone(clips).pooled.float().cpu().numpy()
 
 
-Embedded = tuple[Sequence[int], NDArray[np.float32]]
-"""Rows of the data set and the features (rows * clips_per_loop, E) of their clips."""
+Embedded = tuple[Rows, NDArray[np.float32]]
+"""Rows, and the features (rows * clips_per_loop, E) of their clips."""
 
 
-def embed_here(
-    config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Sequence[int]
-) -> Iterator[Embedded]:
+def embed_here(config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Rows) -> Iterator[Embedded]:
     """Embed in this process, a few loops at a time."""
     done, kept = 0, np.empty((0, 0), dtype=np.float32)
     for vectors in pooled(config, backbone, store, rows):
@@ -210,7 +212,7 @@ class EmbedTask:
     config: EmbedConfig
     sha256: str
 
-    def __call__(self, rows: Sequence[int]) -> NDArray[np.float32]:
+    def __call__(self, rows: Rows) -> NDArray[np.float32]:
         """Features (rows * clips_per_loop, E); ConfigError where the node's weights are others."""
         config = self.config
         backbone = loaded(config.backbone, config.precision, config.engine)
@@ -220,7 +222,7 @@ class EmbedTask:
 
 
 def embed_on_cluster(
-    config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Sequence[int]
+    config: EmbedConfig, backbone: Backbone, store: LoopStore, rows: Rows
 ) -> Iterator[Embedded]:
     """The same on a Ray cluster; data and weights stand at the same absolute paths on every node."""
     assert config.ray is not None
@@ -233,7 +235,7 @@ def embed_on_cluster(
     yield from zip(tasks, results, strict=True)
 
 
-def as_table(columns: pa.Table, rows: Sequence[int], vectors: NDArray[np.float32]) -> pa.Table:
+def as_table(columns: pa.Table, rows: Rows, vectors: NDArray[np.float32]) -> pa.Table:
     """Features with their keys: a row a clip."""
     clips, width = len(vectors) // len(rows), vectors.shape[1]
     table = columns.select(list(KEYS)).take(np.repeat(rows, clips))

@@ -160,28 +160,38 @@ def ordinal_mae(matrix: Values) -> Values:
     return ratio((np.abs(grade[:, None] - grade) * matrix).sum((1, 2)), matrix.sum((1, 2)))
 
 
-def by_score(positive: Values, score: Values, counts: Counts) -> tuple[Values, Values]:
-    """Positives and negatives (R, g) at each different score, the highest score first."""
+def by_score(positive: Values, score: Values, drawn: Counts) -> tuple[Values, Values]:
+    """Positives and negatives (S, R) in S steps of falling score, from counts `drawn` (n, R).
+
+    A step holds one score that positives have, or all items between two such scores: no area depends on how
+    those are ordered, and there are few steps where positives are few.
+    """
     order = np.argsort(-score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)
-    drawn, hit = counts[:, order], positive[order]
-    return np.add.reduceat(drawn * hit, starts, axis=1), np.add.reduceat(drawn * ~hit, starts, axis=1)
+    hit, tie = positive[order], np.cumsum(np.diff(score[order], prepend=np.nan) != 0)
+    step = np.flatnonzero(np.diff(np.where(np.isin(tie, tie[hit]), tie, 0), prepend=-1) != 0)
+    drawn = drawn[order]
+    total, hits = np.add.reduceat(drawn, step, axis=0), np.zeros((len(step), drawn.shape[1]))
+    if hit.any():
+        rung = np.searchsorted(step, np.flatnonzero(hit), side="right") - 1
+        first = np.flatnonzero(np.diff(rung, prepend=-1))
+        hits[rung[first]] = np.add.reduceat(drawn[hit], first, axis=0)
+    return hits, total - hits
 
 
-def roc_area(positive: Values, score: Values, counts: Counts) -> Values:
+def roc_area(positive: Values, score: Values, drawn: Counts) -> Values:
     """Chance that a positive item scores above a negative one, ties counting half (Mann-Whitney)."""
-    hits, misses = by_score(positive, score, counts)
-    pairs = (misses * (hits.cumsum(1) - hits / 2)).sum(1)
-    return ratio(pairs, hits.sum(1) * misses.sum(1))
+    hits, misses = by_score(positive, score, drawn)
+    pairs = (misses * (hits.cumsum(0) - hits / 2)).sum(0)
+    return ratio(pairs, hits.sum(0) * misses.sum(0))
 
 
-def average_precision(positive: Values, score: Values, counts: Counts) -> Values:
+def average_precision(positive: Values, score: Values, drawn: Counts) -> Values:
     """Precision at each threshold, weighted by the recall that it adds (no interpolation)."""
-    hits, misses = by_score(positive, score, counts)
-    seen = hits.cumsum(1)
-    precision = ratio(seen, seen + misses.cumsum(1))
-    area = ratio(np.where(hits > 0, hits * precision, 0).sum(1), hits.sum(1))
-    return np.where(misses.sum(1) > 0, area, np.nan)
+    hits, misses = by_score(positive, score, drawn)
+    seen = hits.cumsum(0)
+    precision = ratio(seen, seen + misses.cumsum(0))
+    area = ratio(np.where(hits > 0, hits * precision, 0).sum(0), hits.sum(0))
+    return np.where(misses.sum(0) > 0, area, np.nan)
 
 
 def one_vs_rest(
@@ -190,8 +200,9 @@ def one_vs_rest(
     """Two classes: the area of class 1. More: the mean over those a resample has, each against the rest."""
 
     def areas(truth: Values, prediction: Values, counts: Counts) -> Values:
+        drawn = np.ascontiguousarray(counts.T)
         classes = [1] if prediction.shape[1] == 2 else np.unique(truth).astype(int).tolist()
-        each = np.stack([area(truth == k, prediction[:, k], counts) for k in classes], axis=1)
+        each = np.stack([area(truth == k, prediction[:, k], drawn) for k in classes], axis=1)
         return mean_where(each, np.isfinite(each))
 
     return areas

@@ -25,6 +25,7 @@ from echojepa.evaluation.contenders import Contender, find_contenders
 from echojepa.evaluation.extraction import Extraction, Look, Pair, check_all_fits
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.jobs import Job, find_sites, labels_digest, nobody, row_facts, without_features
+from echojepa.evaluation.mechanism import displacements, mechanism_rows
 from echojepa.evaluation.plans import Cell, Condition, Plan
 from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import Readout, fit_constant, fit_probe
@@ -41,6 +42,7 @@ from echojepa.evaluation.stored_probes import (
     slug,
     write_predictions,
 )
+from echojepa.evaluation.varied import Varied
 from echojepa.vocabulary import Split
 
 COMPARISONS = "comparisons.parquet"
@@ -64,6 +66,7 @@ class Harness:
         self.wanted = {name: want(self.cohort, task, config.clips_per_loop) for name, task in tasks.items()}
         self.extraction = Extraction(self.cohort, config)
         self.contests = Contests()
+        self.varied = Varied(config) if plan.mechanism else None
 
     def job(self, cell: Cell, limit: int) -> Job:
         """A cell with its samples; `limit` test loops at most, 0 for all."""
@@ -102,7 +105,9 @@ class Harness:
         jobs = {one.name: [self.job(cell, one.test_loops) for cell in self.cells] for one in contenders}
         needed = 0
         for one in contenders:
-            needed += self.extraction.bytes_needed(one, one.make(), self.needs(jobs[one.name]))
+            backbone = one.make()
+            needed += self.extraction.bytes_needed(one, backbone, self.needs(jobs[one.name]))
+            needed += self.varied.bytes_needed(one, backbone) if self.varied else 0
         check_all_fits(needed, self.config)
         rows = self.constants()
         for one in contenders:
@@ -144,12 +149,16 @@ class BackboneRun:
         backbone = self.contender.make()
         self.spec = backbone.spec
         self.extraction.fill(self.contender, backbone, self.harness.needs(self.jobs), progress)
+        if self.harness.varied:
+            self.harness.varied.fill(self.contender, backbone, progress)
         del backbone
         rows = []
         for number, job in enumerate(self.jobs):
             note = f"{self.contender.name}: {job.cell.probe.name}, {job.cell.task.name}"
             progress(number, len(self.jobs), note)
             rows += self.run_job(job)
+            if self.harness.varied:
+                rows += self.mechanism(job, self.harness.varied)
         progress(len(self.jobs), len(self.jobs), self.contender.name)
         self.write_embeddings()
         return rows
@@ -174,6 +183,14 @@ class BackboneRun:
             else:
                 rows += self.scored(job, condition, facts, made_by["backbone"], test)
         return rows
+
+    def mechanism(self, job: Job, varied: Varied) -> list[Row]:
+        """What moves this cell's probe and the features below it."""
+        features = varied.features(self.contender, self.spec)
+        facts = row_facts(job, Condition(), job.cell.probe.name, np.array([], dtype=str))
+        facts |= self.backbone_facts(features) | {"loops": len(features.loops)}
+        moved = displacements(varied.series, features, load_readout(self.folder(job)))
+        return mechanism_rows(moved, job.cell.task, facts, self.config.resamples, self.config.seed)
 
     def scored(
         self, job: Job, condition: Condition, facts: Row, backbone: Row, test: ItemPredictions

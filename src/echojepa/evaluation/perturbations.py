@@ -57,8 +57,8 @@ class Perturbation:
 
 
 def grey(values: Tensor) -> Tensor:
-    """Float grey levels as uint8, rounded and cut to 0 to 255."""
-    return values.round().clamp(0, 255).to(torch.uint8)
+    """Float grey levels, used up, as uint8: rounded and cut to 0 to 255."""
+    return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def uniform(generator: Generator, *shape: int) -> Tensor:

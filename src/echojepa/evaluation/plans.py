@@ -192,6 +192,8 @@ class Plan:
 
     name: str
     blocks: tuple[Block, ...]
+    mechanism: bool = False
+    """Whether counterfactual sets are looked at, too, by every probe of LVEF."""
 
     def cells(self, sites: Sites) -> list[Cell]:
         """Every trained probe once, with all conditions that any block tests it under."""
@@ -230,4 +232,5 @@ _TABLES: Sequence[Plan] = (
     Plan("robustness", (Block((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
 )
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}
+PLANS["mechanism"] = Plan("mechanism", (Block((LVEF,), ("linear", "attentive", "ridge")),), mechanism=True)
 PLANS["paper"] = Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks))

@@ -89,11 +89,14 @@ def subgroups(
             note = f"too few patients: {known}, at least {minimum} are needed"
             rows.append(Subgroup(name, known, int(mine.sum()), note=note))
             continue
-        value, (low, high) = metric(truth[mine], prediction[mine]), percentile_interval(own)
+        value, (low, high) = metric(truth[mine], prediction[mine]), percentile_interval(own, known)
         row = Subgroup(name, known, int(mine.sum()), value, low, high)
         if beside < minimum:
             rows.append(replace(row, note=f"no gap: too few other patients ({beside})"))
             continue
-        gap, (low, high) = value - metric(truth[~mine], prediction[~mine]), percentile_interval(own - others)
+        gap, (low, high) = (
+            value - metric(truth[~mine], prediction[~mine]),
+            percentile_interval(own - others, min(known, beside)),
+        )
         rows.append(replace(row, gap=gap, gap_low=low, gap_high=high))
     return rows

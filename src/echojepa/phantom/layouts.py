@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from echojepa.phantom.acoustics import Scanner
+from echojepa.phantom.scanner import Scanner
 from echojepa.phantom.screens import Layout, Painter, ecg_wave
 
 TOP, LEFT, RIGHT, BOTTOM = 14, 12, 40, 34
@@ -26,7 +26,7 @@ def small_layout(scanner: Scanner) -> Layout:
 
     def moving(paint: Painter) -> None:
         seconds = np.linspace(0, 1.5, width)
-        rows = (paint.height - 5 - 20 * ecg_wave(seconds + paint.case.start, paint.case.heart)).astype(int)
+        rows = (paint.height - 5 - 20 * ecg_wave(seconds + paint.case.start, paint.case.r_waves)).astype(int)
         for column in np.flatnonzero(seconds <= paint.case.now):
             row, previous = int(rows[column]), int(rows[max(0, column - 1)])
             paint.pen.line((column, min(row, previous), column, max(row, previous)), fill=170)

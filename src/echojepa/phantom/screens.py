@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.data.cine import Region
-from echojepa.phantom.acoustics import Scanner
-from echojepa.phantom.heart import Heart
+from echojepa.data.frames import luma
+from echojepa.phantom.scanner import Scanner
 
 Colour = int | tuple[int, int, int]
 CAPITAL = 0.72
@@ -107,7 +107,7 @@ class Painter:
         cursor = (case.now % sweep) / sweep * self.width
         behind = np.where(columns <= cursor, cursor - columns, cursor - columns + self.width)
         times = case.start + case.now - behind / self.width * sweep
-        rows = base - np.rint(tall * ecg_wave(times, case.heart)).astype(int)
+        rows = base - np.rint(tall * ecg_wave(times, case.r_waves)).astype(int)
         for column in range(1, self.width):
             written = column <= cursor or column > cursor + 12
             if written and behind[column - 1] - behind[column] < 2:
@@ -116,7 +116,7 @@ class Painter:
     def heart_rate(self, x: int, y: int, fill: Colour, size: int) -> None:
         """A readout that wavers by a beat or two over the loop."""
         waver = round(2 * math.sin(4 * (self.case.start + self.case.now)))
-        self.text(x, y, f"{round(self.case.heart.heart_rate) + waver} bpm", fill, size)
+        self.text(x, y, f"{round(self.case.heart_rate) + waver} bpm", fill, size)
 
     def clock(self, x: int, y: int, radius: int, fill: Colour) -> None:
         """A dial whose hand goes round in two seconds."""
@@ -135,18 +135,26 @@ class Case:
     """What a painter may show: the recording, the person, and the moment."""
 
     scanner: Scanner
-    heart: Heart
+    r_waves: NDArray[np.float64]
+    """(n,) times of R waves, s, from before the loop to after it, on the clock that `start` is on."""
+    heart_rate: float
+    """Beats a minute."""
     start: float
+    """When the loop begins, s."""
     identity: Identity
+    nyquist: float | None = None
+    """Velocity at which colour Doppler wraps, m/s; None without colour."""
     top: int = 0
     now: float = 0.0
 
 
-def ecg_wave(times: NDArray[np.float64], heart: Heart) -> NDArray[np.float64]:
-    """A sketch of an ECG: R wave and T wave, 0 to 1, at times in s after an R wave."""
-    phase = (times % heart.period) / heart.period
-    peak = np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.012) ** 2))
-    return peak + 0.25 * np.exp(-(((phase - 0.33) / 0.05) ** 2))
+def ecg_wave(times: NDArray[np.float64], r_waves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sketch of an ECG: an R wave at each of its times, a T wave a third of the beat later, 0 to 1."""
+    following = np.clip(np.searchsorted(r_waves, times, side="right"), 1, len(r_waves) - 1)
+    begin, end = r_waves[following - 1], r_waves[following]
+    nearest = np.minimum(np.abs(times - begin), np.abs(times - end))
+    phase = (times - begin) / (end - begin)
+    return np.exp(-((nearest / 0.01) ** 2)) + 0.25 * np.exp(-(((phase - 0.33) / 0.05) ** 2))
 
 
 def nothing(painter: Painter) -> None:
@@ -169,6 +177,8 @@ class Layout:
     background: Colour = 0
     face: float = 0.0
     """Curved arrays: radius of the probe's face as a share of the depth; 0 for phased arrays."""
+    colour_bar: tuple[int, int] = (2, 40)
+    """Upper left corner of the scale of colours where Doppler is on."""
 
 
 def show(
@@ -178,37 +188,65 @@ def show(
     case: Case,
     planted: Sequence[PlantedText] = (),
 ) -> Screen:
-    """Put pictures (T, h, w) of a sector (h, w) on a screen; what sticks out of the screen is cut off.
+    """Put pictures (T, h, w) or (T, h, w, 3) of a sector (h, w) on a screen; what sticks out is cut off.
 
-    `case.scanner` must have recorded them with `layout.picture` rows.
+    `case.scanner` must have recorded them with `layout.picture` rows. A grey screen turns RGB for pictures in
+    colour, and shows the scale of colours then.
     """
-    grey = isinstance(layout.background, int)
-    canvas = Image.new("L" if grey else "RGB", (layout.width, layout.height), layout.background)
     case.top = layout.apex[1]
-    layout.still(Painter(canvas, case))
-    backdrop = np.asarray(canvas)
+    colour = pictures.ndim == 4 or not isinstance(layout.background, int)
+    backdrop = paint_backdrop(layout, case, colour)
     drawn = backdrop != np.asarray(layout.background, dtype=np.uint8)
     sector = sector & (reach_of(sector.shape) >= layout.face * case.scanner.height)
     shown, there = clip_to_screen(layout, sector.shape)
     mask = np.zeros(backdrop.shape[:2], dtype=bool)
     mask[there] = sector[shown]
     frames = np.repeat(backdrop[None], len(pictures), axis=0)
-    overlay = np.repeat((drawn if grey else drawn.any(-1))[None] & ~mask, len(pictures), axis=0)
+    overlay = np.repeat((drawn.any(-1) if colour else drawn)[None] & ~mask, len(pictures), axis=0)
     for frame, picture in zip(frames, pictures, strict=True):
         values = picture[shown][sector[shown]]
-        frame[mask] = values if grey else values[:, None]
+        frame[mask] = values[:, None] if colour and values.ndim == 1 else values
     burned = burn_in(frames, planted)
     for number, (before, frame) in enumerate(zip(frames, burned, strict=True)):
         case.now = number / case.scanner.frame_rate
-        painter = Painter(Image.fromarray(frame), case)
-        layout.moving(painter)
-        burned[number] = np.asarray(painter.canvas)
+        paint_moving(layout, case, frame)
         changed = burned[number] != before
-        overlay[number] |= changed if grey else changed.any(-1)
+        overlay[number] |= changed.any(-1) if colour else changed
     rows, columns = there
     size = (case.scanner.mm_per_pixel, case.scanner.mm_per_pixel)
     region = Region(columns.start, rows.start, columns.stop - 1, rows.stop - 1, mm_per_pixel=size)
     return Screen(burned, region, mask, overlay)
+
+
+def paint_backdrop(layout: Layout, case: Case, colour: bool) -> NDArray[np.uint8]:
+    """What stands still: (H, W), or (H, W, 3) for a screen with colours."""
+    grey = isinstance(layout.background, int)
+    canvas = Image.new("L" if grey else "RGB", (layout.width, layout.height), layout.background)
+    layout.still(Painter(canvas, case))
+    if colour and grey:
+        canvas = canvas.convert("RGB")
+    if case.nyquist is not None:
+        painter, (x, y) = Painter(canvas, case), layout.colour_bar
+        tall = max(8, layout.height // 12)
+        painter.bar(x, y, tall, (60, 10, 10), (255, 230, 60))
+        painter.bar(x, y + tall, tall, (60, 230, 255), (10, 10, 60))
+        painter.text(x, y - 12, f"{100 * case.nyquist:.0f}", (220, 220, 220), 10)
+    return np.asarray(canvas)
+
+
+def paint_moving(layout: Layout, case: Case, frame: NDArray[np.uint8]) -> None:
+    """Paint what moves over a frame in place. Grey painters know greys only: on a coloured frame they paint
+    on its luma, and what they changed is taken over."""
+    grey = isinstance(layout.background, int)
+    before = luma(frame) if grey and frame.ndim == 3 else frame
+    painter = Painter(Image.fromarray(before), case)
+    layout.moving(painter)
+    after = np.asarray(painter.canvas)
+    if before is frame:
+        frame[:] = after
+    else:
+        changed = after != before
+        frame[changed] = after[changed][:, None]
 
 
 def burn_in(frames: NDArray[np.uint8], planted: Sequence[PlantedText]) -> NDArray[np.uint8]:

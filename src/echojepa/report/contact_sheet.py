@@ -19,7 +19,7 @@ from scipy.ndimage import binary_erosion
 
 import echojepa
 from echojepa.config import SheetConfig
-from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, WITHOUT_VIEW, inspect, shown
+from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.store import LoopStore
 from echojepa.data.verify import evenly_spaced, read_rows
 from echojepa.training.checkpoint import write_text_atomically
@@ -87,7 +87,7 @@ def facts_of(row: dict[str, Any], frames: int) -> list[str]:
 def card(store: LoopStore, number: int, row: dict[str, Any]) -> Card:
     """The card of the loop in row `number` of the table."""
     look = inspect(store, number, row)
-    odd = [check.name for check in ROW_CHECKS if check is not WITHOUT_VIEW and check.fails(row)]
+    odd = [check.name for check in ROW_CHECKS if check not in (WITHOUT_VIEW, SHORT) and check.fails(row)]
     odd += [check.name for check in PIXEL_CHECKS if check.fails(look)]
     odd += [row["time_warning"]] if row["time_warning"] else []
     count = len(row["times"] or ())

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -68,17 +70,16 @@ def patient_retrieval(features: Tensor, patients: Sequence[str]) -> float:
     return sum(hits) / len(hits) if hits else float("nan")
 
 
-def monitored_loops(patients: Sequence[str], most: int) -> list[int]:
+def monitored_loops(patients: Sequence[str] | NDArray[Any], most: int) -> list[int]:
     """Which loops are looked at: two of each of evenly spaced patients, so that retrieval can be asked."""
-    loops: dict[str, list[int]] = {}
-    for loop, patient in enumerate(patients):
-        found = loops.setdefault(patient, [])
-        if len(found) < 2:
-            found.append(loop)
-    pairs = [pair for pair in loops.values() if len(pair) == 2] or list(loops.values())
-    places = torch.linspace(0, len(pairs) - 1, min(most // 2, len(pairs))).round().long().tolist()
-    chosen = [loop for place in places for loop in pairs[place]]
-    others = [loop for loop in range(len(patients)) if loop not in set(chosen)]
+    loops = np.argsort(np.asarray(patients), kind="stable")  # arrays, no dict: there can be 18 million
+    _, starts, counts = np.unique(np.asarray(patients)[loops], return_index=True, return_counts=True)
+    several = counts > 1
+    starts, width = (starts[several], 2) if several.any() else (starts, 1)
+    starts = starts[np.argsort(loops[starts])]
+    places = torch.linspace(0, len(starts) - 1, min(most // 2, len(starts))).round().long().numpy()
+    chosen = loops[starts[places, None] + np.arange(width)].ravel().tolist()
+    others = [loop for loop in range(min(6, len(patients))) if loop not in chosen]
     return sorted(chosen + others[: max(0, 3 - len(chosen))])
 
 

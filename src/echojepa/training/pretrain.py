@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from echojepa.config import ConfigError, PretrainConfig
@@ -57,17 +55,15 @@ class PretrainSummary:
 
 
 def training_loops(store: LoopStore) -> pa.Table:
-    """Row, id, view and patient of training patients' cine loops: test patients stay new to the encoder."""
-    table = store.metadata(["loop_id", "split", "kind", "view", "patient_id"])
-    table = table.append_column("row", pa.array(np.arange(len(table))))
-    return table.filter((pc.field("split") == str(Split.TRAIN)) & (pc.field("kind") == str(Kind.CINE)))
+    """Row and patient's ordinal of training patients' cine loops: test patients stay new to the encoder."""
+    return store.rows_where(["patient_ordinal"], split=Split.TRAIN, kind=Kind.CINE)
 
 
 def make_monitor(store: LoopStore, table: pa.Table, config: PretrainConfig, world: World) -> Monitor:
     """The monitor of a run, with its clips read."""
-    chosen = monitored_loops(table["patient_id"].to_pylist(), MONITOR_CLIPS)
-    looked_at = table.take(chosen)
-    dataset = ClipDataset(store, looked_at["row"].to_pylist(), config.spec)
+    rows = table["row"].to_numpy()[monitored_loops(table["patient_ordinal"].to_numpy(), MONITOR_CLIPS)]
+    looked_at = store.table.take(rows, columns=["view", "patient_id"])
+    dataset = ClipDataset(store, rows, config.spec)
     clips = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(world.device)
     views = [view or "" for view in looked_at["view"].to_pylist()]
     return Monitor(clips, views, looked_at["patient_id"].to_pylist(), config.spec)
@@ -102,7 +98,6 @@ class Run:
     def __init__(self, config: PretrainConfig, store: LoopStore, table: pa.Table, world: World) -> None:
         self.config, self.store, self.world = config, store, world
         self.rows = table["row"].to_numpy()
-        self.ids = table["loop_id"]
         self.monitor = make_monitor(store, table, config, world)
         self.model = build_objective(config).to(world.device)
         self.steps = planned_steps(self.model, config)
@@ -167,10 +162,7 @@ class Run:
                 f"no clip of a process' share could be read ({next(iter(named.values()))}); look whether the "
                 "data set is there and whole, then start again: the run goes on from its last checkpoint"
             )
-        places = np.searchsorted(self.rows, list(named))
-        return {
-            self.ids[int(place)].as_py(): kind for place, kind in zip(places, named.values(), strict=True)
-        }
+        return dict(zip(self.store.loop_ids([*named]), named.values(), strict=True)) if named else {}
 
     def overspends(self, flops: float) -> bool:
         """Whether this arithmetic is more than the budget."""

@@ -13,14 +13,15 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from echojepa.config import IngestConfig
 from echojepa.data.ingest import IngestSummary, ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.acoustics import draw_scanner, record
-from echojepa.phantom.heart import draw_heart, shape_at
-from echojepa.phantom.planes import draw_pose
+from echojepa.phantom.loops import record_loop
+from echojepa.phantom.presets import PRESETS
+from echojepa.phantom.public_sets import squared
+from echojepa.phantom.sites import Planned, Protocol
+from echojepa.phantom.study import draw_study
 from echojepa.vocabulary import View
 
 SIDE, FRAMES = 112, 6
@@ -29,14 +30,9 @@ SIDE, FRAMES = 112, 6
 @pytest.fixture(scope="session")
 def loops() -> list[NDArray[np.uint8]]:
     """Six synthetic apical loops (T, 112, 112), black outside the sector."""
-    found = []
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        heart, scanner = draw_heart(rng), replace(draw_scanner(rng), height=SIDE)
-        pictures, _ = record(heart, draw_pose(View.A4C, shape_at(heart, 0.0), rng), scanner, FRAMES, 0.0, rng)
-        small = [np.asarray(Image.fromarray(frame).resize((SIDE, SIDE))) for frame in pictures]
-        found.append(np.stack(small))
-    return found
+    order = replace(PRESETS["tiny"], side=SIDE, protocol=Protocol((Planned(View.A4C),)))
+    studies = [draw_study(order, ordinal) for ordinal in range(6)]
+    return [squared(record_loop(study.loops[0]).pictures[:FRAMES], SIDE)[0] for study in studies]
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from echojepa.config import SimulateConfig
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.importers.listing import LayoutError
 from echojepa.data.importers.mimic import measured
-from echojepa.phantom.cohort import simulate_study
+from echojepa.phantom.loops import one_loop
+from echojepa.vocabulary import View
 
 FILES = (("10002221", "94106955", 1), ("10002221", "94106955", 2), ("11000000", "95000000", 1))
 
@@ -27,7 +27,7 @@ def first_release(tmp_path, write_table) -> Path:
     root = tmp_path / "mimic-iv-echo"
     for number, names in enumerate(FILES):
         # The DICOM header names somebody else in every file: the table must win.
-        loop = simulate_study(0, number, SimulateConfig(tmp_path, seconds=0.15)).loops[0].loop
+        loop = one_loop(View.A4C, 0.15, ordinal=number).loop
         path = root / path_of(*names)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_cine(path, loop, patient_name="x", study_date="20200101", transfer_syntax="explicit")

@@ -13,11 +13,35 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+    UltrasoundMultiFrameImageStorage,
+)
 
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom.reader import VIEW_CODES
 from echojepa.data.dicom.regions import REGION_CODES
+
+Syntax = Literal["jpeg", "explicit", "implicit", "deflated", "rle", "jpeg-ls", "jpeg-2000"]
+UIDS: dict[Syntax, UID] = {
+    "jpeg": JPEGBaseline8Bit,
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "rle": RLELossless,
+    "jpeg-ls": JPEGLSLossless,
+    "jpeg-2000": JPEG2000Lossless,
+}
+"""JPEG is baseline, quality 95; every other one keeps the pixels bit for bit."""
+ENCODERS = {"rle": "pydicom", "jpeg-ls": "pyjpegls", "jpeg-2000": "pylibjpeg"}
+"""Which of pydicom's plugins encodes; named, so that the bytes do not depend on what else is installed."""
 
 
 def write_cine(
@@ -26,23 +50,26 @@ def write_cine(
     *,
     patient_name: str,
     study_date: str,
-    transfer_syntax: Literal["jpeg", "explicit"] = "jpeg",
+    transfer_syntax: Syntax = "jpeg",
 ) -> None:
-    """Write an Ultrasound Multi-frame Image: JPEG baseline (quality 95) or uncompressed.
+    """Write an Ultrasound Multi-frame Image in one of the transfer syntaxes `UIDS`.
 
     The loop's ids become PatientID, StudyInstanceUID and SOPInstanceUID as they are. Nothing is left at
     `path` unless the whole file is.
     """
     data = Dataset()
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = JPEGBaseline8Bit if transfer_syntax == "jpeg" else ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UIDS[transfer_syntax]
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
     meta.MediaStorageSOPInstanceUID = UID(loop.loop_id)
     data.file_meta = meta
     data.SOPClassUID, data.SOPInstanceUID = UltrasoundMultiFrameImageStorage, loop.loop_id
     data.StudyInstanceUID, data.SeriesInstanceUID = loop.study_id, f"{loop.study_id}.1"
     data.PatientID, data.PatientName, data.StudyDate = loop.patient_id, patient_name, study_date
-    data.PatientBirthDate = data.PatientSex = data.StudyTime = data.AccessionNumber = ""
+    data.PatientBirthDate = data.StudyTime = data.AccessionNumber = ""
+    data.PatientSex = loop.sex or ""
+    if loop.age is not None:
+        data.PatientAge = f"{int(loop.age):03d}Y" if loop.age >= 2 else f"{int(12 * loop.age):03d}M"
     data.ReferringPhysicianName = data.StudyID = ""
     data.Modality, data.Manufacturer = "US", loop.manufacturer
     data.SeriesNumber = data.InstanceNumber = 1
@@ -81,7 +108,7 @@ def _region_item(region: Region) -> Dataset:
     return item
 
 
-def _put_pixels(data: Dataset, frames: NDArray[np.uint8], transfer_syntax: str) -> None:
+def _put_pixels(data: Dataset, frames: NDArray[np.uint8], transfer_syntax: Syntax) -> None:
     colour = frames.ndim == 4
     data.NumberOfFrames, data.Rows, data.Columns = frames.shape[:3]
     data.SamplesPerPixel = 3 if colour else 1
@@ -89,9 +116,14 @@ def _put_pixels(data: Dataset, frames: NDArray[np.uint8], transfer_syntax: str) 
     data.HighBit, data.PixelRepresentation = 7, 0
     if colour:
         data.PlanarConfiguration = 0
-    if transfer_syntax == "explicit":
+    if transfer_syntax != "jpeg":
         data.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
         data.PixelData = frames.tobytes() + b"\0" * (frames.size % 2)
+        if transfer_syntax in ENCODERS:
+            data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # what it is compressed from
+            data.compress(
+                UIDS[transfer_syntax], encoding_plugin=ENCODERS[transfer_syntax], generate_instance_uid=False
+            )
         return
     encoded = []
     for frame in frames:

@@ -1,0 +1,87 @@
+"""Settings of the commands that compare frozen encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from echojepa.errors import ConfigError
+
+Precision = Literal["float32", "bf16", "int8"]
+Engine = Literal["torch", "openvino"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarnessConfig:
+    """What every evaluation needs: data, backbones, how they are fed, how probes are trained and scored."""
+
+    data: tuple[Path, ...]
+    """Data sets made by `echojepa ingest`; the sites of all of them are told apart."""
+    out: Path
+    """Folder for `results.parquet`, the trained probes and their predictions, and the cache of features."""
+    backbones: tuple[str, ...]
+    """Run folders, weights of other layouts (docs/reference/weights.md), or names: `constant`, `random:RUN`
+    for a run's architecture with random weights, `untrained:echoprime`, ... A constant and the random start
+    of every backbone are added."""
+    precision: Precision = "float32"
+    """Arithmetic of the frozen backbone; int8 needs the openvino engine."""
+    engine: Engine = "torch"
+    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
+    sites: tuple[str, ...] = ()
+    """Sites to use, the one that probes are trained on first; by default all, the largest first."""
+    children: str = ""
+    """The site of children, for transfer; where two data sets are given, the only site of the second."""
+    counterfactuals: tuple[Path, ...] = ()
+    """Data sets of `echojepa simulate --vary FACTOR`, one of them of `ef`, for the plan `mechanism`."""
+    clips_per_loop: int = 1
+    """Clips of each loop, evenly spaced; their predictions are averaged."""
+    test_loops: int | None = None
+    """Test loops of each task at most, of whole patients, always the same; 0 for all. By default all, but
+    300 for backbones of over 50 million parameters on a processor; the rows say so."""
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Learning rates of the grid of heads."""
+    weight_decays: tuple[float, ...] = (0.01, 0.1)
+    """Weight decays of the grid of heads."""
+    epochs: int = 30
+    """Passes over the training clips."""
+    batch_size: int = 32
+    """Clips a step of the probes, and of the frozen backbone."""
+    features_as: Literal["float16", "float32"] = "float16"
+    """Numbers that features are kept as."""
+    cache: Path | None = None
+    """Folder of features, which other evaluations may share; `OUT/features` by default."""
+    cache_gb: float = 50.0
+    """Size that the cache may reach; known before anything is computed."""
+    resamples: int = 1000
+    """Bootstrap resamples of patients."""
+    seed: int = 0
+    """Of the bootstrap, the heads' start, the order of clips and the damage; a plan's own seeds are added."""
+
+    def __post_init__(self) -> None:
+        if not self.data or not self.backbones:
+            raise ConfigError("an evaluation needs a data set and a backbone at least")
+        least = min(self.clips_per_loop, self.epochs, self.batch_size, self.resamples)
+        if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
+            raise ConfigError(
+                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops 0 or more, "
+                "and the grid of heads needs a learning rate and a weight decay"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig(HarnessConfig):
+    """Probe frozen backbones for tasks of your choice: chosen on validation, scored on test patients."""
+
+    tasks: tuple[str, ...] = ("lvef", "view")
+    """Names of tasks, or JSON files with the fields of one (docs/how-to/evaluate.md)."""
+    probes: tuple[str, ...] = ("linear", "attentive", "ridge")
+    """Names of probes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(HarnessConfig):
+    """Make every number of a plan, a named table or all of them, with its interval."""
+
+    plan: str
+    """Name of a plan; `paper` is all of them."""
