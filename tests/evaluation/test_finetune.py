@@ -40,7 +40,7 @@ from echojepa.evaluation.jobs import Job
 from echojepa.evaluation.plans import Block, Plan
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
-from echojepa.evaluation.tuning import layer_of, parameter_groups
+from echojepa.evaluation.tuning import Tuning, layer_of, parameter_groups
 from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.models.contract import InputSpec
@@ -223,14 +223,44 @@ def test_test_labels_choose_nothing_and_validation_labels_do(
     assert history["validation"] != facts[1]["history"]["validation"]
 
 
-def test_the_epoch_that_validation_likes_best_is_kept(tuned: Path) -> None:
+def test_the_epoch_that_validation_likes_best_is_kept(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Tensor]] = []
+
+    def validate(tuning: Tuning) -> float:
+        seen.append({name: value.clone() for name, value in tuning.model.state_dict().items()})
+        return [3.0, 1.0, 2.0][len(seen) - 1]
+
+    monkeypatch.setattr(Tuning, "validate", validate)
+    finetune(settings(dataset, start, tmp_path, epochs=3), quiet)
+    files = {"encoder.": "encoder.safetensors", "head.": "probe.safetensors"}
+    found = {p + k: v for p, file in files.items() for k, v in load_safetensors(tmp_path / file).items()}
+    assert_equal_tensors(found, seen[1])
+    facts = json.loads((tmp_path / "probe.json").read_text())
+    assert facts["chosen"]["epoch"] == 2 and facts["history"]["validation"] == [3.0, 1.0, 2.0]
+
+
+def test_the_best_epoch_survives_a_stop_after_it(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tuning, "validate", lambda tuning: float(tuning.losses.isfinite().sum()))
+    with pytest.raises(Stop):
+        finetune(settings(dataset, start, tmp_path / "stopped"), stop_after(1))
+    for name in ("stopped", "whole"):
+        finetune(settings(dataset, start, tmp_path / name), quiet)
+    assert json.loads((tmp_path / "stopped" / "probe.json").read_text())["chosen"]["epoch"] == 1
+    assert_equal_tensors(tensors_of(tmp_path / "stopped"), tensors_of(tmp_path / "whole"))
+
+
+def test_what_is_on_disk_scores_as_what_was_chosen(tuned: Path) -> None:
     facts = json.loads((tuned / "probe.json").read_text())
     curve = facts["history"]["validation"]
     assert facts["chosen"]["epoch"] == 1 + int(np.argmin(curve)) and len(curve) == 3
     made, _ = read_predictions(next(tuned.glob("predictions-*.parquet")))
     val = made.splits == "val"
     error = np.abs(made.prediction[val] - made.truth[val]).mean()
-    assert error == pytest.approx(min(curve), abs=1e-4), "what is on disk scores what was chosen"
+    assert error == pytest.approx(min(curve), abs=1e-4)
 
 
 def test_a_leaked_patient_stops_it(dataset: Path, start: Path, tmp_path: Path) -> None:
