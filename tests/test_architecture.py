@@ -14,7 +14,7 @@ SOURCE = Path(config_module.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
     "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2,
-    "config_pretrain": 2.5, "config_evaluate": 2.5, "config": 3,
+    "config_pretrain": 2.5, "config_evaluate": 2.5, "config_finetune": 2.5, "config": 3,
     "recipes": 4, "data": 4, "phantom": 5, "training": 5, "backbones": 6, "evaluation": 7, "explain": 8,
     "report": 9, "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip

@@ -13,13 +13,14 @@ from typing import Any
 import tyro
 
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
-from echojepa.commands.evaluation import run_evaluate, run_probe
+from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
 from echojepa.commands.models import run_convert, run_embed, run_pretrain, run_report
 from echojepa.config import (
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
+    FinetuneConfig,
     IngestConfig,
     PretrainConfig,
     ProbeConfig,
@@ -106,6 +107,7 @@ COMMANDS: dict[str, Command] = {
     "sheet": Command(SheetConfig, run_sheet),
     "pretrain": Command(PretrainConfig, run_pretrain),
     "probe": Command(ProbeConfig, run_probe),
+    "finetune": Command(FinetuneConfig, run_finetune),
     "embed": Command(EmbedConfig, run_embed),
     "evaluate": Command(EvaluateConfig, run_evaluate),
     "report": Command(ReportConfig, run_report),

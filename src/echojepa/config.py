@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from echojepa.config_evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
+from echojepa.config_finetune import FinetuneConfig, TuningConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
 
@@ -23,11 +24,13 @@ __all__ = [
     "Engine",
     "EvaluateConfig",
     "FaultConfig",
+    "FinetuneConfig",
     "HarnessConfig",
     "OptimConfig",
     "Precision",
     "PretrainConfig",
     "ProbeConfig",
+    "TuningConfig",
 ]
 
 ConfigType = TypeVar("ConfigType")
@@ -197,6 +200,8 @@ class ReportConfig:
     """Site whose longest loop attention is laid over; by default the site that came in last."""
     attention_credit: str = ""
     """Whose pictures those are, printed below them."""
+    finetuned: Path | None = None
+    """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
 
 
 @dataclass(frozen=True)

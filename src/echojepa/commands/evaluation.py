@@ -1,10 +1,11 @@
-"""Commands that compare frozen encoders."""
+"""Commands that compare frozen encoders, and the one that trains an encoder for a task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from echojepa.config import EvaluateConfig, ProbeConfig, save_config
+from echojepa.config import EvaluateConfig, FinetuneConfig, ProbeConfig, save_config
 from echojepa.errors import unknown
 from echojepa.tasks import find_task
 from echojepa.terminal import console, progress_bar, show_table
@@ -36,7 +37,7 @@ def run_evaluate(config: EvaluateConfig) -> None:
 def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
     from echojepa.evaluation.harness import Harness
-    from echojepa.evaluation.results import leading, said
+    from echojepa.evaluation.results import leading
     from echojepa.report.html import synthetic_share
     from echojepa.report.tables import as_markdown, page_tables
     from echojepa.training.checkpoint import write_text_atomically
@@ -48,11 +49,30 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     synthetic = any(synthetic_share(store) != "none" for store in harness.cohort.stores)
     tables = as_markdown(page_tables(rows, harness.sites.children), synthetic)
     write_text_atomically(config.out / "tables.md", tables)
+    show_numbers(leading(rows))
+    console.print(f"Results: {config.out / 'results.parquet'}")
+    console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")
+
+
+def run_finetune(config: FinetuneConfig) -> None:
+    """Fine-tune, print the leading metric, and say what the folder holds."""
+    from echojepa.evaluation.finetune import finetune
+    from echojepa.evaluation.results import leading
+
+    with progress_bar("finetune epochs") as show:
+        rows = finetune(config, show)
+    show_numbers(leading(rows))
+    console.print(f"Results: {config.out / 'results.parquet'}")
+    console.print(f"Encoder, to be used frozen, and its head: {config.out}")
+
+
+def show_numbers(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows of results with their intervals."""
+    from echojepa.evaluation.results import said
+
     cells = [
         (r["task"], r["backbone"], r["probe"], said(r), f"{r['value']:.2f} {r['unit']}".strip(),
-         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in leading(rows)
+         f"{r['lo']:.2f} to {r['hi']:.2f}", r["patients"]) for r in rows
     ]  # fmt: skip
     columns = ("task", "backbone", "probe", "of", "value", "95 % interval", "patients")
     show_table("Test patients", columns, cells)
-    console.print(f"Results: {config.out / 'results.parquet'}")
-    console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")

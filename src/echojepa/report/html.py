@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,20 @@ from typing import Any
 import jinja2
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from markupsafe import Markup
 from PIL import Image
 
 import echojepa
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
-from echojepa.data.clips import clock, frame_indices, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
+from echojepa.evaluation.finetune import load_finetuned
 from echojepa.evaluation.plans import Condition
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, only_test, read_results
 from echojepa.evaluation.stored_probes import read_predictions
-from echojepa.explain.attention import attention_received, grey_frames, overlay
+from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
-from echojepa.models.contract import resize
 from echojepa.report import figures
 from echojepa.training.checkpoint import write_text_atomically
 from echojepa.training.weights import load_card
@@ -53,11 +52,13 @@ class Player:
     """Pictures of the attention overlay, played in the page."""
 
     frames: list[str]
-    """Data URIs: the cine beside the same frame with attention."""
+    """Data URIs: the cine, and beside it the same frame with attention."""
     milliseconds: int
     """Time between frames."""
     site: str
     seconds: float
+    finetuned: str
+    """The fine-tuned encoder whose head's attention is beside the other; empty for none."""
 
 
 def data_uri(picture: np.ndarray[Any, Any]) -> str:
@@ -67,32 +68,29 @@ def data_uri(picture: np.ndarray[Any, Any]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def attention_player(store: LoopStore, backbone: VideoTransformer, site: str | None) -> Player:
-    """Attention received in the encoder's last block, over the longest loop of a site (by default the last
-    site that came in), clip after clip through the whole loop."""
+def attention_player(
+    store: LoopStore, backbone: VideoTransformer, site: str | None, finetuned: Path | None = None
+) -> Player:
+    """Attention received in the encoder's last block, and that of a fine-tuned head where there is one, over
+    the longest loop of a site (by default the last site that came in)."""
     table = store.metadata(["site", "times"]).to_pylist()
     wanted = site or table[-1]["site"]
     rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
     if not rows:
         raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
     row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
-    spec, times = backbone.spec, np.array(table[row]["times"])
-    mask = resize(letterbox(store.mask(row)[None].astype(np.uint8) * 255), PLAYER_SIZE)[0, 0].numpy() > 127
-    moments, interval = clock(times, spec)
-    span = interval * spec.frames
-    clips, shown = [], []
-    for number in range(max(1, round((moments[-1] + moments[1]) / span))):
-        pixels = letterbox(store.frames(row, frame_indices(times, number * span, spec).tolist()))
-        clips.append(spec.fit(pixels).expand(3, -1, -1, -1))
-        shown.append(grey_frames(resize(pixels, PLAYER_SIZE)))
-    attention = backbone.attention(torch.stack(clips), -1)
-    maps = torch.cat([attention_received(one, backbone.encoder.grid).cpu() for one in attention])
-    frames = np.concatenate(shown)
-    painted = overlay(frames, maps, mask)
-    plain = np.repeat(frames[..., None], 3, axis=-1)
-    pictures = [data_uri(np.concatenate(pair, axis=1)) for pair in zip(plain, painted, strict=True)]
-    seconds = interval * times[-1] / moments[-1]
-    return Player(pictures, round(1000 * seconds), wanted, len(pictures) * seconds)
+    maps, name = [partial(encoder_attention, backbone)], ""
+    if finetuned:
+        encoder, readout = load_finetuned(finetuned)
+        if encoder.spec != backbone.spec:
+            raise UserError(
+                f"{finetuned} is fed {encoder.spec}, the run {backbone.spec}; give a fine-tuning of this run"
+            )
+        maps.append(partial(head_attention, encoder, readout.model))
+        name = encoder.name
+    film = attention_film(store, row, backbone.spec, maps, PLAYER_SIZE)
+    pictures = [data_uri(picture) for picture in film.frames]
+    return Player(pictures, round(1000 * film.seconds), wanted, len(pictures) * film.seconds, name)
 
 
 def plain(row: dict[str, Any]) -> bool:
@@ -211,7 +209,9 @@ def write_report(config: ReportConfig) -> Path:
         version=echojepa.__version__,
         tables=tables,
         figures=draw_figures(config),
-        player=attention_player(store, VideoTransformer.from_pretrained(config.run), config.attention_site),
+        player=attention_player(
+            store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
+        ),
         data=data_tables(store),
         probes=probe_facts(config.results),
         card=card,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from echojepa.config import PretrainConfig
 from echojepa.models.jepa import JEPA
@@ -69,7 +69,7 @@ def working_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def training_tensors(model: Objective, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """All that a step changes, by name: weights, and AdamW's two moments and count of each trained one.
 
     Moments that are not there yet are made, as AdamW makes them at its first step.

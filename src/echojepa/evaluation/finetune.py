@@ -1,0 +1,142 @@
+"""Fine-tuning from the command line, and what a plan needs for a cell whose encoder is trained too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from echojepa.backbones.controls import random_start
+from echojepa.backbones.layouts import read_weights
+from echojepa.backbones.loading import RANDOM, load_backbone
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.config import FinetuneConfig, HarnessConfig, TuningConfig
+from echojepa.errors import UserError
+from echojepa.evaluation.cache import weights_digest
+from echojepa.evaluation.cohort import Cohort, read_cohort
+from echojepa.evaluation.contenders import Contender
+from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_features
+from echojepa.evaluation.plans import Cell, Condition, ProbeKind
+from echojepa.evaluation.predictions import ItemPredictions, average
+from echojepa.evaluation.probing import HeadProbe
+from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
+from echojepa.evaluation.samples import training_samples, want
+from echojepa.evaluation.stored_probes import (
+    FACTS,
+    load_readout,
+    predictions_file,
+    read_predictions,
+    write_predictions,
+)
+from echojepa.evaluation.tuning import RECORD, name_of, tune
+from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
+from echojepa.tasks import find_task
+from echojepa.training.weights import CARD, Origin, Weights
+from echojepa.vocabulary import Split
+
+FINETUNED = ProbeKind("fine-tuned")
+"""An attentive head whose encoder was trained with it."""
+
+
+def read_trainable(name: str) -> Weights:
+    """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
+    ours that is the very start it was pretrained from. CheckpointError for other weights."""
+    path = Path(name.removeprefix(RANDOM))
+    weights = read_weights(path)
+    if not name.startswith(RANDOM):
+        return weights
+    ours = (path / CARD).is_file() and (path / "config.json").is_file()
+    made = VideoTransformer.untrained(path) if ours else random_start(VideoTransformer.from_pretrained(path))
+    tensors = {key: value.cpu() for key, value in made.encoder.state_dict().items()}
+    return replace(weights, encoder=tensors, origin=Origin(made.name), sha256="")
+
+
+def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
+    """Encoder and head of a finished fine-tuning, strictly; UserError for a folder of anything else."""
+    if not ((folder / FACTS).is_file() and (folder / RECORD).is_file()):
+        raise UserError(f"{folder} holds no finished fine-tuning; run `echojepa finetune` first")
+    readout = load_readout(folder)
+    assert isinstance(readout, HeadProbe)
+    return VideoTransformer.from_pretrained(folder), readout
+
+
+def tuned_contender(
+    folder: Path,
+    start: Contender,
+    source: str,
+    job: Job,
+    cohort: Cohort,
+    config: HarnessConfig,
+    progress: Progress,
+    tuning: TuningConfig | None = None,
+) -> Contender:
+    """For a plan's cell: `start`, whose weights are read from `source`, fine-tuned into a folder unless that
+    was done. Its features go through the plan's cache, and its head is what `load_readout` finds there."""
+    settings = replace(tuning or TuningConfig(), clips_per_loop=config.clips_per_loop)
+    tune(folder, read_trainable(source), job, cohort, settings, job.cell.seed + config.seed, progress)
+    make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
+    return replace(start, make=make, weights=weights_digest(make()))
+
+
+def job_of(cohort: Cohort, config: FinetuneConfig) -> Job:
+    """The cell that the command's settings mean, with its samples; UserError for an unknown site."""
+    task, sites = find_task(config.task), cohort.sites()
+    if config.site and config.site not in sites:
+        raise UserError(f"unknown site '{config.site}'; this data has {list(sites)}")
+    wanted = want(cohort, task, config.clips_per_loop)
+    tested = np.asarray(wanted.splits == Split.TEST)
+    known = [site for site in sites if (tested & (wanted.sites == site)).any()]
+    conditions = tuple(Condition(site) for site in known) if config.site else (Condition(),)
+    cell = Cell(task, FINETUNED, config.site, config.fraction, config.seed, conditions)
+    trained = training_samples(wanted, task, config.site, config.fraction, config.seed)
+    return Job(cell, wanted, trained, np.zeros_like(tested), tested, config.clips_per_loop)
+
+
+def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]:
+    """Train encoder and head, predict, and score test patients; writes and returns `results.parquet`'s rows.
+
+    What is there of an earlier, stopped run is not made again. Raises as `tune`, `want` and `read_cohort`.
+    """
+    cohort = read_cohort(config.data)
+    job, weights = job_of(cohort, config), read_trainable(config.backbone)
+    tune(config.out, weights, job, cohort, config, config.seed, progress)
+    backbone, readout = load_finetuned(config.out)
+    facts = {
+        "backbone": name_of(weights), "weights": weights_digest(backbone)[:12],
+        "parameters": backbone.parameters, "tokens": int(np.prod(backbone.encoder.grid)),
+        "embed_dim": backbone.embed_dim,
+    }  # fmt: skip
+    rows = []
+    for condition in job.cell.conditions:
+        file = predictions_file(config.out, condition, labels_digest(job.wanted.of(job.tested)))
+        if not file.is_file():
+            chosen = job.under(condition)
+            if condition.site == job.cell.trained_on:
+                chosen = chosen | job.trained
+            made = predict(backbone, readout, cohort, job, chosen, config)
+            write_predictions(file, made, job.cell, condition, {"backbone": facts}, job.wanted.classes)
+        test = only_test(read_predictions(file)[0])
+        whole = row_facts(job, condition, job.cell.probe.name, test.items) | facts
+        rows += score(Scored(job.cell.task, whole, test), config.resamples, config.seed)
+    return write_results(config.out / RESULTS, rows).to_pylist()
+
+
+def predict(
+    backbone: VideoTransformer,
+    readout: HeadProbe,
+    cohort: Cohort,
+    job: Job,
+    chosen: NDArray[np.bool_],
+    config: FinetuneConfig,
+) -> ItemPredictions:
+    """Predictions of a fine-tuned encoder and its head for chosen samples (n,) bool."""
+    dataset = SampleClips(cohort, job.wanted, backbone.spec, job.look.clips_per_loop, config.seed)
+    samples = torch.from_numpy(np.flatnonzero(chosen))
+    outputs = outputs_of(lambda clips: backbone(clips).tokens, readout.model, dataset, samples, config)
+    return average(outputs, without_features(job.wanted, job.cell.task), samples, job.cell.task)

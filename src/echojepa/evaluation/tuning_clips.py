@@ -1,0 +1,85 @@
+"""What an encoder that is trained is fed: clips of samples, random ones, or evenly spaced to be tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from echojepa.config import TuningConfig
+from echojepa.data.clips import Augment, ClipDataset
+from echojepa.evaluation.cohort import Cohort
+from echojepa.evaluation.samples import Wanted
+from echojepa.models.contract import InputSpec
+from echojepa.models.probe import Probes
+
+Key = tuple[int, int]
+"""Epoch of a random clip, or EVEN, and number of the sample."""
+EVEN = -1
+"""In place of an epoch: evenly spaced clips of whole pictures, as frozen backbones see them."""
+Encode = Callable[[Tensor], Tensor]
+"""uint8 clips (m, 3, T, H, W) to tokens (m, N, D)."""
+
+
+class SampleClips(Dataset[Tensor]):
+    """Clips of samples: item (epoch, i) is uint8 (S, 3, T, size, size), black where a slot is absent."""
+
+    def __init__(
+        self, cohort: Cohort, wanted: Wanted, spec: InputSpec, clips_per_loop: int, seed: int
+    ) -> None:
+        self.clips, self.spec, self.each = wanted.clips, spec, clips_per_loop
+        loops = [cohort.loops[number] for number in wanted.clips[..., 0].flat]
+        rows = [loop.row for loop in loops]
+        self.stores = [loop.store for loop in loops]
+        self.random = [ClipDataset(s, rows, spec, augment=Augment(), seed=seed) for s in cohort.stores]
+        self.even = [ClipDataset(s, rows, spec, clips_per_loop=clips_per_loop) for s in cohort.stores]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: Key) -> Tensor:
+        (epoch, sample), spec, slots = key, self.spec, self.clips.shape[1]
+        found = torch.zeros(slots, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
+        for slot, (loop, clip) in enumerate(self.clips[sample].tolist()):
+            place = sample * slots + slot
+            if loop >= 0 and epoch == EVEN:
+                found[slot] = self.even[self.stores[place]][place * self.each + clip][0]
+            elif loop >= 0:
+                found[slot] = self.random[self.stores[place]][epoch, place][0]
+        return found
+
+    def batches(
+        self, epoch: int, parts: Iterable[Tensor], workers: int
+    ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """Samples (B,) of each part, their clips (B, S, 3, T, H, W), and which are present (B, S)."""
+        parts = list(parts)
+        loader = DataLoader(
+            self,
+            batch_sampler=[[(epoch, sample) for sample in part.tolist()] for part in parts],
+            num_workers=workers,
+            multiprocessing_context="forkserver" if workers else None,  # Lance is not fork-safe
+            pin_memory=torch.cuda.is_available(),
+        )
+        for part, clips in zip(parts, loader, strict=True):
+            yield part, clips, torch.from_numpy(self.clips[part.numpy(), :, 0] >= 0)
+
+
+def encoded(encode: Encode, clips: Tensor, present: Tensor) -> Tensor:
+    """Tokens (B, S, N, D) of clips (B, S, 3, T, H, W), zero where not present (B, S)."""
+    tokens = encode(clips[present])
+    blank = tokens.new_zeros(*present.shape, *tokens.shape[1:])
+    return blank.index_put((present.to(tokens.device),), tokens)
+
+
+@torch.no_grad()
+def outputs_of(
+    encode: Encode, head: Probes, dataset: SampleClips, samples: Tensor, config: TuningConfig
+) -> Tensor:
+    """The head's outputs (n, outputs) for samples (n,), in clinical units, or logits; on the processor."""
+    made = []
+    for _, clips, present in dataset.batches(EVEN, samples.split(config.batch_size), config.workers):
+        tokens = encoded(encode, clips, present).to(head.target.device)
+        made.append(head.predict(tokens, None if present.all() else present.to(tokens.device))[0].cpu())
+    return torch.cat(made)

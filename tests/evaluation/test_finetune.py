@@ -1,0 +1,504 @@
+"""Claims about fine-tuning: rates layer by layer, chosen on validation, stopped and resumed, one more row."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from echojepa.backbones.layouts import read_weights
+from echojepa.backbones.loading import load_backbone
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.cli import main
+from echojepa.config import ConfigError, FinetuneConfig, HarnessConfig, TuningConfig, config_to_json
+from echojepa.data.splits import LeakageError
+from echojepa.data.store import LoopStore
+from echojepa.errors import UserError
+from echojepa.evaluation.cohort import read_cohort
+from echojepa.evaluation.contenders import find_contenders
+from echojepa.evaluation.finetune import (
+    FINETUNED,
+    finetune,
+    job_of,
+    load_finetuned,
+    read_trainable,
+    tuned_contender,
+)
+from echojepa.evaluation.harness import BackboneRun, Harness
+from echojepa.evaluation.jobs import Job
+from echojepa.evaluation.plans import Block, Plan
+from echojepa.evaluation.results import EVERYBODY, read_results
+from echojepa.evaluation.stored_probes import load_readout, read_predictions
+from echojepa.evaluation.tuning import Tuning, layer_of, parameter_groups
+from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
+from echojepa.explain.attention import attention_film, encoder_attention, head_attention
+from echojepa.models.contract import InputSpec
+from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.recipes import smoke
+from echojepa.report.html import attention_player
+from echojepa.tasks import LVEF
+from echojepa.training import rotation
+from echojepa.training.building import build_encoder
+from echojepa.training.checkpoint import CheckpointError, load_safetensors, save_tensors
+from echojepa.training.weights import Origin, save_weights, weights_of
+
+SPEC = InputSpec(size=32, frames=4, seconds=0.2)
+ARCHITECTURE = Architecture("micro", patch=16)
+
+
+class Stop(Exception):
+    """A power cut."""
+
+
+def quiet(done: int, total: int, note: str = "") -> None:
+    """Nobody watches."""
+
+
+def stop_after(epochs: int):
+    def progress(done: int, total: int, note: str = "") -> None:
+        if done == epochs:
+            raise Stop
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained encoder's folder, whose weights are random."""
+    folder = tmp_path_factory.mktemp("start")
+    encoder = VisionTransformer(ARCHITECTURE, SPEC, torch.Generator().manual_seed(3))
+    save_weights(folder, weights_of(encoder, ARCHITECTURE, SPEC, Origin("jepa", 7)))
+    return folder
+
+
+def settings(dataset: Path, start: Path, out: Path, **others: object) -> FinetuneConfig:
+    base = FinetuneConfig(
+        data=(dataset,), backbone=str(start), out=out, epochs=2, lr=1e-3, precision="float32", resamples=20
+    )
+    return replace(base, **others)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture(scope="module")
+def tuned(dataset: Path, start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished fine-tuning of three epochs."""
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    finetune(settings(dataset, start, out, epochs=3), quiet)
+    return out
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """Encoder and head of a finished folder."""
+    names = ("encoder.safetensors", "probe.safetensors")
+    return {f"{file} {k}": v for file in names for k, v in load_safetensors(folder / file).items()}
+
+
+def assert_equal_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def small_head() -> Probes:
+    shape = ProbeShape((2, 2, 2), 192, 1)
+    return Probes(1, shape, Standardiser.identity(8, 192), Scale(), torch.Generator())
+
+
+def test_rates_of_a_three_block_encoder_are_the_formula_s() -> None:
+    encoder = VisionTransformer(ARCHITECTURE, SPEC, torch.Generator())
+    encoder.blocks = encoder.blocks[:3]
+    table = {"patch_embed": 0.0625, "blocks.0": 0.125, "blocks.1": 0.25, "blocks.2": 0.5, "norm": 1.0}
+    groups = parameter_groups(encoder, small_head(), TuningConfig(layer_decay=0.5, weight_decay=0.3))
+    found = {id(weight): group for group in groups for weight in group["params"]}
+    for name, weight in encoder.named_parameters():
+        (row,) = [key for key in table if name.startswith(f"{key}.")]
+        assert found[id(weight)]["scale"] == table[row], name
+        plain = name.endswith("bias") or "norm" in name
+        assert found[id(weight)]["weight_decay"] == (0.0 if plain else 0.3), name
+    head = small_head()
+    groups = parameter_groups(encoder, head, TuningConfig(layer_decay=0.5, weight_decay=0.3))
+    found = {id(weight): group for group in groups for weight in group["params"]}
+    for name, weight in head.named_parameters():
+        assert found[id(weight)]["scale"] == 1.0
+        plain = name.endswith("bias") or "norm" in name or name.endswith("query")
+        assert found[id(weight)]["weight_decay"] == (0.0 if plain else 0.3), name
+    assert len(found) == len(list(encoder.parameters())) + len(list(head.parameters()))
+    names = ("patch_embed.proj.bias", "blocks.2.norm1.weight", "norm.bias")
+    assert [layer_of(name, 3) for name in names] == [0, 3, 4]
+
+
+def test_layers_whose_rate_decays_to_nothing_do_not_change(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    finetune(settings(dataset, start, tmp_path, layer_decay=0.0, epochs=1), quiet)
+    before, after = (load_safetensors(folder / "encoder.safetensors") for folder in (start, tmp_path))
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"norm.weight", "norm.bias"}
+
+
+def test_every_layer_moves_the_lower_ones_less(start: Path, tuned: Path) -> None:
+    before, after = (load_safetensors(folder / "encoder.safetensors") for folder in (start, tuned))
+    name = "blocks.{}.mlp.fc1.weight"
+    moved = [float((after[name.format(n)] - before[name.format(n)]).norm()) for n in range(4)]
+    assert 0 < moved[0] < moved[1] < moved[2] < moved[3]
+
+
+def test_training_lowers_the_loss(dataset: Path, start: Path, tmp_path: Path) -> None:
+    finetune(settings(dataset, start, tmp_path, epochs=8, batch_size=4, lr=5e-4), quiet)
+    losses = json.loads((tmp_path / "probe.json").read_text())["history"]["train loss"]
+    assert losses[-1] < 0.9 * losses[0], losses
+
+
+def test_a_stopped_fine_tuning_goes_on_as_if_it_had_not_been(
+    dataset: Path, start: Path, tuned: Path, tmp_path: Path
+) -> None:
+    config = settings(dataset, start, tmp_path, epochs=3)
+    for epochs in (1, 2):
+        with pytest.raises(Stop):
+            finetune(config, stop_after(epochs))
+        assert not (tmp_path / "probe.json").exists()
+    rows = finetune(replace(config, recompute=True), quiet)
+    assert_equal_tensors(tensors_of(tmp_path), tensors_of(tuned))
+    assert [str(row) for row in rows] == [str(row) for row in read_results(tuned)]
+    texts = [(folder / "probe.json").read_text() for folder in (tmp_path, tuned)]
+    assert texts[0] == texts[1]
+
+
+def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
+    dataset: Path, start: Path, tuned: Path
+) -> None:
+    stamps = {file: file.stat().st_mtime_ns for file in tuned.glob("*.safetensors")}
+    finetune(settings(dataset, start, tuned, epochs=3), quiet)
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+    with pytest.raises(ConfigError, match="with another settings"):
+        finetune(settings(dataset, start, tuned, epochs=4), quiet)
+    with pytest.raises(ConfigError, match="with another cell, labels"):
+        finetune(settings(dataset, start, tuned, epochs=3, fraction=0.5), quiet)
+
+
+def with_labels(dataset: Path, out: Path, split: str) -> Path:
+    """A data set in which the LVEF of a split's studies is turned around."""
+    shutil.copytree(dataset, out)
+    rows = LoopStore.open(out).metadata(["study_id", "split"]).to_pylist()
+    mine = {row["study_id"] for row in rows if row["split"] == split}
+    table = pq.read_table(out / "labels.parquet")
+    values = table["value"].to_numpy().copy()
+    where = [
+        n for n, row in enumerate(table.to_pylist()) if row["label"] == "lvef" and row["study_id"] in mine
+    ]
+    assert len(where) > 2
+    values[where] = 100 - values[where]
+    pq.write_table(
+        table.set_column(table.column_names.index("value"), "value", [values]), out / "labels.parquet"
+    )
+    return out
+
+
+def test_test_labels_choose_nothing_and_validation_labels_do(
+    dataset: Path, start: Path, tuned: Path, tmp_path: Path
+) -> None:
+    other = with_labels(dataset, tmp_path / "test-labels", "test")
+    finetune(settings(other, start, tmp_path / "a", epochs=3), quiet)
+    assert_equal_tensors(tensors_of(tmp_path / "a"), tensors_of(tuned))
+    files = [next(folder.glob("predictions-*.parquet")) for folder in (tmp_path / "a", tuned)]
+    (one, _), (two, _) = (read_predictions(file) for file in files)
+    assert np.array_equal(one.prediction, two.prediction) and not np.array_equal(one.truth, two.truth)
+    facts = [json.loads((folder / "probe.json").read_text()) for folder in (tmp_path / "a", tuned)]
+    assert facts[0]["history"] == facts[1]["history"] and facts[0]["chosen"] == facts[1]["chosen"]
+    third = with_labels(dataset, tmp_path / "val-labels", "val")
+    finetune(settings(third, start, tmp_path / "b", epochs=3), quiet)
+    history = json.loads((tmp_path / "b" / "probe.json").read_text())["history"]
+    assert history["train loss"] == facts[1]["history"]["train loss"], "validation labels train nothing"
+    assert history["validation"] != facts[1]["history"]["validation"]
+
+
+def test_the_epoch_that_validation_likes_best_is_kept(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Tensor]] = []
+
+    def validate(tuning: Tuning) -> float:
+        seen.append({name: value.clone() for name, value in tuning.model.state_dict().items()})
+        return [3.0, 1.0, 2.0][len(seen) - 1]
+
+    monkeypatch.setattr(Tuning, "validate", validate)
+    finetune(settings(dataset, start, tmp_path, epochs=3), quiet)
+    files = {"encoder.": "encoder.safetensors", "head.": "probe.safetensors"}
+    found = {p + k: v for p, file in files.items() for k, v in load_safetensors(tmp_path / file).items()}
+    assert_equal_tensors(found, seen[1])
+    facts = json.loads((tmp_path / "probe.json").read_text())
+    assert facts["chosen"]["epoch"] == 2 and facts["history"]["validation"] == [3.0, 1.0, 2.0]
+
+
+def test_the_best_epoch_survives_a_stop_after_it(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tuning, "validate", lambda tuning: float(tuning.losses.isfinite().sum()))
+    with pytest.raises(Stop):
+        finetune(settings(dataset, start, tmp_path / "stopped"), stop_after(1))
+    for name in ("stopped", "whole"):
+        finetune(settings(dataset, start, tmp_path / name), quiet)
+    assert json.loads((tmp_path / "stopped" / "probe.json").read_text())["chosen"]["epoch"] == 1
+    assert_equal_tensors(tensors_of(tmp_path / "stopped"), tensors_of(tmp_path / "whole"))
+
+
+def test_what_is_on_disk_scores_as_what_was_chosen(tuned: Path) -> None:
+    facts = json.loads((tuned / "probe.json").read_text())
+    curve = facts["history"]["validation"]
+    assert facts["chosen"]["epoch"] == 1 + int(np.argmin(curve)) and len(curve) == 3
+    made, _ = read_predictions(next(tuned.glob("predictions-*.parquet")))
+    val = made.splits == "val"
+    error = np.abs(made.prediction[val] - made.truth[val]).mean()
+    assert error == pytest.approx(min(curve), abs=1e-4)
+
+
+def test_a_leaked_patient_stops_it(dataset: Path, start: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "leaky")
+    store = LoopStore(tmp_path / "leaky")
+    first = next(
+        r["loop_id"] for r in store.metadata(["loop_id", "split"]).to_pylist() if r["split"] == "train"
+    )
+    store.table.update({"split": "'test'"}, where=f"loop_id = '{first}'")
+    with pytest.raises(LeakageError, match="two splits"):
+        finetune(settings(tmp_path / "leaky", start, tmp_path / "out"), quiet)
+
+
+def test_no_patient_trains_and_tests(dataset: Path, start: Path) -> None:
+    job = job_of(read_cohort([dataset]), settings(dataset, start, dataset, fraction=0.5))
+    names = [set(job.wanted.patients[chosen]) for chosen in (job.trained, job.tested)]
+    assert names[0] and names[1] and not names[0] & names[1]
+
+
+def test_weights_that_do_not_fit_are_refused(dataset: Path, start: Path, tmp_path: Path) -> None:
+    shutil.copytree(start, tmp_path / "start")
+    tensors = load_safetensors(start / "encoder.safetensors")
+    del tensors["blocks.1.mlp.fc2.weight"]
+    save_tensors(tmp_path / "start" / "encoder.safetensors", tensors)
+    with pytest.raises(CheckpointError, match=r"is not the file that encoder\.json describes"):
+        finetune(settings(dataset, tmp_path / "start", tmp_path / "out"), quiet)
+    broken = replace(read_weights(start), encoder=tensors)
+    save_weights(tmp_path / "start", broken)
+    with pytest.raises(CheckpointError, match=r"Missing: \['blocks.1.mlp.fc2.weight'\]"):
+        finetune(settings(dataset, tmp_path / "start", tmp_path / "out"), quiet)
+
+
+def test_its_folder_is_a_frozen_encoder_and_a_probe_and_says_where_it_comes_from(
+    dataset: Path, start: Path, tuned: Path
+) -> None:
+    sha256 = read_weights(start).sha256
+    card = json.loads((tuned / "encoder.json").read_text())
+    assert card["origin"]["name"] == f"JEPA {sha256[:8]} fine-tuned on lvef, train patients"
+    assert card["origin"]["data_fingerprint"] == LoopStore.open(dataset).fingerprint()
+    record = json.loads((tuned / "probe.json").read_text())["finetuned"]
+    assert record["start"]["sha256"] == sha256 and record["start"]["name"] == "JEPA"
+    assert not (tuned / rotation.FOLDER).exists(), "the checkpoints of a finished one are gone"
+    assert str(dataset) not in json.dumps(record)
+    backbone, readout = load_backbone(tuned), load_readout(tuned)
+    cohort = read_cohort([dataset])
+    job = job_of(cohort, settings(dataset, start, tuned))
+    made, about = read_predictions(next(tuned.glob("predictions-*.parquet")))
+    assert about["probe"] == "fine-tuned" and set(made.splits) == {"train", "val", "test"}
+    study = made.items[made.splits == "test"][0]
+    samples = np.flatnonzero(job.wanted.items == study)
+    clips = SampleClips(cohort, job.wanted, SPEC, 1, 0)
+    tokens = torch.stack([backbone(clips[EVEN, int(n)]).tokens[0] for n in samples])
+    value = readout.model.predict(tokens)[0, :, 0].mean().item()
+    assert value == pytest.approx(made.prediction[made.items == study][0], abs=1e-3)
+
+
+def test_it_is_one_more_row(tuned: Path) -> None:
+    rows = read_results(tuned)
+    assert {(row["backbone"], row["probe"], row["split"], row["patients"]) for row in rows} == {
+        ("JEPA", "fine-tuned", "test", 3)
+    }
+    assert "MAE" in {row["metric"] for row in rows}
+
+
+def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, start: Path) -> None:
+    cohort = read_cohort([dataset])
+    wanted = job_of(cohort, settings(dataset, start, dataset)).wanted
+    one, same, other = (SampleClips(cohort, wanted, SPEC, 1, seed) for seed in (0, 0, 1))
+    assert torch.equal(one[0, 2], same[0, 2]) and torch.equal(one[EVEN, 2], other[EVEN, 2])
+    assert not torch.equal(one[0, 2], one[1, 2]) and not torch.equal(one[0, 2], other[0, 2])
+    assert one[0, 2].dtype == torch.uint8 and one[0, 2].shape == (1, 3, 4, 32, 32)
+    parts = torch.arange(5).split(2)
+    read = [list(one.batches(3, parts, workers)) for workers in (0, 1)]
+    for here, there in zip(*read, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_the_command_trains_at_a_site_and_tests_each(
+    dataset: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["finetune", "--data", str(dataset), "--backbone", str(start), "--out", str(tmp_path / "f")]
+    more = ["--site", "site", "--epochs", "1", "--fraction", "0.5", "--resamples", "5", "--seed", "2"]
+    assert main(arguments + more) == 0
+    assert "fine-tuned" in capsys.readouterr().out
+    rows = read_results(tmp_path / "f")
+    assert {(row["trained_on"], row["site"], row["label_fraction"], row["seed"]) for row in rows} == {
+        ("site", "site", 0.5, 2)
+    }
+    with pytest.raises(UserError, match="unknown site 'south'"):
+        job_of(read_cohort([dataset]), settings(dataset, start, tmp_path, site="south"))
+
+
+def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start: Path, tuned: Path) -> None:
+    """A head made to look at one token colours that token's place and no other."""
+    encoder, readout = load_finetuned(tuned)
+    clips = torch.randint(0, 255, (3, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    maps = head_attention(encoder, readout.model, clips)
+    assert maps.shape == (3, 2, 2, 2)
+    torch.testing.assert_close(maps.mean(dim=(1, 2, 3)), torch.ones(3))
+    head = readout.model
+    assert head.pooler is not None
+    for name, value in head.pooler.named_parameters():
+        value.data.zero_() if name.startswith(("q.", "norm1")) else None
+    with torch.no_grad():
+        tokens = encoder(clips).tokens
+        plain = head.attention(tokens)
+        torch.testing.assert_close(plain, torch.full_like(plain, 1 / 8))
+        head.pooler.position[5] = 50 * torch.randn(192, generator=torch.Generator().manual_seed(0))
+        folded = head.pooler.position[5] @ head.pooler.k.weight[0].T
+        assert head.pooler.q.bias is not None
+        head.pooler.q.bias[0] = 50 * folded
+    maps = head_attention(encoder, head, clips)
+    assert (maps.flatten(1)[:, 5] > 7.9).all() and maps.flatten(1).argmax(1).tolist() == [5, 5, 5]
+    store = LoopStore.open(dataset)
+    looks = [partial(encoder_attention, encoder), partial(head_attention, encoder, head)]
+    film = attention_film(store, 0, SPEC, looks, 64)
+    span = len(film.frames) * film.seconds
+    assert film.frames.shape[1:] == (64, 192, 3) and span == pytest.approx(store.times(0)[-1], rel=0.6)
+    cine, _, looked = (film.frames[:, :, part : part + 64].astype(int) for part in (0, 64, 128))
+    painted = (np.abs(looked - cine).sum(-1) > 60).reshape(len(cine), 2, 32, 2, 32).any((2, 4))
+    later = np.arange(len(cine)) % SPEC.frames >= SPEC.frames // 2
+    assert painted[later, 0, 1].all(), "token 5 is the second tubelet's, above, right"
+    assert not painted[~later].any()
+
+
+def test_the_figure_needs_a_finished_fine_tuning(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no finished fine-tuning"):
+        load_finetuned(start)
+
+
+def test_the_page_shows_the_fine_tuned_head_beside_the_encoder(
+    dataset: Path, start: Path, tuned: Path, tmp_path: Path
+) -> None:
+    store, run = LoopStore.open(dataset), VideoTransformer.from_pretrained(start)
+    alone, beside = attention_player(store, run, None), attention_player(store, run, None, tuned)
+    assert alone.finetuned == "" and "fine-tuned on lvef" in beside.finetuned
+    widths = []
+    for player in (alone, beside):
+        picture = Image.open(io.BytesIO(base64.b64decode(player.frames[0].split(",")[1])))
+        widths.append(picture.width)
+    assert widths == [640, 960]
+    other = VideoTransformer.from_pretrained(start, replace(SPEC, seconds=0.1))
+    with pytest.raises(UserError, match="give a fine-tuning of this run"):
+        attention_player(store, other, None, tuned)
+
+
+@pytest.fixture(scope="module")
+def both_views(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task that reads two views of a study at once, two clips each."""
+    file = tmp_path_factory.mktemp("task") / "both.json"
+    file.write_text(
+        json.dumps(
+            {"name": "both", "label": "lvef", "kind": "regression", "unit": "%", "clips": 2,
+             "slots": [["A4C", None], ["A2C", None]]}
+        )
+    )  # fmt: skip
+    return str(file)
+
+
+def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
+    dataset: Path, start: Path, both_views: str, tmp_path: Path
+) -> None:
+    config = settings(dataset, start, tmp_path, epochs=1, task=both_views)
+    assert finetune(config, quiet)[0]["task"] == "both"
+    encoder, readout = load_finetuned(tmp_path)
+    assert readout.model.shape.slots == 4
+    clips = torch.randint(0, 255, (1, 4, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    present = torch.tensor([[True, False, True, True]])
+    values = []
+    for shade in (0, 200):
+        clips[0, 1] = shade
+        tokens = encoded(lambda some: encoder(some).tokens, clips, present)
+        values.append(readout.model.predict(tokens, present).item())
+    assert values[0] == values[1]
+    with pytest.raises(UserError, match="several clips at once"):
+        head_attention(encoder, readout.model, clips[0])
+
+
+def test_clips_of_a_loop_train_once_an_epoch_and_are_averaged(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    finetune(settings(dataset, start, tmp_path / "two", epochs=1, clips_per_loop=2), quiet)
+    finetune(settings(dataset, start, tmp_path / "one", epochs=1), quiet)
+    cards = [json.loads((tmp_path / name / "encoder.json").read_text()) for name in ("one", "two")]
+    assert cards[0]["origin"]["clips"] == cards[1]["origin"]["clips"]
+    items = [len(read_predictions(next((tmp_path / n).glob("pred*")))[0].items) for n in ("one", "two")]
+    assert items[0] == items[1]
+
+
+def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path, tmp_path: Path) -> None:
+    run = smoke(dataset, tmp_path / "run")
+    encoder = build_encoder(replace(run, seed=5))
+    save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
+    (run.out / "config.json").write_text(config_to_json(run))
+    fresh = read_trainable(f"random:{run.out}")
+    expected = build_encoder(run).state_dict()
+    assert_equal_tensors(fresh.encoder, expected)
+    name = "blocks.0.attn.qkv.weight"
+    assert not torch.equal(fresh.encoder[name], encoder.state_dict()[name])
+    assert fresh.build_encoder() and fresh.origin.name == "random encoder" and fresh.origin.steps is None
+
+
+def test_bf16_is_the_arithmetic_of_the_encoder_and_not_of_its_weights(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    finetune(settings(dataset, start, tmp_path, epochs=1, precision="bf16"), quiet)
+    assert {value.dtype for value in tensors_of(tmp_path).values()} == {torch.float32}
+
+
+def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
+    dataset: Path, start: Path, tmp_path: Path
+) -> None:
+    """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
+    plan = Plan("small", (Block((LVEF,), ("attentive",), perturbations=("haze",)),))
+    config = HarnessConfig(
+        data=(dataset,), out=tmp_path, backbones=(str(start),), resamples=5, features_as="float32"
+    )
+    harness, folder = Harness(plan, config), tmp_path / "cell"
+    job = harness.job(replace(harness.cells[0], probe=FINETUNED), 0)
+    (first, *_) = find_contenders(config)
+    tuning = TuningConfig(epochs=2, precision="float32")
+    contender = tuned_contender(folder, first, str(start), job, harness.cohort, config, quiet, tuning)
+
+    class TunedRun(BackboneRun):
+        def folder(self, job: Job) -> Path:
+            return folder
+
+    run = TunedRun(harness, contender, [job])
+    backbone = contender.make()
+    run.spec = backbone.spec
+    harness.extraction.fill(contender, backbone, job.needs(), quiet)
+    rows = [row for row in run.run_job(job) if row["metric"] == "MAE" and row["group"] == EVERYBODY]
+    assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
+        ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
+    ]
+    assert len({row["value"] for row in rows}) == 4
+    alone = settings(dataset, start, tmp_path / "alone", lr=TuningConfig.lr)
+    finetune(alone, quiet)
+    (mine,) = [row for row in read_results(alone.out) if row["metric"] == "MAE"]
+    assert rows[0]["value"] == pytest.approx(mine["value"], abs=1e-3)
+    assert rows[0]["weights"] == mine["weights"]
