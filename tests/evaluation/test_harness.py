@@ -127,7 +127,7 @@ def test_another_plan_trains_again_only_what_is_new(dataset: Path, tmp_path: Pat
     assert {file: file.stat().st_mtime_ns for file in before} == before
     tests = {loop["loop_id"] for loop in read_cohort([dataset]).loops if loop["split"] == Split.TEST
              and loop["view"] in (View.A4C, View.A2C)}  # fmt: skip
-    assert Counting.seen <= 3 * len(tests) + 1, "three severities of the test loops alone"
+    assert 0 <= Counting.seen - 3 * len(tests) <= 1, "three severities of the test loops alone"
     assert len(list(tmp_path.glob("probes/*/*/*/probe.json"))) == len(before)
 
 
