@@ -58,7 +58,7 @@ class SimulateConfig:
     """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
     vary: str | None = None
     """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
-    `depth`, `tilt` or `site`."""
+    `depth`, `tilt`, `site`, or `heart`, which is there or not."""
     seed: int = 0
     """A patient is a function of this seed and its number alone."""
     workers: int = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy
@@ -24,10 +25,10 @@ from echojepa.data.ingest import ingest
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.phantom.cohort import study_of, write_cohort
+from echojepa.phantom.cohort import labels_of, study_of, write_cohort
 from echojepa.phantom.loops import record_loop
 from echojepa.phantom.presets import PRESETS, Order, order_of
-from echojepa.phantom.sidecar import loop_truth, truth_row
+from echojepa.phantom.sidecar import OF_THE_HEART, loop_truth, truth_row, truth_table
 from echojepa.phantom.sites import SITES, Planned, Protocol
 from echojepa.phantom.study import draw_study, plan_study
 from echojepa.phantom.vary import FACTORS, counterfactual
@@ -150,6 +151,7 @@ ALLOWED = {
     "gain": {"scanner.gain"},
     "depth": {"scanner.depth", "scanner.frame_rate"},
     "tilt": {"pose.depth"},
+    "heart": {"heart", "view"},
 }
 """What a factor may change of all that is drawn; everything else is to be equal."""
 
@@ -194,6 +196,18 @@ def test_moved_ejection_is_the_truths_and_every_step_can_be_recorded() -> None:
         assert loop_truth(drawn).lvef == pytest.approx(percent, abs=1.0)
         pictures.append(record_loop(drawn).pictures)
     assert not np.array_equal(pictures[0], pictures[-1])
+
+
+def test_without_a_heart_there_is_no_label_and_another_picture() -> None:
+    order = replace(BRIEFLY, factor="heart", site="teaching")
+    there, gone = (study_of(order, 2, step) for step in (0, 1))
+    rows = truth_table(there).to_pylist() + truth_table(gone).to_pylist()
+    assert rows[0]["lvef"] > 0 and rows[0]["rvsp"] > 0 and rows[0]["volume"]
+    assert all(rows[1][name] is None for name in OF_THE_HEART) and rows[1]["view"] == "Other"
+    assert labels_of(pa.Table.from_pylist(rows), order)[-1][1:] == ("varied heart", 0, "")
+    assert {label for study, label, *_ in labels_of(truth_table(gone), order)} == {"varied heart"}
+    pictures = [record_loop(study.loops[0]).pictures.astype(float) for study in (there, gone)]
+    assert np.corrcoef(pictures[0].ravel(), pictures[1].ravel())[0, 1] < 0.9
 
 
 def test_gain_alone_brightens_the_very_same_picture() -> None:

@@ -238,9 +238,10 @@ class LoopStore:
         return self.table.take(list(rows), columns=["loop_id"])["loop_id"].to_pylist()
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, splits and pixels' checksums: equal for equal data."""
-        rows = self.metadata(["loop_id", "split", "pixel_sha256"]).to_pylist()
-        text = "\n".join(sorted("\t".join(row.values()) for row in rows))
+        """SHA-256 over ids, splits, pixels' checksums, encodings and frame rates: equal for equal data."""
+        columns = ["loop_id", "split", "pixel_sha256", "encoding", "frame_rate"]
+        rows = self.metadata(columns).to_pylist()
+        text = "\n".join(sorted("\t".join(map(str, row.values())) for row in rows))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def loop(self, row: int) -> Loop:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.cine import CineLoop, Region
-from echojepa.phantom.body import Slab, heart_scene
+from echojepa.phantom.body import Slab, empty_scene, heart_scene
 from echojepa.phantom.layouts import small_layout
 from echojepa.phantom.presets import PRESETS
 from echojepa.phantom.recording import Recording, record
@@ -40,8 +40,11 @@ def record_loop(drawn: Drawn) -> Recording:
     patient, scanner = drawn.patient, drawn.scanner
     density = drawn.density / patient.scale**3
     slab = Slab(scanner.depth, scanner.half_angle, SLAB * patient.scale)
-    scene = heart_scene(patient, drawn.pose, slab, density, drawn.generator("scatterers"))
-    scene = replace(scene, drift=drawn.drift)
+    chance = drawn.generator("scatterers")
+    if drawn.heart:
+        scene = replace(heart_scene(patient, drawn.pose, slab, density, chance), drift=drawn.drift)
+    else:
+        scene = empty_scene(drawn.pose, slab, density, chance)
     return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 

@@ -19,6 +19,12 @@ Line = NDArray[np.floating]
 """(n, 2) mm right of and below the beams' origin."""
 
 
+OF_THE_HEART = (
+    "lvef", "edv", "esv", "rvsp", "volume", "contour_ed", "contour_es", "landmarks", "ed_frame", "es_frame",
+)  # fmt: skip
+"""Columns that are null where there is none."""
+
+
 @dataclass(frozen=True)
 class LoopTruth:
     """What a heart did during one loop, and what is drawn where in its picture."""
@@ -122,9 +128,9 @@ def truth_table(study: Study) -> pa.Table:
 
 
 def truth_row(study: Study, drawn: Drawn, name: str) -> dict[str, Any]:
-    """One loop."""
+    """One loop; without a heart its labels, volumes, contours and landmarks are null."""
     truth, patient, scanner = loop_truth(drawn), drawn.patient, drawn.scanner
-    return {
+    row = {
         "patient_id": study.patient_id,
         "study_id": study.study_id,
         "loop_id": study.loop_id(drawn),
@@ -157,6 +163,7 @@ def truth_row(study: Study, drawn: Drawn, name: str) -> dict[str, Any]:
         "drift": {key: np.asarray(value).tolist() for key, value in vars(drawn.drift).items()},
         "scanner": plain(scanner),
     }
+    return row if drawn.heart else row | dict.fromkeys(OF_THE_HEART)
 
 
 def plain(value: Any) -> dict[str, Any]:

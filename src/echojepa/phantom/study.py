@@ -61,6 +61,8 @@ class Drawn:
     """Breathing, and the sway of the hand."""
     chance: Draws
     """Seeds of what chance decides in the recording."""
+    heart: bool = True
+    """Whether there is one; without, layered tissue lies where it was."""
 
     @property
     def frames(self) -> int:

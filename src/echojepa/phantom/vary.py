@@ -16,6 +16,7 @@ from echojepa.phantom.presets import Order
 from echojepa.phantom.sites import SITES, Planned
 from echojepa.phantom.study import Drawn, Study, draw_loop
 from echojepa.randomness import derive_seed
+from echojepa.vocabulary import View
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def move_site(drawn: Drawn, number: float, order: Order) -> Drawn:
     return draw_loop(order, drawn.ordinal, drawn.number, planned, drawn.patient, site)
 
 
+def move_heart(drawn: Drawn, there: float, order: Order) -> Drawn:
+    """The same recording of a body without a heart, for what lies outside every distribution."""
+    return drawn if there else replace(drawn, heart=False, view=View.OTHER)
+
+
 FACTORS: dict[str, Factor] = {
     "ef": Factor("%", (15, 25, 35, 45, 55, 65, 75), move_ejection),
     "rvsp": Factor("mmHg", (30, 45, 60, 75, 90), move_pressure),
@@ -89,9 +95,10 @@ FACTORS: dict[str, Factor] = {
     "gain": Factor("dB", (-8, -4, 0, 4, 8), move_gain),
     "depth": Factor("x", (0.85, 1.0, 1.15, 1.3), move_depth),
     "tilt": Factor("degrees", (-15, -10, -5, 0, 5, 10, 15), move_tilt),
+    "heart": Factor("there", (1, 0), move_heart),
     "site": Factor("number", tuple(float(number) for number in range(len(SITES))), move_site),
 }
-"""Steps to (ef, rvsp, site, speckle) or by (the others) which each factor is moved."""
+"""Steps to (ef, rvsp, heart, site, speckle) or by (the others) which each factor is moved."""
 
 
 def factor_of(order: Order) -> Factor | None:
