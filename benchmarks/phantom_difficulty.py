@@ -205,10 +205,10 @@ class SmallNetwork(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        widths = (1, 16, 32, 64, 96)
+        widths = (1, 8, 16, 32, 64)
         for inner, outer in pairwise(widths):
             layers += [
-                nn.Conv3d(inner, outer, 3, stride=(1 if inner < 32 else 2, 2, 2), padding=1, bias=False),
+                nn.Conv3d(inner, outer, 3, stride=(1 if inner < 16 else 2, 2, 2), padding=1, bias=False),
                 nn.BatchNorm3d(outer),
                 nn.ReLU(),
             ]

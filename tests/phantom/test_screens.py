@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import PhantomLoop, one_loop
-from echojepa.phantom.screens import Layout, PlantedText
+from echojepa.phantom.loops import PhantomLoop, one_loop, simulate_loop
+from echojepa.phantom.presets import PRESETS
+from echojepa.phantom.screens import Layout, PlantedText, ecg_wave
+from echojepa.phantom.sites import Planned, Protocol
+from echojepa.phantom.study import draw_study
 from echojepa.vocabulary import View
 
 
@@ -78,6 +81,25 @@ def test_readouts_dots_clocks_and_traces_move_and_names_stand_still() -> None:
         moving = moving if moving.ndim == 2 else moving.any(-1)
         outside = recorded.overlay.any(0) & ~recorded.sector
         assert (moving & outside).any() and (~moving & outside).sum() > 100
+
+
+def test_the_ecg_has_its_r_waves_where_the_rhythm_has_them() -> None:
+    waves = draw_study(PRESETS["demo"], 0).loops[0].patient.rhythm.r_waves[3:8]
+    peaks = ecg_wave(waves, waves)
+    between = ecg_wave((waves[1:] + waves[:-1]) / 2, waves)
+    assert (peaks > 0.99).all() and (between < 0.3).all()
+
+
+@pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[1]], ids=("rgb", "grey"))
+def test_a_scale_of_colours_stands_on_the_screen_when_doppler_is_on_and_not_else(layout: Layout) -> None:
+    order = replace(PRESETS["demo"], seconds=0.1, protocol=Protocol((Planned(View.A4C, colour=True),)))
+    coloured = simulate_loop(draw_study(order, 0), 0, layout)
+    assert coloured.loop.frames.ndim == 4 and not coloured.sector[layout.colour_bar[1], layout.colour_bar[0]]
+    x, y = layout.colour_bar
+    bar = coloured.loop.frames[0, y : y + layout.height // 6, x : x + 10].astype(int)
+    assert np.ptp(bar, axis=-1).max() > 150
+    plain = record(layout).loop.frames
+    assert plain.ndim == 3 or np.ptp(plain[0, y : y + layout.height // 6, x : x + 10], axis=-1).max() < 150
 
 
 def test_the_name_on_the_screen_is_the_patients_own() -> None:

@@ -39,7 +39,9 @@ def test_every_table_of_the_page_is_drawn_with_theirs_beside_it() -> None:
     tables = page_tables(rows(), children="kids")
     assert [table.title for table in tables] == [sketch.title for sketch in SKETCHES.values()]
     assert all(table.ours.rows and table.theirs.rows for table in tables)
-    text = as_markdown(tables)
+    text = as_markdown(tables, synthetic=True)
+    assert "none of our numbers is clinical" in text
+    assert "synthetic" not in as_markdown(tables, synthetic=False)
     assert text.count("theirs, arXiv 2602.02603") == 6 and "| JEPA, attentive | 6.00 [5.0, 7.0] |" in text
 
 

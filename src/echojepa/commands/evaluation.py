@@ -38,6 +38,7 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
     from echojepa.evaluation.harness import Harness
     from echojepa.evaluation.results import leading
+    from echojepa.report.html import synthetic_share
     from echojepa.report.tables import as_markdown, page_tables
     from echojepa.training.checkpoint import write_text_atomically
 
@@ -45,7 +46,8 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     with progress_bar(f"evaluate {plan.name}") as show:
         rows = harness.run(show).to_pylist()
     save_config(config)
-    tables = as_markdown(page_tables(rows, harness.sites.children))
+    synthetic = any(synthetic_share(store) != "none" for store in harness.cohort.stores)
+    tables = as_markdown(page_tables(rows, harness.sites.children), synthetic)
     write_text_atomically(config.out / "tables.md", tables)
     show_numbers(leading(rows))
     console.print(f"Results: {config.out / 'results.parquet'}")

@@ -27,8 +27,8 @@ Subject = TypeVar("Subject")
 Severity = Literal["error", "warning"]
 FRAME_RATES = (10.0, 200.0)
 """Frames a second that a cine loop plausibly has."""
-PIXEL_SIZES = (0.02, 2.0)
-"""Millimetres that a pixel plausibly spans: a heart fills a picture of some hundred pixels."""
+PIXEL_SIZES = (0.02, 4.0)
+"""Millimetres that a pixel plausibly spans: 25 cm of depth, seen in 60 pixels or in 1,000, and zoomed."""
 HEART_RATES = (20.0, 300.0)
 """Beats a minute, newborns included."""
 AGES = (0.0, 90.0)

@@ -82,14 +82,10 @@ class Harness:
         loops = sorted({loop for loop, _ in wanted.of(tested).pairs()})
         allowed = patient_subset(self.cohort, loops, limit)
         names = {self.cohort.loops[number]["patient_id"] for number in allowed}
-        return Job(
-            cell,
-            wanted,
-            trained & ~held,
-            held,
-            tested & np.isin(wanted.patients, sorted(names)),
-            self.config.clips_per_loop,
-        )
+        shown = tested & np.isin(wanted.patients, sorted(names))
+        job = Job(cell, wanted, trained & ~held, held, shown, self.config.clips_per_loop)
+        job.check_tests()
+        return job
 
     def needs(self, jobs: Sequence[Job]) -> dict[Look, set[Pair]]:
         """Every clip that jobs read."""
@@ -168,7 +164,8 @@ class BackboneRun:
         folder = self.folder(job)
         readout: Readout | None = None
         rows = []
-        for condition in job.cell.conditions:
+        possible = [condition for condition in job.cell.conditions if job.under(condition).any()]
+        for condition in possible:  # some views may be in no test study at all
             file = predictions_file(folder, condition, self.extent(job))
             if not file.is_file():
                 readout = readout or self.readout(job, folder)

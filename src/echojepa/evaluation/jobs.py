@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from echojepa.config import ConfigError, HarnessConfig
+from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.extraction import Look, Pair
 from echojepa.evaluation.features import Features, Tokens
@@ -42,9 +43,21 @@ class Job:
         return Look(self.cell.task.clips if self.cell.task.slots else self.clips_per_loop)
 
     def under(self, condition: Condition) -> NDArray[np.bool_]:
-        """Test samples of a condition's site."""
+        """Test samples of a condition's site that have a clip of one of the views it shows."""
         here = (self.wanted.sites == condition.site) | (condition.site == EVERYWHERE)
+        if condition.views:
+            slots = self.wanted.clips[..., 0].reshape(len(here), len(self.cell.task.slots), -1)
+            here &= (slots[:, list(condition.views)] >= 0).any(axis=(1, 2))
         return self.tested & here
+
+    def check_tests(self) -> None:
+        """UserError for a site without a test patient."""
+        for site in {condition.site for condition in self.cell.conditions}:
+            if not self.under(Condition(site)).any():
+                where = f"site '{site}'" if site else "the data"
+                raise UserError(
+                    f"task {self.cell.task.name}: {where} has no labelled test patient; leave it out"
+                )
 
     def needs(self) -> dict[Look, set[Pair]]:
         """Every clip that this job reads, by how it is looked at."""

@@ -108,14 +108,15 @@ class GridAdamW:
         """Update with learning rates times `schedule` and clear the gradients."""
         self.steps += 1
         first, second = 1 - 0.9**self.steps, 1 - 0.999**self.steps
+        rates = (schedule * self.rates).tolist()
         for parameter, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
             gradient = parameter.grad
             assert gradient is not None
-            shape = (-1, *[1] * (parameter.ndim - 1))
-            rate = schedule * self.rates.view(shape)
-            if parameter.ndim > 2:
-                parameter.mul_(1 - rate * self.decays.view(shape))
             mean.lerp_(gradient, 0.1)
-            square.lerp_(gradient.square(), 0.001)
-            parameter.sub_(rate * (mean / first) / ((square / second).sqrt() + 1e-8))
+            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            spread = square.sqrt().div_(second**0.5).add_(1e-8)
+            for head, (rate, decay) in enumerate(zip(rates, self.decays.tolist(), strict=True)):
+                if parameter.ndim > 2:
+                    parameter[head].mul_(1 - rate * decay)
+                parameter[head].addcdiv_(mean[head], spread[head], value=-rate / first)
             parameter.grad = None

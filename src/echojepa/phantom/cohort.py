@@ -84,10 +84,11 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
     factor = factor_of(order)
     if order.layout not in WRITERS:
         raise UserError(f"unknown layout '{order.layout}'; known: {', '.join(WRITERS)}")
-    order = replace(order, protocol=WRITERS[order.layout].protocol or order.protocol)
+    kind = WRITERS[order.layout]
+    order = replace(order, protocol=kind.protocol or order.protocol, side=kind.side or order.side)
     order.out.mkdir(parents=True, exist_ok=True)
     try:
-        writer = WRITERS[order.layout](order)
+        writer = kind(order)
         keep_settings(config)
         done = writer.finished()
         steps = range(len(factor.steps)) if factor else (None,)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from echojepa.data.splits import assign_split
 from echojepa.data.video import write_video
+from echojepa.errors import UserError
 from echojepa.phantom.loops import record_loop
 from echojepa.phantom.patients import Patient
 from echojepa.phantom.presets import Order
@@ -110,6 +111,7 @@ class DynamicWriter(TableWriter):
     """EchoNet-Dynamic: `Videos/`, `FileList.csv`, `VolumeTracings.csv`; a video of A4C a patient."""
 
     protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C),))
+    side: ClassVar[int | None] = 112
 
     @staticmethod
     def make(study: Study, order: Order) -> dict[str, list[Row]]:
@@ -129,6 +131,7 @@ class PediatricWriter(TableWriter):
     """EchoNet-Pediatric: `A4C/` and `PSAX/`, each with `Videos/` and its tables; ten folds of patients."""
 
     protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C), Planned(View.PSAX_PM)))
+    side: ClassVar[int | None] = 112
 
     @staticmethod
     def make(study: Study, order: Order) -> dict[str, list[Row]]:
@@ -261,6 +264,8 @@ class CamusWriter(Writer):
             if path.exists():
                 continue
             truth, patient = loop_truth(drawn), drawn.patient
+            if truth.end_systole <= truth.end_diastole:
+                raise UserError("CAMUS holds half beats, and a loop is shorter than that; give more seconds")
             half = record_loop(drawn).pictures[truth.end_diastole : truth.end_systole + 1]
             write_meta_image(path, half, drawn.scanner.mm_per_pixel)
             facts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ class LoopTruth:
     r_waves: NDArray[np.float64]
     """From the last R wave before the loop to the first after it, s after its first frame."""
     end_diastole: int
-    """Frame of the largest volume before `end_systole`."""
+    """Frame at the R wave of one systole."""
     end_systole: int
-    """Frame of the smallest volume."""
+    """Frame of the smallest volume after it."""
     lvef: float
     """Ejection fraction, %, of a full beat, from the geometry's volumes."""
     edv: float
@@ -59,9 +60,7 @@ def loop_truth(drawn: Drawn) -> LoopTruth:
     volume = patient.edv * (1 - patient.ejection * np.array([instant.contraction for instant in instants]))
     waves = rhythm.r_waves
     low, high = np.searchsorted(waves, times[0], "right") - 1, np.searchsorted(waves, times[-1])
-    systole = int(np.argmin(volume))
-    before = volume[: systole + 1] if systole else volume
-    diastole = int(np.flatnonzero(before == before.max())[-1])
+    diastole, systole = ends_of_systole(times, volume, waves)
     return LoopTruth(
         phase=np.array([instant.phase for instant in instants]),
         volume=volume,
@@ -75,6 +74,20 @@ def loop_truth(drawn: Drawn) -> LoopTruth:
         contours=(contour_at(truth, drawn, times[diastole]), contour_at(truth, drawn, times[systole])),
         landmarks=landmarks_at(truth, drawn, times[diastole]),
     )
+
+
+def ends_of_systole(
+    times: NDArray[np.float64], volume: NDArray[np.float64], waves: NDArray[np.float64]
+) -> tuple[int, int]:
+    """Frames of end-diastole and end-systole of the first systole that lies whole in the loop; in a loop
+    without one, the frames of the largest and the smallest volume, in whichever order."""
+    for begin, end in pairwise(waves[(waves >= times[0]) & (waves < times[-1] + 2)]):
+        beat = np.flatnonzero((times >= begin) & (times < end))
+        if len(beat) > 2:
+            systole = int(beat[np.argmin(volume[beat])])
+            if beat[0] < systole < len(times) - 1:
+                return int(beat[0]), systole
+    return int(np.argmax(volume)), int(np.argmin(volume))
 
 
 def contour_at(truth: Truth, drawn: Drawn, time: float) -> Line:

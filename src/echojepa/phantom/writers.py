@@ -41,6 +41,8 @@ class Writer(ABC):
 
     protocol: ClassVar[Protocol | None] = None
     """What studies hold, where the layout says so."""
+    side: ClassVar[int | None] = None
+    """Side of its pictures, pixels, where the layout says so."""
 
     def __init__(self, order: Order) -> None:
         self.order = order

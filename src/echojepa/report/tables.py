@@ -235,14 +235,16 @@ def page_tables(rows: Sequence[Row], children: str = "") -> list[Table]:
     return [table for table in made if table is not None]
 
 
-def as_markdown(tables: Sequence[Table]) -> str:
-    """The tables as text that reads well by itself."""
+def as_markdown(tables: Sequence[Table], synthetic: bool) -> str:
+    """The tables as text that reads well by itself; `synthetic`: loops of the phantom are behind ours."""
     parts = [
         "# The project page's tables, redrawn\n\n"
         "Ours: value [95 % interval by bootstrap over test patients]. Theirs: other data, other patients, "
         "and for some backbones another protocol; nothing here compares the two in value. (?): the labels "
         "may have been cut to integers in the released code.\n"
     ]
+    if synthetic:
+        parts.append("\n**Loops behind ours are synthetic: none of our numbers is clinical.**\n")
     for table in tables:
         parts.append(f"\n## {table.title}\n\n{table.says}\n")
         parts.append("\n" + markdown_grid(table.ours, "ours"))
