@@ -343,12 +343,15 @@ def test_the_command_trains_at_a_site_and_tests_each(
 ) -> None:
     arguments = ["finetune", "--data", str(dataset), "--backbone", str(start), "--out", str(tmp_path / "f")]
     more = ["--site", "site", "--epochs", "1", "--fraction", "0.5", "--resamples", "5", "--seed", "2"]
+    more += ["--task", "view"]
     assert main(arguments + more) == 0
     assert "fine-tuned" in capsys.readouterr().out
     rows = read_results(tmp_path / "f")
     assert {(row["trained_on"], row["site"], row["label_fraction"], row["seed"]) for row in rows} == {
         ("site", "site", 0.5, 2)
     }
+    assert {row["task"] for row in rows} == {"view"} and "accuracy" in {row["metric"] for row in rows}
+    assert len(json.loads((tmp_path / "f" / "probe.json").read_text())["classes"]) > 2
     with pytest.raises(UserError, match="unknown site 'south'"):
         job_of(read_cohort([dataset]), settings(dataset, start, tmp_path, site="south"))
 
@@ -433,6 +436,7 @@ def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
     for shade in (0, 200):
         clips[0, 1] = shade
         tokens = encoded(lambda some: encoder(some).tokens, clips, present)
+        assert not tokens[0, 1].any() and tokens[0, 0].any(), "an absent clip is not even looked at"
         values.append(readout.model.predict(tokens, present).item())
     assert values[0] == values[1]
     with pytest.raises(UserError, match="several clips at once"):
