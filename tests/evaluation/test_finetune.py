@@ -486,7 +486,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
     job = harness.job(replace(harness.cells[0], probe=FINETUNED), 0)
     (first, *_) = find_contenders(config)
     tuning = TuningConfig(epochs=2, precision="float32")
-    contender = tuned_contender(folder, first, str(start), job, harness.cohort, config, quiet, tuning)
+    contender = tuned_contender(folder, first, job, harness.cohort, config, quiet, tuning)
 
     class TunedRun(BackboneRun):
         def folder(self, job: Job) -> Path:

@@ -43,6 +43,8 @@ class Contender:
     parameters: int
     test_loops: int
     """Test loops of a task at most; 0 for all."""
+    source: str = ""
+    """What it was loaded from, as `load_backbone` takes it."""
 
 
 def twin_of(name: str, backbone: Backbone) -> Maker | None:
@@ -74,14 +76,14 @@ def find_contenders(config: HarnessConfig) -> list[Contender]:
     for name in config.backbones:
         make: Maker = partial(load_backbone, name, precision=config.precision, engine=config.engine)
         backbone = make()
-        contender = measured(make, backbone, config)
+        contender = replace(measured(make, backbone, config), source=name)
         if contender.weights in asked:
             raise ConfigError(f"the backbone '{name}' is given twice, or has the weights of another one")
         asked.add(contender.weights)
         found[contender.weights] = (name, contender)
         twin = twin_of(name, backbone)
         if twin:
-            random = measured(twin, twin(), config)
+            random = replace(measured(twin, twin(), config), source=f"{RANDOM}{name}")
             found.setdefault(random.weights, (name, random))
     return with_different_names(list(found.values()))
 

@@ -21,7 +21,7 @@ from echojepa.evaluation.cache import weights_digest
 from echojepa.evaluation.cohort import Cohort, read_cohort
 from echojepa.evaluation.contenders import Contender
 from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_features
-from echojepa.evaluation.plans import Cell, Condition, ProbeKind
+from echojepa.evaluation.plans import PROBES, Cell, Condition
 from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import HeadProbe
 from echojepa.evaluation.progress import Progress
@@ -40,7 +40,7 @@ from echojepa.tasks import find_task
 from echojepa.training.weights import CARD, Origin, Weights
 from echojepa.vocabulary import Split
 
-FINETUNED = ProbeKind("fine-tuned")
+FINETUNED = PROBES["fine-tuned"]
 """An attentive head whose encoder was trained with it."""
 
 
@@ -69,17 +69,16 @@ def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
 def tuned_contender(
     folder: Path,
     start: Contender,
-    source: str,
     job: Job,
     cohort: Cohort,
     config: HarnessConfig,
     progress: Progress,
     tuning: TuningConfig | None = None,
 ) -> Contender:
-    """For a plan's cell: `start`, whose weights are read from `source`, fine-tuned into a folder unless that
-    was done. Its features go through the plan's cache, and its head is what `load_readout` finds there."""
+    """For a plan's cell: `start` fine-tuned into a folder unless that was done. Its features go through the
+    plan's cache, and its head is what `load_readout` finds there."""
     settings = replace(tuning or TuningConfig(), clips_per_loop=config.clips_per_loop)
-    tune(folder, read_trainable(source), job, cohort, settings, job.cell.seed + config.seed, progress)
+    tune(folder, read_trainable(start.source), job, cohort, settings, job.cell.seed + config.seed, progress)
     make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
     return replace(start, make=make, weights=weights_digest(make()))
 

@@ -24,6 +24,7 @@ from echojepa.evaluation.conformal import calibrates
 from echojepa.evaluation.contenders import Contender, find_contenders
 from echojepa.evaluation.extraction import Extraction, Look, Pair, check_all_fits
 from echojepa.evaluation.features import Features
+from echojepa.evaluation.finetune import tuned_contender
 from echojepa.evaluation.jobs import Job, find_sites, labels_digest, nobody, row_facts, without_features
 from echojepa.evaluation.mechanism import displacements, mechanism_rows
 from echojepa.evaluation.plans import Cell, Condition, Plan
@@ -90,7 +91,7 @@ class Harness:
     def needs(self, jobs: Sequence[Job]) -> dict[Look, set[Pair]]:
         """Every clip that jobs read."""
         found: dict[Look, set[Pair]] = defaultdict(set)
-        for job in jobs:
+        for job in (job for job in jobs if not job.cell.probe.finetuned):
             for look, pairs in job.needs().items():
                 found[look] |= pairs
         return found
@@ -136,8 +137,12 @@ class Harness:
 class BackboneRun:
     """All cells of one backbone."""
 
-    def __init__(self, harness: Harness, contender: Contender, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, harness: Harness, contender: Contender, jobs: Sequence[Job], trained: Path | None = None
+    ) -> None:
         self.harness, self.contender, self.jobs = harness, contender, jobs
+        self.trained = trained
+        """Where the probe already stands, for an encoder that was fine-tuned with it."""
         self.config, self.extraction = harness.config, harness.extraction
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
@@ -152,12 +157,25 @@ class BackboneRun:
         for number, job in enumerate(self.jobs):
             note = f"{self.contender.name}: {job.cell.probe.name}, {job.cell.task.name}"
             progress(number, len(self.jobs), note)
+            if job.cell.probe.finetuned:
+                rows += self.tuned(job, progress)
+                continue
             rows += self.run_job(job)
             if self.harness.varied:
                 rows += self.mechanism(job, self.harness.varied)
         progress(len(self.jobs), len(self.jobs), self.contender.name)
         self.write_embeddings()
         return rows
+
+    def tuned(self, job: Job, progress: Progress) -> list[Row]:
+        """One cell whose encoder is trained: a backbone of its own, with its head beside it."""
+        folder, config, cohort = self.folder(job), self.config, self.harness.cohort
+        contender = tuned_contender(folder, self.contender, job, cohort, config, progress)
+        run = BackboneRun(self.harness, contender, [job], folder)
+        backbone = contender.make()
+        run.spec = backbone.spec
+        self.extraction.fill(contender, backbone, job.needs(), progress)
+        return run.run_job(job)
 
     def run_job(self, job: Job) -> list[dict[str, Any]]:
         """One cell: train it or read it, predict what was not predicted, score."""
@@ -242,6 +260,8 @@ class BackboneRun:
 
     def folder(self, job: Job) -> Path:
         """Where a trained probe stands: named by what it is, and by a checksum of all that it depends on."""
+        if self.trained:
+            return self.trained
         cell, config = job.cell, self.config
         depends = [
             cell.key,

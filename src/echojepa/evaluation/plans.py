@@ -40,6 +40,8 @@ class ProbeKind:
     """Whether slots are told apart by embeddings of their view and clip."""
     view_dropout: float = 0.1
     """Chance that a view of a training study is left out."""
+    finetuned: bool = False
+    """Whether the encoder is trained with it, and is not frozen."""
 
 
 EQUAL_WIDTH = 64
@@ -57,6 +59,7 @@ PROBES: dict[str, ProbeKind] = {
         ProbeKind("attentive, late fusion", fusion="late"),
         ProbeKind("attentive, no embeddings", embeddings=False),
         ProbeKind("attentive, no view dropout", view_dropout=0.0),
+        ProbeKind("fine-tuned", finetuned=True),
     )
 }
 
