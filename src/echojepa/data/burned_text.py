@@ -97,7 +97,8 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     flicker, grey = brightest - darkest, (darkest + brightest) // 2
     if grey.ndim == 3:
         flicker, grey = flicker.max(-1), grey.mean(-1).astype(np.int16)
-    still = inside & (flicker <= STILL) & (grey >= DARKEST)
+    bright = grey >= DARKEST
+    still = inside & bright & (flicker <= STILL)
     if len(looked) < FEW:
         rule, unrest = FRAME, np.full(grey.shape, 0.5**STILLEST)
     else:
@@ -110,8 +111,8 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     words = words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
     if not words:
         return ()
-    apart = ~(line_pixels(grey, inside & (flicker <= 2 * STILL), at) | traces(still))[at]
-    at, steps = (at[0][apart], at[1][apart]), steps[apart]
+    lines = line_pixels(grey, bright & (flicker <= 2 * STILL), at) | traces(bright & (flicker <= STILL))
+    at, steps = tuple(axis[~lines[at]] for axis in at), steps[~lines[at]]
     return words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
 
 

@@ -18,9 +18,9 @@ from echojepa.data.fan import Mask
 pieces: Any = ndimage  # scipy carries no types
 SPAN = 40
 """Pixels looked at from a line's pixel on, to one side so that corners count: more than letters' strokes have."""
-TURNS = 72
+TURNS = 120
 """Directions tried: over the span an arc stays within a pixel of one of them."""
-FILLED = 0.74
+FILLED = 0.7
 """Share of the span that is of the pixel's grey at least: letters one after another leave more gaps."""
 BESIDE, EMPTY = 4, 0.4
 """Pixels to both sides, and the share of the span that may be of the same grey there: a field is no line."""
