@@ -5,6 +5,7 @@ that stand still and border on their like in grey become strokes; strokes near e
 words. Two pixels beside a stroke either the grey steps or the stillness ends: so a letter is seen on tissue
 of its own grey too. A stroke counts by how sharp, how even, and how much stiller than its surroundings it is:
 tissue that stands still (pericardium, calcification) is smooth, uneven, or no stiller than what is around it.
+Long thin lines (the outline of a colour box, an ECG) are taken away, and what is left must still make words.
 A single frame has no stillness to tell by: there only sameness and sharpness count.
 """
 
@@ -41,6 +42,8 @@ WIDE = 0.6
 """Width of a word as a share of its height at least: an R wave that stands over the sector is narrower."""
 MOST = 800
 """Strokes looked at, the strongest first: more than a screen of text has."""
+MOST_PIXELS = 10_000
+"""Sharp pixels among which lines are told from letters: where there are more it would take seconds."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     at, steps = (at[0][sharp], at[1][sharp]), steps[sharp]
     corner = int(rows.start), int(columns.start)
     words = words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
-    if not words:
-        return ()
+    if not words or len(steps) > MOST_PIXELS:
+        return words
     lines = line_pixels(grey, bright & (flicker <= 2 * STILL), at) | traces(bright & (flicker <= STILL))
     at, steps = tuple(axis[~lines[at]] for axis in at), steps[~lines[at]]
     return words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)

@@ -51,7 +51,6 @@ class Fan:
         inside &= across * math.cos(self.left) - down * math.sin(self.left) >= margin
         return inside & (down * math.sin(self.right) - across * math.cos(self.right) >= margin)
 
-
     def rim_support(self, alive: Mask) -> float:
         """Of the edge or far arc (whichever has least): the share of the rim along which alive pixels (H, W)
         end, less that along which they go on outside. Where both sides are dark the rim is not known."""
@@ -71,7 +70,7 @@ class Fan:
         return min(sides, default=0.0)
 
     def _beside(self, alive: Mask, along: Floats, edge: float, sign: int) -> tuple[Mask, Mask]:
-        """Whether most pixels 2 to 5 beside an edge (an angle) or the far arc are alive, and on the screen."""
+        """Where half of the pixels 2 to 5 beside an edge (its angle) or the far arc live; what is seen."""
         total, there = np.zeros(len(along)), np.ones(len(along), dtype=bool)
         for away in range(2, 6):
             if edge == self.far:
@@ -158,8 +157,8 @@ def fit_fan(alive: Mask) -> Fan | None:
 def mirrored(fan: Fan, alive: Mask) -> Fan | None:
     """The upright symmetric fan with the wider edge of a lopsided one; None of one that is not lopsided.
 
-    Where one side of the picture is dark, the outermost walls there look like an edge. The far arc tells where
-    on the other edge the apex stands.
+    Where one side of the picture is dark, the outermost walls there look like an edge. The far arc tells
+    where on the other edge the apex stands.
     """
     wider = fan.left if -fan.left > fan.right else fan.right
     if abs(fan.left + fan.right) < LOPSIDED or abs(wider) < MIN_OPENING / 2 or abs(wider) > MAX_OPENING / 2:

@@ -17,7 +17,7 @@ from echojepa.data.fan import Mask
 
 pieces: Any = ndimage  # scipy carries no types
 SPAN = 40
-"""Pixels looked at from a line's pixel on, to one side so that corners count: more than letters' strokes have."""
+"""Pixels looked at from a line's pixel on, to one side so that corners count: more than letters have."""
 TURNS = 120
 """Directions tried: over the span an arc stays within a pixel of one of them."""
 FILLED = 0.7
@@ -39,22 +39,29 @@ def line_pixels(grey: NDArray[np.int16], still: Mask, at: tuple[NDArray[np.int64
     width = SPAN + BESIDE + 2
     padded = np.pad(np.where(still, grey, NOTHING), width, constant_values=NOTHING)
     lines = np.zeros(padded.shape, dtype=bool)
-    along = np.arange(SPAN + 1)
-    rows, columns, own = at[0][:, None] + width, at[1][:, None] + width, grey[at][:, None]
+    spots = np.stack([at[0] + width, at[1] + width, grey[at].astype(np.int64)])[..., None]
+    every = np.arange(SPAN + 1)
     for angle in np.arange(TURNS) * 2 * math.pi / TURNS:
-        down, across = math.sin(angle), math.cos(angle)
-        places, like = {}, {}
-        for side in (-BESIDE, -1, 0, 1, BESIDE):
-            y, x = np.rint(along * down + side * across), np.rint(along * across - side * down)
-            places[side] = rows + y.astype(int), columns + x.astype(int)
-            like[side] = np.abs(padded[places[side]] - own) <= LIKE
-        straight = (like[-1] | like[0] | like[1]).mean(1) >= FILLED
-        straight &= (like[-BESIDE].mean(1) <= EMPTY) & (like[BESIDE].mean(1) <= EMPTY)
-        for side in (-1, 0, 1):
-            y, x = places[side]
-            of_line = like[side] & straight[:, None]
+        rough = [_of_grey(padded, spots, angle, side, every[::4])[0] for side in (-1, 0, 1)]
+        hopeful = spots[:, np.any(rough, axis=0).mean(1) >= FILLED - 0.2]
+        along = [_of_grey(padded, hopeful, angle, side, every) for side in (-1, 0, 1)]
+        straight = np.any([like for like, _ in along], axis=0).mean(1) >= FILLED
+        for side in (-BESIDE, BESIDE):
+            straight &= _of_grey(padded, hopeful, angle, side, every)[0].mean(1) <= EMPTY
+        for like, (y, x) in along:
+            of_line = like & straight[:, None]
             lines[y[of_line], x[of_line]] = True
     return long_ones(lines)[width:-width, width:-width]
+
+
+def _of_grey(
+    padded: NDArray[np.int16], spots: NDArray[np.int64], angle: float, side: int, along: NDArray[np.int64]
+) -> tuple[Mask, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(n, L) whether pixels so far along an angle and to one side of each spot are of its grey; and where."""
+    down, across = math.sin(angle), math.cos(angle)
+    y = spots[0] + np.rint(along * down + side * across).astype(int)
+    x = spots[1] + np.rint(along * across - side * down).astype(int)
+    return np.abs(padded[y, x] - spots[2]) <= LIKE, (y, x)
 
 
 def traces(still: Mask) -> Mask:

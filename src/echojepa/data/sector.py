@@ -42,8 +42,8 @@ COARSE = 160
 BRIDGE = 5
 """Pixels of the coarse picture to both sides over which pieces are taken together."""
 COVERED, SOLID, SPARSE = 0.9, 0.8, 0.3
-"""Share of a piece that a fan must cover; share of a fan, or hull, that the piece must fill; and the share that
-is enough where the rim is seen."""
+"""Share of a piece that a fan must cover; share of a fan, or hull, that the piece must fill; and the share
+that is enough where the rim is seen."""
 RIM, TOUCHED = 0.2, 0.04
 """Share of the rim, along each side, at which alive pixels must end; and where only one side is well seen."""
 MARGIN = 0.6
