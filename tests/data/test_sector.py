@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -224,6 +225,83 @@ def test_a_bright_reflector_that_stands_still_is_no_text() -> None:
     frames = np.maximum(recorded.loop.frames, echo[..., None].astype(np.uint8))
     assert (frames.min(0) == 255).sum() > 100
     assert not find_text(frames, find_sector(frames))
+
+
+def box_outline(frames: NDArray[np.uint8], level: int = 210) -> NDArray[np.uint8]:
+    """A colour Doppler box in the middle of frames (T, H, W): two beams and two arcs, one pixel wide, and
+    flow in it that comes and goes and at times covers a stretch of a beam."""
+    y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
+    reach, angle = np.hypot(y + 60, x - 120), np.arctan2(x - 120, y + 60)
+    inside = (np.abs(angle) < 0.35) & (reach > 100) & (reach < 190)
+    core = (
+        inside
+        & np.roll(inside, 1, 0)
+        & np.roll(inside, -1, 0)
+        & np.roll(inside, 1, 1)
+        & np.roll(inside, -1, 1)
+    )
+    drawn = np.repeat(frames[..., None], 3, axis=3)
+    for number, frame in enumerate(drawn):
+        flow = core & (np.hypot(y - 80, x - 150) < 6 + number % 20)
+        frame[flow] = (150, 0, 0)
+        frame[inside & ~core] = level
+    return drawn
+
+
+@pytest.mark.parametrize("level", [120, 160, 210])
+def test_the_outline_of_a_colour_box_is_no_text_and_letters_in_it_or_across_it_are(level: int) -> None:
+    frames, sector = restless()
+    boxed = box_outline(frames, level)
+    assert not find_text(boxed, sector)
+    for words, x, y in (("LV", 110, 80), ("DOE JANE", 90, 30), ("SMITH", 140, 70)):
+        found = find_text(burn_in(boxed, (PlantedText(words, x, y, 14, 235),)), sector)
+        assert any(x - 5 < box.left < x + 90 and abs(box.top - y) < 12 for box in found), words
+
+
+def test_an_ecg_over_the_picture_is_no_text_even_where_only_the_tip_of_a_wave_is_in_the_sector() -> None:
+    frames, sector = restless()
+    tip = Sector(sector.mask.copy())
+    tip.mask[90:] = False
+    columns = np.arange(240)
+    rows = (140 - 65 * np.exp(-(((columns - 90) / 5.0) ** 2))).astype(int)
+    for column, (before, row) in enumerate(itertools.pairwise(rows)):
+        frames[:, min(before, row) : max(before, row) + 1, column] = 200
+    assert not find_text(frames, tip)
+
+
+def dark_fan(noisy: float, shade: Mask) -> tuple[NDArray[np.uint8], Mask]:
+    """A fan with a black cavity; only `noisy` of its pixels sparkle, and none in the shade."""
+    fan = Fan(x=100.0, y=12.0, left=-0.7, right=0.7, near=0.0, far=130.0).mask((160, 200))
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 90, (16, 160, 200), dtype=np.uint8) * (rng.random((16, 160, 200)) < noisy)
+    y, x = np.mgrid[:160, :200]
+    dark = shade | (np.hypot((y - 75) / 1.6, x - 100) < 20)
+    return (frames * (fan & ~dark)).astype(np.uint8), fan
+
+
+def test_a_band_of_black_across_the_sector_does_not_cut_it_in_two() -> None:
+    y, x = np.mgrid[:160, :200]
+    band = (y > 52) & (y < 60) & (x < 125)
+    frames, fan = dark_fan(0.8, band | ((y > 45) & (y < 75) & (x > 118)))
+    assert overlap(find_sector(frames).mask, fan) > 0.95
+
+
+def test_a_side_in_the_dark_is_where_the_other_side_says() -> None:
+    """The outermost wall on the dark side is straight too, and must not be taken for the edge."""
+    y, x = np.mgrid[:160, :200]
+    shade = (x - 100 > 0.35 * (y - 12)) & ~((np.hypot(x - 100, y - 12) > 112) & (y > 100))
+    frames, fan = dark_fan(0.8, shade)
+    assert overlap(find_sector(frames).mask, fan) > 0.95
+
+
+def test_what_is_neither_fan_nor_solid_is_refused_and_not_cropped() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.zeros((16, 200, 260), dtype=np.uint8)
+    frames[:, 20:180, 20:60] = rng.integers(0, 200, (16, 160, 40))
+    frames[:, 140:180, 20:240] = rng.integers(0, 200, (16, 40, 220))
+    with pytest.raises(Rejected) as caught:
+        find_sector(frames)
+    assert caught.value.reason is Reason.NO_SECTOR
 
 
 def test_the_box_of_a_sector_is_tight() -> None:

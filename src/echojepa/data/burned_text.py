@@ -5,6 +5,7 @@ that stand still and border on their like in grey become strokes; strokes near e
 words. Two pixels beside a stroke either the grey steps or the stillness ends: so a letter is seen on tissue
 of its own grey too. A stroke counts by how sharp, how even, and how much stiller than its surroundings it is:
 tissue that stands still (pericardium, calcification) is smooth, uneven, or no stiller than what is around it.
+Long thin lines (the outline of a colour box, an ECG) are taken away, and what is left must still make words.
 A single frame has no stillness to tell by: there only sameness and sharpness count.
 """
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 
+from echojepa.data.lines import THICK, TRACE, line_pixels, traces
 from echojepa.data.sector import Sector, probe_frames
 
 filters: Any = ndimage  # scipy carries no types
@@ -36,12 +38,12 @@ STEP = 35
 TALLEST, LONGEST, SMALLEST = 45, 250, 5
 """Pixels of the largest letters, of letters that run together, and of a word's shorter side at least:
 a stretch of an ECG's trace is flatter."""
-TRACE = 20
-"""Pixels from which on a stroke hardly thicker than a line is a piece of a trace, not a letter."""
 WIDE = 0.6
 """Width of a word as a share of its height at least: an R wave that stands over the sector is narrower."""
 MOST = 800
 """Strokes looked at, the strongest first: more than a screen of text has."""
+MOST_PIXELS = 10_000
+"""Sharp pixels among which lines are told from letters: where there are more it would take seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     darkest, brightest = looked.min(0).astype(np.int16), looked.max(0).astype(np.int16)
     flicker, grey = brightest - darkest, (darkest + brightest) // 2
     if grey.ndim == 3:
-        flicker, grey = flicker.max(-1), grey.max(-1)
-    still = inside & (flicker <= STILL) & (grey >= DARKEST)
+        flicker, grey = flicker.max(-1), grey.mean(-1).astype(np.int16)
+    bright = grey >= DARKEST
+    still = inside & bright & (flicker <= STILL)
     if len(looked) < FEW:
         rule, unrest = FRAME, np.full(grey.shape, 0.5**STILLEST)
     else:
@@ -107,8 +110,13 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     steps = steps_beside(grey, flicker, at)
     sharp = steps >= rule.edges
     at, steps = (at[0][sharp], at[1][sharp]), steps[sharp]
-    strokes = find_strokes(at, grey[at].astype(float), steps, unrest[at], rule)
-    return words_of(strokes, rule, int(rows.start), int(columns.start))
+    corner = int(rows.start), int(columns.start)
+    words = words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
+    if not words or len(steps) > MOST_PIXELS:
+        return words
+    lines = line_pixels(grey, bright & (flicker <= 2 * STILL), at) | traces(bright & (flicker <= STILL))
+    at, steps = tuple(axis[~lines[at]] for axis in at), steps[~lines[at]]
+    return words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
 
 
 def steps_beside(
@@ -157,7 +165,7 @@ def find_strokes(
     size = boxes[:, 2:] - boxes[:, :2]
     good = (pixels >= rule.fewest) & (spread < rule.even) & (sharpness >= rule.sharp)
     good &= (size[:, 0] <= TALLEST) & (size[:, 1] <= LONGEST)
-    good &= (size.max(1) < TRACE) | (pixels > 2.2 * size.max(1))
+    good &= (size.max(1) < TRACE) | (pixels > THICK * size.max(1))
     weight = pixels * np.clip((sharpness - 3) / 3, 0, 1) * np.clip(1 - spread / rule.even, 0, 1)
     weight *= np.clip(-np.log2(rest) / STILLEST, 0, 1)
     kept = np.flatnonzero(good)

@@ -20,6 +20,10 @@ POINTS = 48
 """Edge points that lines are tried through, in pairs."""
 NEAR = 1.5
 """Pixels from a line or arc within which a point supports it."""
+LOPSIDED, SHIFT = math.radians(3), 0.12
+"""Angle by which the edges lean differently, and share of the depth by which a wrong edge moves the apex."""
+SHORT = 0.2
+"""Share of an edge or of the arc that must be on the screen to be asked whether alive pixels end there."""
 SUPPORT = 0.3
 """Share of points that must support a line or an arc."""
 MIN_OPENING, MAX_OPENING = math.radians(20), math.radians(175)
@@ -47,6 +51,38 @@ class Fan:
         inside &= across * math.cos(self.left) - down * math.sin(self.left) >= margin
         return inside & (down * math.sin(self.right) - across * math.cos(self.right) >= margin)
 
+    def rim_support(self, alive: Mask) -> float:
+        """Of the edge or far arc (whichever has least): the share of the rim along which alive pixels (H, W)
+        end, less that along which they go on outside. Where both sides are dark the rim is not known."""
+        reach = np.arange(self.near + 4, self.far - 4)
+        angle = np.arange(self.left, self.right, 1 / self.far)
+        sides = []
+        for inwards, outwards, along in (
+            ((self.left, 1), (self.left, -1), reach),
+            ((self.right, -1), (self.right, 1), reach),
+            ((self.far, -1), (self.far, 1), angle),
+        ):
+            seen = [self._beside(alive, along, *side) for side in (inwards, outwards)]
+            on_screen = seen[0][1] & seen[1][1]
+            if on_screen.sum() >= SHORT * len(along):
+                inside, outside = seen[0][0][on_screen], seen[1][0][on_screen]
+                sides.append(float((inside & ~outside).mean() - outside.mean()))
+        return min(sides, default=0.0)
+
+    def _beside(self, alive: Mask, along: Floats, edge: float, sign: int) -> tuple[Mask, Mask]:
+        """Where half of the pixels 2 to 5 beside an edge (its angle) or the far arc live; what is seen."""
+        total, there = np.zeros(len(along)), np.ones(len(along), dtype=bool)
+        for away in range(2, 6):
+            if edge == self.far:
+                reach, angle, aside = edge + sign * away, along, 0.0
+            else:
+                reach, angle, aside = along, edge, float(sign * away)
+            rows = np.rint(self.y + reach * np.cos(angle) - aside * np.sin(angle)).astype(int)
+            columns = np.rint(self.x + reach * np.sin(angle) + aside * np.cos(angle)).astype(int)
+            there &= (rows >= 0) & (rows < alive.shape[0]) & (columns >= 0) & (columns < alive.shape[1])
+            total += alive[rows.clip(0, alive.shape[0] - 1), columns.clip(0, alive.shape[1] - 1)]
+        return total >= 2, there
+
 
 def first_dense(alive: Mask) -> NDArray[np.int64]:
     """For each row of (N, L): the first alive pixel from which alive ones are dense, or -1."""
@@ -56,7 +92,10 @@ def first_dense(alive: Mask) -> NDArray[np.int64]:
 
 
 def fit_line(rows: Floats, columns: Floats, sign: int) -> tuple[float, float] | None:
-    """The line column = a + b row that most points support, and leans to `sign`; None without support."""
+    """The line column = a + b row that most points support, and leans to `sign`; None without support.
+
+    Points beyond it (further to `sign`) count against it: in a dark sector walls within end rows too.
+    """
     if len(rows) < 8:
         return None
     chosen = np.linspace(0, len(rows) - 1, min(POINTS, len(rows))).astype(int)
@@ -67,10 +106,10 @@ def fit_line(rows: Floats, columns: Floats, sign: int) -> tuple[float, float] | 
     if not len(slope):
         return None
     start = columns[first] - slope * rows[first]
-    off = np.abs(columns - start[:, None] - slope[:, None] * rows) / np.hypot(1, slope)[:, None]
-    best = int((off < NEAR).sum(1).argmax())
+    off = sign * (columns - start[:, None] - slope[:, None] * rows) / np.hypot(1, slope)[:, None]
+    best = int(((np.abs(off) < NEAR).sum(1) - (off >= NEAR).sum(1)).argmax())
     line = np.array([start[best], slope[best]])
-    near = off[best] < NEAR
+    near = np.abs(off[best]) < NEAR
     for _ in range(3):
         if near.sum() < max(8, SUPPORT * len(rows) / 2):
             return None
@@ -79,12 +118,16 @@ def fit_line(rows: Floats, columns: Floats, sign: int) -> tuple[float, float] | 
     return float(line[0]), float(line[1])
 
 
-def common_value(values: Floats) -> tuple[float, float]:
-    """The value that most of `values` agree on within NEAR, and the share that does."""
+def common_value(values: Floats, outwards: int) -> tuple[float, float]:
+    """The value that most of `values` agree on within NEAR, and the share that does.
+
+    Those beyond it (+1: larger ones, -1: smaller ones) count against it.
+    """
     if not len(values):
         return 0.0, 0.0
-    agree = np.abs(values - values[:, None]) <= NEAR
-    best = agree[int(agree.sum(1).argmax())]
+    off = outwards * (values - values[:, None])
+    agree = np.abs(off) <= NEAR
+    best = agree[int((agree.sum(1) - (off > NEAR).sum(1)).argmax())]
     return float(values[best].mean()), float(best.mean())
 
 
@@ -108,7 +151,32 @@ def fit_fan(alive: Mask) -> Fan | None:
     edges = fit_edges(alive)
     if edges is None:
         return None
-    (a, b), (c, d) = edges
+    return between(alive, *edges)
+
+
+def mirrored(fan: Fan, alive: Mask) -> Fan | None:
+    """The upright symmetric fan with the wider edge of a lopsided one; None of one that is not lopsided.
+
+    Where one side of the picture is dark, the outermost walls there look like an edge. The far arc tells
+    where on the other edge the apex stands.
+    """
+    wider = fan.left if -fan.left > fan.right else fan.right
+    if abs(fan.left + fan.right) < LOPSIDED or abs(wider) < MIN_OPENING / 2 or abs(wider) > MAX_OPENING / 2:
+        return None
+    slope, start = math.tan(wider), fan.x - fan.y * math.tan(wider)
+    best = None, 0.0
+    for y in fan.y + np.arange(-SHIFT, SHIFT, 1 / 200) * fan.far:
+        x = start + slope * y
+        edges = (x + abs(slope) * y, -abs(slope)), (x - abs(slope) * y, abs(slope))
+        tried = between(alive, *edges)
+        if tried is not None and (support := tried.rim_support(alive)) > best[1]:
+            best = tried, support
+    return best[0]
+
+
+def between(alive: Mask, left_edge: tuple[float, float], right_edge: tuple[float, float]) -> Fan | None:
+    """The fan between two lines column = a + b row that ends where most beams' alive pixels (H, W) do."""
+    (a, b), (c, d) = left_edge, right_edge
     left, right = math.atan(b), math.atan(d)
     if not MIN_OPENING < right - left < MAX_OPENING:
         return None
@@ -126,8 +194,8 @@ def fit_fan(alive: Mask) -> Fan | None:
     there = near >= 0
     last = on_screen.shape[1] - 1 - on_screen[:, ::-1].argmax(1)
     ends = far[there & (far < last - 1)] + 0.5
-    reach, share = common_value(ends)
+    reach, share = common_value(ends, 1)
     if share < SUPPORT:
         reach = float(far[there].max()) + 1
-    face, agreed = common_value(near[there] - 0.5)
+    face, agreed = common_value(near[there] - 0.5, -1)
     return Fan(x, y, left, right, max(0.0, face) if agreed >= SUPPORT else 0.0, reach)

@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from echojepa.data.cine import Region
-from echojepa.data.fan import Mask, fit_fan
+from echojepa.data.fan import Mask, fit_fan, mirrored
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
 
@@ -39,6 +39,13 @@ MIN_SHARE = 0.04
 """A sector smaller than this share of the screen is none."""
 COARSE = 160
 """Pixels of the shorter side of the coarse picture in which pieces are told apart."""
+BRIDGE = 5
+"""Pixels of the coarse picture to both sides over which pieces are taken together."""
+COVERED, SOLID, SPARSE = 0.9, 0.8, 0.3
+"""Share of a piece that a fan must cover; share of a fan, or hull, that the piece must fill; and the share
+that is enough where the rim is seen."""
+RIM, TOUCHED = 0.2, 0.04
+"""Share of the rim, along each side, at which alive pixels must end; and where only one side is well seen."""
 MARGIN = 0.6
 """Pixels that the fan is drawn in, so that no pixel of its surroundings is kept."""
 
@@ -74,21 +81,40 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
     """
     looked = probe_frames(frames)
     alive = lively(looked)
-    piece = largest_piece(alive, regions)
-    fan = fit_fan(alive & piece)
-    mask = None
-    if fan is not None:
-        mask = trim(fan.mask(alive.shape, MARGIN), alive)
-        if mask[piece].mean() < 0.9 or piece[mask].mean() < 0.8:
-            mask = None
+    piece, around = largest_piece(alive, regions)
+    mask = fan_around(alive, around)
+    if mask is None:
+        mask = fan_around(alive, piece)
     if mask is None:
         if len(looked) == 1:
             raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
-        mask = morphology.binary_erosion(convex_hull(piece), iterations=2, border_value=1)
+        hull = convex_hull(piece)
+        if piece[hull].mean() < SOLID or hull[around].mean() < COVERED:
+            raise Rejected(Reason.NO_SECTOR, "what moves is neither a fan nor solid: its rim cannot be told")
+        mask = morphology.binary_erosion(hull, iterations=2, border_value=1)
         mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:
         raise Rejected(Reason.NO_SECTOR, f"the largest moving piece covers {mask.mean():.1%} of the screen")
     return Sector(mask)
+
+
+def fan_around(alive: Mask, piece: Mask) -> Mask | None:
+    """The fan (H, W) around the alive pixels of a piece; None where it is no fan.
+
+    It covers the piece, and either the piece fills it or, in a dark picture, what is alive ends at its rim.
+    """
+    fan = fit_fan(alive & piece)
+    if fan is None:
+        return None
+    upright = mirrored(fan, alive & piece)
+    if upright is not None and upright.rim_support(alive & piece) >= TOUCHED:
+        fan = upright
+    mask = trim(fan.mask(alive.shape, MARGIN), alive)
+    if mask[piece].mean() < COVERED:
+        return None
+    filled = piece[mask].mean()
+    supported = filled >= SPARSE and fan.rim_support(alive & piece) >= (TOUCHED if upright is fan else RIM)
+    return mask if supported or filled >= SOLID else None
 
 
 def lively(frames: NDArray[np.uint8]) -> Mask:
@@ -112,8 +138,9 @@ def lively(frames: NDArray[np.uint8]) -> Mask:
     return alive
 
 
-def largest_piece(alive: Mask, regions: Sequence[Region]) -> Mask:
-    """The largest solid connected piece (H, W) of the alive pixels, to the accuracy of a coarse picture."""
+def largest_piece(alive: Mask, regions: Sequence[Region]) -> tuple[Mask, Mask]:
+    """The largest solid connected piece (H, W) of the alive pixels, to the accuracy of a coarse picture, and
+    that piece with those near it: dark cavities and shadows break a sector into several."""
     step = max(1, min(alive.shape) // COARSE)
     height, width = alive.shape[0] // step, alive.shape[1] // step
     blocks = alive[: height * step, : width * step].reshape(height, step, width, step)
@@ -128,10 +155,15 @@ def largest_piece(alive: Mask, regions: Sequence[Region]) -> Mask:
             rows = slice(region.y0 // step, region.y1 // step + 1)
             columns = slice(region.x0 // step, region.x1 // step + 1)
             sizes += np.bincount(pieces[rows, columns].ravel(), minlength=count + 1)
-    piece = morphology.binary_dilation(pieces == 1 + int(sizes[1:].argmax()), _disc(1))
-    fine = np.kron(piece, np.ones((step, step), dtype=bool))
-    missing = alive.shape[0] - fine.shape[0], alive.shape[1] - fine.shape[1]
-    return np.pad(fine, ((0, missing[0]), (0, missing[1])), mode="edge")
+    largest = pieces == 1 + int(sizes[1:].argmax())
+    islands, _ = morphology.label(morphology.binary_dilation(solid, _disc(BRIDGE)))
+    around = solid & (islands == islands[largest].max())
+    missing = alive.shape[0] - step * height, alive.shape[1] - step * width
+    found = []
+    for part in (largest, around):
+        fine = np.kron(morphology.binary_dilation(part, _disc(1)), np.ones((step, step), dtype=bool))
+        found.append(np.pad(fine, ((0, missing[0]), (0, missing[1])), mode="edge"))
+    return found[0], found[1]
 
 
 def trim(mask: Mask, alive: Mask) -> Mask:
