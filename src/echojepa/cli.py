@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
 
 def run_demo(config: DemoConfig) -> None:
     """Run the stages that are not finished; each says what it made."""
-    from echojepa.demo import Stopwatch, demo_stages, peak_memory, write_demo_key
+    from echojepa.demo import demo_stages, peak_memory, write_demo_key
 
     write_demo_key(config)
     stages = demo_stages(config)
@@ -88,15 +89,13 @@ def run_demo(config: DemoConfig) -> None:
             console.print(f"{number}/{len(stages)} {stage.name}: done before", style="bold")
             continue
         console.print(f"{number}/{len(stages)} {stage.name}", style="bold")
-        watch = Stopwatch()
+        begun = time.perf_counter()
         COMMANDS[stage.command].run(stage.config)
-        seconds, cpu_seconds = watch.read()
-        stage.finish(seconds, cpu_seconds)
-        console.print(f"{seconds:.0f} s, {cpu_seconds:.0f} CPU seconds\n")
-    seconds, cpu_seconds = (sum(column) for column in zip(*(stage.cost() for stage in stages), strict=True))
-    console.print(
-        f"All stages: {seconds:.0f} s, {cpu_seconds:.0f} CPU s; peak {peak_memory():.1f} GB a process"
-    )
+        seconds = time.perf_counter() - begun
+        stage.finish(seconds)
+        console.print(f"{seconds:.0f} s\n")
+    seconds = sum(stage.cost() for stage in stages)
+    console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
     console.print((config.out / "report.html").resolve())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,16 +38,15 @@ class Stage:
         """Whether this very stage, with these settings, has run to its end."""
         return self.marker.exists() and json.loads(self.marker.read_text())["config"] == self._settings()
 
-    def finish(self, seconds: float, cpu_seconds: float) -> None:
+    def finish(self, seconds: float) -> None:
         """Record that it has."""
         self.marker.parent.mkdir(parents=True, exist_ok=True)
-        record = {"config": self._settings(), "seconds": seconds, "cpu_seconds": cpu_seconds}
+        record = {"config": self._settings(), "seconds": seconds}
         write_text_atomically(self.marker, json.dumps(record, indent=2) + "\n")
 
-    def cost(self) -> tuple[float, float]:
-        """(wall seconds, CPU seconds) that a finished stage took."""
-        record = json.loads(self.marker.read_text(encoding="utf-8"))
-        return record["seconds"], record["cpu_seconds"]
+    def cost(self) -> float:
+        """Seconds that a finished stage took."""
+        return json.loads(self.marker.read_text(encoding="utf-8"))["seconds"]
 
     def _settings(self) -> Any:
         return json.loads(config_to_json(self.config))
@@ -97,24 +95,6 @@ def write_demo_key(config: DemoConfig) -> None:
 
 
 def peak_memory() -> float:
-    """Largest resident memory of this process or a finished child, GB (Linux counts kB, macOS bytes)."""
-    largest = max(
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    """Largest resident memory of this process, GB (Linux counts kB, macOS bytes)."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest / (1e9 if sys.platform == "darwin" else 1e6)
-
-
-class Stopwatch:
-    """Wall and CPU seconds since it was made, finished child processes included."""
-
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), self._cpu()
-
-    def read(self) -> tuple[float, float]:
-        """(wall seconds, CPU seconds)."""
-        return time.perf_counter() - self.wall, self._cpu() - self.cpu
-
-    @staticmethod
-    def _cpu() -> float:
-        usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        return sum(usage.ru_utime + usage.ru_stime for usage in usages)
