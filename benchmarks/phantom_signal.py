@@ -125,14 +125,14 @@ class SmallNetwork(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for number, (inner, outer) in enumerate(pairwise((3, 16, 32, 64))):
+        for number, (inner, outer) in enumerate(pairwise((3, 12, 24, 48))):
             size = 5 if number == 0 else 3
             layers += [
                 nn.Conv2d(inner, outer, size, stride=2, padding=size // 2, bias=False),
                 nn.BatchNorm2d(outer),
                 nn.ReLU(),
             ]
-        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(64 * (SIDE // 8) ** 2, 48)]
+        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(48 * (SIDE // 8) ** 2, 48)]
         self.picture = nn.Sequential(*layers)
         self.head = nn.Linear(2 * 48, outputs)
 
@@ -169,7 +169,7 @@ def fitted(
     """Outputs for test clips by the running mean of weights that was best on validation; and its step."""
     torch.manual_seed(SEED)
     model = SmallNetwork(outputs)
-    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98), use_buffers=True)
+    mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
     pixels = torch.from_numpy(clips.pixels)
@@ -192,7 +192,7 @@ def fitted(
         optimizer.step()
         schedule.step()
         mean.update_parameters(model)
-        if step % 50 == 0 or step == steps:
+        if step % 100 == 0 or step == steps:
             score = loss_of(predict(val), goal[val]).item()
             print(f"{patients} training patients, step {step}: validation loss {score:.4f}", flush=True)
             if score < best:
@@ -209,7 +209,7 @@ def measured(clips: Clips, task: str, patients: int, steps: int) -> dict[str, An
     if task == LVEF:
         middle, spread = known.mean(), known.std()
         output, step = fitted(
-            clips, torch.from_numpy((clips.target - middle) / spread), 1, patients, steps, 16
+            clips, torch.from_numpy((clips.target - middle) / spread), 1, patients, steps, 8
         )
         predicted = output[:, 0].double().numpy() * spread + middle
         floor = MAE(truth, np.full(len(truth), middle))
