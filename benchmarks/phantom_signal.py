@@ -4,7 +4,7 @@ Synthetic data throughout: grey loops of the benchmark's teaching site, rendered
 reduced to 48 x 48 pixels. `lvef` has one A4C loop of 1.5 s of each patient, `views` three frames of each of
 six loops, all thirteen views equally often. The split is the package's.
 
-    OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py lvef CACHE --patients 580 --train 406 --steps 1700
+    OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py lvef CACHE --train 130 406 --steps 800
     OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py views CACHE --patients 340 --train 238 80
 
 Rendering goes on where it was stopped. The step that is kept is the best on validation patients; only with it
@@ -51,6 +51,8 @@ GLANCES = 6
 """Loops of a patient for views."""
 CHUNK = 20
 """Patients of a cached file."""
+BATCH, PEAK = {LVEF: 16, "views": 32}, {LVEF: 1e-3, "views": 2e-3}
+"""Clips of a step, and the highest learning rate."""
 RESAMPLES = 2000
 VIEWS = tuple(View)
 
@@ -163,15 +165,13 @@ def loss_of(output: Tensor, goal: Tensor) -> Tensor:
     return F.smooth_l1_loss(output[:, 0], goal.float(), beta=0.3)
 
 
-def fitted(
-    clips: Clips, goal: Tensor, outputs: int, patients: int, steps: int, batch: int
-) -> tuple[Tensor, int]:
+def fitted(clips: Clips, goal: Tensor, task: str, patients: int, steps: int) -> tuple[Tensor, int]:
     """Outputs for test clips by the running mean of weights that was best on validation; and its step."""
     torch.manual_seed(SEED)
-    model = SmallNetwork(outputs)
+    model = SmallNetwork(1 if task == LVEF else len(VIEWS))
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK[task], weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK[task], total_steps=steps, pct_start=0.1)
     pixels = torch.from_numpy(clips.pixels)
     train, val, test = clips.rows(Split.TRAIN, patients), clips.rows(Split.VAL), clips.rows(Split.TEST)
     order = train[:0]
@@ -183,9 +183,9 @@ def fitted(
 
     best, kept, kept_step = float("inf"), mean.state_dict(), 0
     for step in range(1, steps + 1):
-        if len(order) < batch:
+        if len(order) < BATCH[task]:
             order = train[torch.randperm(len(train))]
-        rows, order = order[:batch], order[batch:]
+        rows, order = order[: BATCH[task]], order[BATCH[task] :]
         model.train()
         optimizer.zero_grad()
         loss_of(model(augmented(pixels[rows].float() / 255)), goal[rows]).backward()
@@ -208,13 +208,12 @@ def measured(clips: Clips, task: str, patients: int, steps: int) -> dict[str, An
     metrics = named(MAE, PEARSON) if task == LVEF else named(ACCURACY)
     if task == LVEF:
         middle, spread = known.mean(), known.std()
-        output, step = fitted(
-            clips, torch.from_numpy((clips.target - middle) / spread), 1, patients, steps, 8
-        )
+        goal = torch.from_numpy((clips.target - middle) / spread)
+        output, step = fitted(clips, goal, task, patients, steps)
         predicted = output[:, 0].double().numpy() * spread + middle
         floor = MAE(truth, np.full(len(truth), middle))
     else:
-        output, step = fitted(clips, torch.from_numpy(clips.target), len(VIEWS), patients, steps, 32)
+        output, step = fitted(clips, torch.from_numpy(clips.target), task, patients, steps)
         predicted = output.argmax(1).numpy()
         floor = ACCURACY(truth, np.full(len(truth), np.bincount(known).argmax()))
     found = estimates(truth, predicted, clips.patient[test], metrics, resamples=RESAMPLES, seed=SEED)
