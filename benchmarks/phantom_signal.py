@@ -4,7 +4,7 @@ Synthetic data throughout: grey loops of the benchmark's teaching site, rendered
 reduced to 48 x 48 pixels. `lvef` has one A4C loop of 1.5 s of each patient, `views` three frames of each of
 six loops, all thirteen views equally often. The split is the package's.
 
-    OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py lvef CACHE --train 130 406 --steps 800
+    OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py lvef CACHE --train 406 --steps 1050
     OMP_NUM_THREADS=1 python benchmarks/phantom_signal.py views CACHE --patients 340 --train 238 80
 
 Rendering goes on where it was stopped. The step that is kept is the best on validation patients; only with it
