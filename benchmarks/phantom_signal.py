@@ -232,9 +232,12 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=580)
     parser.add_argument("--train", type=int, nargs="+", default=[406])
     parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--test-from", type=int, default=0, help="first patient who may be a test patient")
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
     clips = rendered(chosen.cache, chosen.task, chosen.patients, chosen.workers)
+    seen = (clips.split == str(Split.TEST)) & (clips.patient < chosen.test_from)
+    clips = Clips(*(getattr(clips, field.name)[~seen] for field in fields(Clips)))
     torch.set_num_threads(1)
     for patients in chosen.train:
         begin = time.perf_counter()
