@@ -71,7 +71,7 @@ def confusion_panels(data: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> s
                 axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
             ticks = range(len(classes))
             axis.set(title=name, xticks=ticks, yticks=ticks, xlabel="predicted")
-            axis.set_xticklabels(classes)
+            axis.set_xticklabels(classes, rotation=45, ha="right")
             axis.set_yticklabels(classes)
         axes[0].set_ylabel("true view")
 
