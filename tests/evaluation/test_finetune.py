@@ -36,7 +36,6 @@ from echojepa.evaluation.finetune import (
     tuned_contender,
 )
 from echojepa.evaluation.harness import BackboneRun, Harness
-from echojepa.evaluation.jobs import Job
 from echojepa.evaluation.plans import Block, Plan
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
@@ -488,14 +487,8 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
     tuning = TuningConfig(epochs=2, precision="float32")
     contender = tuned_contender(folder, first, job, harness.cohort, config, quiet, tuning)
 
-    class TunedRun(BackboneRun):
-        def folder(self, job: Job) -> Path:
-            return folder
-
-    run = TunedRun(harness, contender, [job])
-    backbone = contender.make()
-    run.spec = backbone.spec
-    harness.extraction.fill(contender, backbone, job.needs(), quiet)
+    run = BackboneRun(harness, contender, [job], folder)
+    harness.extraction.fill(contender, job.needs(), quiet)
     rows = [row for row in run.run_job(job) if row["metric"] == "MAE" and row["group"] == EVERYBODY]
     assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
         ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)

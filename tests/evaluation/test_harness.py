@@ -178,7 +178,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
     harness.run(quiet)
     (contender,) = harness_module.find_contenders(config)
     pairs = [(number, 0) for number in (7, 3, 11)]
-    features = harness.extraction.features(contender, SPEC, Look(1), pairs)
+    features = harness.extraction.features(contender, Look(1), pairs)
     for place, number in enumerate(features.loops.tolist()):
         clip = LookedAt(harness.cohort, [(number, 0)], SPEC, Look(1), 0)[0][0]
         expected = Counting()(clip[None]).tokens

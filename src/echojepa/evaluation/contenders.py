@@ -17,6 +17,7 @@ from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, HarnessConfig
 from echojepa.evaluation.cache import weights_digest
+from echojepa.models.contract import InputSpec
 from echojepa.training.weights import CARD
 
 BIG = 50_000_000
@@ -41,9 +42,11 @@ class Contender:
     weights: str
     """Digest of its weights."""
     parameters: int
+    spec: InputSpec
+    """What clips it is fed."""
     test_loops: int
     """Test loops of a task at most; 0 for all."""
-    source: str = ""
+    source: str
     """What it was loaded from, as `load_backbone` takes it."""
 
 
@@ -76,24 +79,25 @@ def find_contenders(config: HarnessConfig) -> list[Contender]:
     for name in config.backbones:
         make: Maker = partial(load_backbone, name, precision=config.precision, engine=config.engine)
         backbone = make()
-        contender = replace(measured(make, backbone, config), source=name)
+        contender = measured(make, backbone, name, config)
         if contender.weights in asked:
             raise ConfigError(f"the backbone '{name}' is given twice, or has the weights of another one")
         asked.add(contender.weights)
         found[contender.weights] = (name, contender)
         twin = twin_of(name, backbone)
         if twin:
-            random = replace(measured(twin, twin(), config), source=f"{RANDOM}{name}")
+            random = measured(twin, twin(), f"{RANDOM}{name}", config)
             found.setdefault(random.weights, (name, random))
     return with_different_names(list(found.values()))
 
 
-def measured(make: Maker, backbone: Backbone, config: HarnessConfig) -> Contender:
+def measured(make: Maker, backbone: Backbone, source: str, config: HarnessConfig) -> Contender:
     """A loaded backbone's entry."""
     limit = config.test_loops
     if limit is None:
         limit = BIG_TEST_LOOPS if backbone.parameters > BIG and backbone.device.type == "cpu" else 0
-    return Contender(backbone.name, make, weights_digest(backbone), backbone.parameters, limit)
+    digest = weights_digest(backbone)
+    return Contender(backbone.name, make, digest, backbone.parameters, backbone.spec, limit, source)
 
 
 def with_different_names(found: Sequence[tuple[str, Contender]]) -> list[Contender]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from echojepa.backbones.contract import Backbone
 from echojepa.config import HarnessConfig
 from echojepa.data.clips import ClipDataset, letterbox
 from echojepa.evaluation.cache import (
@@ -79,13 +78,13 @@ class Extraction:
         self.root: Path = config.cache or config.out / "features"
         self.fingerprints = [store.fingerprint() for store in cohort.stores]
 
-    def folder(self, contender: Contender, spec: InputSpec, look: Look, store: int) -> FeatureFolder:
+    def folder(self, contender: Contender, look: Look, store: int) -> FeatureFolder:
         """The cache's folder for one data set under one look."""
         seed = self.config.seed if look.perturbation else 0
         key = FeatureKey(
             self.fingerprints[store],
             contender.weights,
-            asdict(spec) | {"clips_per_loop": look.clips_per_loop},
+            asdict(contender.spec) | {"clips_per_loop": look.clips_per_loop},
             look.perturbation,
             look.severity,
             seed,
@@ -107,34 +106,35 @@ class Extraction:
         return [(self.cohort.loops[loop].row, clip) for loop, clip in pairs]
 
     def missing(
-        self, contender: Contender, spec: InputSpec, needs: dict[Look, set[Pair]]
+        self, contender: Contender, needs: dict[Look, set[Pair]]
     ) -> list[tuple[FeatureFolder, Look, list[Pair]]]:
         """What has not been through the backbone: folder, look and clips."""
         found = []
         for look, pairs in sorted(needs.items()):
             for store, group in self.by_store(pairs).items():
-                folder = self.folder(contender, spec, look, store)
+                folder = self.folder(contender, look, store)
                 left = set(folder.missing(self.rows(group)))
                 wanted = [pair for pair, clip in zip(group, self.rows(group), strict=True) if clip in left]
                 if wanted:
                     found.append((folder, look, wanted))
         return found
 
-    def bytes_needed(self, contender: Contender, backbone: Backbone, needs: dict[Look, set[Pair]]) -> int:
+    def bytes_needed(self, contender: Contender, needs: dict[Look, set[Pair]]) -> int:
         """Size of the features that are missing."""
-        missing = self.missing(contender, backbone.spec, needs)
+        missing = self.missing(contender, needs)
         clips = sum(len(pairs) for _, _, pairs in missing)
         if not clips:
             return 0
         known = next((folder.shape for folder, _, _ in missing if folder.shape), None)
-        shape = known or shape_of(backbone)
+        shape = known or shape_of(contender.make())
         return clips * shape.tokens * shape.width * BYTES[self.config.features_as]
 
-    def fill(
-        self, contender: Contender, backbone: Backbone, needs: dict[Look, set[Pair]], progress: Progress
-    ) -> None:
-        """Run every missing clip through the backbone once."""
-        missing = self.missing(contender, backbone.spec, needs)
+    def fill(self, contender: Contender, needs: dict[Look, set[Pair]], progress: Progress) -> None:
+        """Run every missing clip through the backbone once; it is loaded only where one is missing."""
+        missing = self.missing(contender, needs)
+        if not missing:
+            return
+        backbone = contender.make()
         total, done = sum(len(pairs) for _, _, pairs in missing), 0
         for folder, look, pairs in missing:
             note = f"clips through {contender.name}" + (
@@ -149,11 +149,11 @@ class Extraction:
             dataset = LookedAt(self.cohort, pairs, backbone.spec, look, self.config.seed)
             folder.fill(backbone, dataset, self.rows(pairs), self.config.batch_size, tell)
 
-    def features(self, contender: Contender, spec: InputSpec, look: Look, pairs: Iterable[Pair]) -> Features:
+    def features(self, contender: Contender, look: Look, pairs: Iterable[Pair]) -> Features:
         """Features of clips that have been through the backbone."""
         parts = []
         for store, group in self.by_store(pairs).items():
-            folder = self.folder(contender, spec, look, store)
+            folder = self.folder(contender, look, store)
             loops = np.array([loop for loop, _ in group], dtype=np.int64)
             parts.append(folder.features(self.rows(group), loops))
         if len(parts) == 1:

@@ -80,7 +80,8 @@ def tuned_contender(
     settings = replace(tuning or TuningConfig(), clips_per_loop=config.clips_per_loop)
     tune(folder, read_trainable(start.source), job, cohort, settings, job.cell.seed + config.seed, progress)
     make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
-    return replace(start, make=make, weights=weights_digest(make()))
+    backbone = make()
+    return replace(start, make=make, weights=weights_digest(backbone), spec=backbone.spec)
 
 
 def job_of(cohort: Cohort, config: FinetuneConfig) -> Job:

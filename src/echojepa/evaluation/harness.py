@@ -102,9 +102,8 @@ class Harness:
         jobs = {one.name: [self.job(cell, one.test_loops) for cell in self.cells] for one in contenders}
         needed = 0
         for one in contenders:
-            backbone = one.make()
-            needed += self.extraction.bytes_needed(one, backbone, self.needs(jobs[one.name]))
-            needed += self.varied.bytes_needed(one, backbone) if self.varied else 0
+            needed += self.extraction.bytes_needed(one, self.needs(jobs[one.name]))
+            needed += self.varied.bytes_needed(one) if self.varied else 0
         check_all_fits(needed, self.config)
         rows = self.constants()
         for one in contenders:
@@ -147,12 +146,9 @@ class BackboneRun:
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
         """Features, probes, predictions, rows."""
-        backbone = self.contender.make()
-        self.spec = backbone.spec
-        self.extraction.fill(self.contender, backbone, self.harness.needs(self.jobs), progress)
+        self.extraction.fill(self.contender, self.harness.needs(self.jobs), progress)
         if self.harness.varied:
-            self.harness.varied.fill(self.contender, backbone, progress)
-        del backbone
+            self.harness.varied.fill(self.contender, progress)
         rows = []
         for number, job in enumerate(self.jobs):
             note = f"{self.contender.name}: {job.cell.probe.name}, {job.cell.task.name}"
@@ -171,11 +167,8 @@ class BackboneRun:
         """One cell whose encoder is trained: a backbone of its own, with its head beside it."""
         folder, config, cohort = self.folder(job), self.config, self.harness.cohort
         contender = tuned_contender(folder, self.contender, job, cohort, config, progress)
-        run = BackboneRun(self.harness, contender, [job], folder)
-        backbone = contender.make()
-        run.spec = backbone.spec
-        self.extraction.fill(contender, backbone, job.needs(), progress)
-        return run.run_job(job)
+        self.extraction.fill(contender, job.needs(), progress)
+        return BackboneRun(self.harness, contender, [job], folder).run_job(job)
 
     def run_job(self, job: Job) -> list[dict[str, Any]]:
         """One cell: train it or read it, predict what was not predicted, score."""
@@ -201,7 +194,7 @@ class BackboneRun:
 
     def mechanism(self, job: Job, varied: Varied) -> list[Row]:
         """What moves this cell's probe and the features below it."""
-        features = varied.features(self.contender, self.spec)
+        features = varied.features(self.contender)
         facts = row_facts(job, Condition(), job.cell.probe.name, np.array([], dtype=str))
         facts |= self.backbone_facts(features) | {"loops": len(features.loops)}
         moved = displacements(varied.series, features, load_readout(self.folder(job)))
@@ -247,7 +240,7 @@ class BackboneRun:
     def labelled(self, job: Job, chosen: NDArray[np.bool_], look: Look) -> Labelled:
         """Samples with their features."""
         wanted = job.wanted.of(chosen)
-        features = self.extraction.features(self.contender, self.spec, look, wanted.pairs())
+        features = self.extraction.features(self.contender, look, wanted.pairs())
         return attach(wanted, features, job.cell.task)
 
     def backbone_facts(self, features: Features) -> dict[str, Any]:
@@ -269,7 +262,13 @@ class BackboneRun:
             self.extraction.fingerprints,
             labels_digest(job.wanted.of(job.trained)),
             (config.learning_rates, config.weight_decays, config.epochs, config.batch_size, config.seed),
-            (config.clips_per_loop, config.precision, config.engine, config.features_as, str(self.spec)),
+            (
+                config.clips_per_loop,
+                config.precision,
+                config.engine,
+                config.features_as,
+                str(self.contender.spec),
+            ),
         ]
         digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
         where = f"{cell.trained_on}-" if cell.trained_on else ""
@@ -296,7 +295,7 @@ class BackboneRun:
             return
         known = self.harness.needs([job for job in self.jobs if not job.cell.task.slots])[min(looks)]
         pairs = [pair for pair in pairs if pair in known]
-        features = self.extraction.features(self.contender, self.spec, min(looks), pairs)
+        features = self.extraction.features(self.contender, min(looks), pairs)
         loops = [self.harness.cohort.loops[number] for number in features.loops]
         columns = {name: [loop[name] for loop in loops] for name in ("loop_id", "patient_id", "view")}
         path = self.config.out / "embeddings" / f"{slug(self.contender.name)}.parquet"

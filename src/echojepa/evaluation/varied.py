@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from echojepa.backbones.contract import Backbone
 from echojepa.config import ConfigError, HarnessConfig
 from echojepa.evaluation.cohort import read_cohort
 from echojepa.evaluation.contenders import Contender
@@ -10,7 +9,6 @@ from echojepa.evaluation.extraction import Extraction, Look, Pair
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.mechanism import find_series
 from echojepa.evaluation.progress import Progress
-from echojepa.models.contract import InputSpec
 from echojepa.tasks import LVEF
 
 
@@ -29,14 +27,14 @@ class Varied:
         self.pairs: list[Pair] = sorted({(int(loop), 0) for one in self.series for loop in one.loops})
         self.look = Look(1)
 
-    def bytes_needed(self, contender: Contender, backbone: Backbone) -> int:
+    def bytes_needed(self, contender: Contender) -> int:
         """Size of the features that are missing."""
-        return self.extraction.bytes_needed(contender, backbone, {self.look: set(self.pairs)})
+        return self.extraction.bytes_needed(contender, {self.look: set(self.pairs)})
 
-    def fill(self, contender: Contender, backbone: Backbone, progress: Progress) -> None:
+    def fill(self, contender: Contender, progress: Progress) -> None:
         """Run what is missing through the backbone."""
-        self.extraction.fill(contender, backbone, {self.look: set(self.pairs)}, progress)
+        self.extraction.fill(contender, {self.look: set(self.pairs)}, progress)
 
-    def features(self, contender: Contender, spec: InputSpec) -> Features:
+    def features(self, contender: Contender) -> Features:
         """Features of every recording."""
-        return self.extraction.features(contender, spec, self.look, self.pairs)
+        return self.extraction.features(contender, self.look, self.pairs)
