@@ -62,7 +62,7 @@ def convert(job: Job) -> StoredLoop | Refused:
     with discreetly():
         try:
             recording = open_recording(job.path, job.key, job.stated)
-            looked = np.stack(list(recording.pixels.read(probe_indices(recording.pixels.count))))
+            looked = looked_at(recording.pixels)
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
@@ -84,6 +84,11 @@ class KeyAtHand:
     def __call__(self, job: Job) -> StoredLoop | Refused:
         """As `convert`."""
         return convert(replace(job, key=self.key.read_bytes().strip()))
+
+
+def looked_at(pixels: Frames) -> NDArray[np.uint8]:
+    """The frames (n, H, W) or (n, H, W, 3) that a loop is judged by."""
+    return np.stack(list(pixels.read(probe_indices(pixels.count))))
 
 
 def review_picture(looked: NDArray[np.uint8], text: Sequence[TextBox]) -> bytes:

@@ -12,16 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from echojepa.data.cine import Recording, Region
-from echojepa.data.convert import Job, keep, placed
+from echojepa.data.convert import Job, keep, looked_at, placed
 from echojepa.data.deidentify import coarse_age
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.frames import FramesInMemory
 from echojepa.data.rows import StoredLoop
-from echojepa.data.sector import Sector, probe_indices
+from echojepa.data.sector import Sector
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
 from echojepa.errors import UserError
@@ -173,6 +172,5 @@ def stored_loop(study: Study, drawn: Drawn) -> StoredLoop:
     facts = {name: value for name, value in vars(loop).items() if name != "frames"}
     recording = Recording(pixels=FramesInMemory(made.pictures), **facts)
     recording = replace(recording, age=coarse_age(drawn.patient.age))
-    looked = np.stack(list(recording.pixels.read(probe_indices(recording.pixels.count))))
     job = Job(Path(), loop.loop_id, b"", study.site.name, max(height, width), cleared=True)
-    return keep(recording, looked, Sector(made.sector), job)
+    return keep(recording, looked_at(recording.pixels), Sector(made.sector), job)
