@@ -7,6 +7,7 @@ that crosses the rim or letters beside it do not pull at them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,31 +58,31 @@ class Fan:
         reach = np.arange(self.near + 4, self.far - 4)
         angle = np.arange(self.left, self.right, 1 / self.far)
         sides = []
-        for inwards, outwards, along in (
-            ((self.left, 1), (self.left, -1), reach),
-            ((self.right, -1), (self.right, 1), reach),
-            ((self.far, -1), (self.far, 1), angle),
+        for inwards in (  # reach, angle, and pixels to the right of both edges, so far inside the rim
+            lambda away: (reach, self.left, away),
+            lambda away: (reach, self.right, -away),
+            lambda away: (self.far - away, angle, 0),
         ):
-            seen = [self._beside(alive, along, *side) for side in (inwards, outwards)]
-            on_screen = seen[0][1] & seen[1][1]
-            if on_screen.sum() >= SHORT * len(along):
-                inside, outside = seen[0][0][on_screen], seen[1][0][on_screen]
+            within, beyond = (
+                self._half_alive(alive, [inwards(sign * away) for away in range(2, 6)]) for sign in (1, -1)
+            )
+            on_screen = within[1] & beyond[1]
+            if on_screen.sum() >= SHORT * len(on_screen):
+                inside, outside = within[0][on_screen], beyond[0][on_screen]
                 sides.append(float((inside & ~outside).mean() - outside.mean()))
         return min(sides, default=0.0)
 
-    def _beside(self, alive: Mask, along: Floats, edge: float, sign: int) -> tuple[Mask, Mask]:
-        """Where half of the pixels 2 to 5 beside an edge (its angle) or the far arc live; what is seen."""
-        total, there = np.zeros(len(along)), np.ones(len(along), dtype=bool)
-        for away in range(2, 6):
-            if edge == self.far:
-                reach, angle, aside = edge + sign * away, along, 0.0
-            else:
-                reach, angle, aside = along, edge, float(sign * away)
+    def _half_alive(
+        self, alive: Mask, lines: Sequence[tuple[Floats | float, Floats | float, int]]
+    ) -> tuple[Mask, Mask]:
+        """Along lines (reach, angle, pixels beside that): where half of them live; where all are seen."""
+        lives, seen = [], []
+        for reach, angle, aside in lines:
             rows = np.rint(self.y + reach * np.cos(angle) - aside * np.sin(angle)).astype(int)
             columns = np.rint(self.x + reach * np.sin(angle) + aside * np.cos(angle)).astype(int)
-            there &= (rows >= 0) & (rows < alive.shape[0]) & (columns >= 0) & (columns < alive.shape[1])
-            total += alive[rows.clip(0, alive.shape[0] - 1), columns.clip(0, alive.shape[1] - 1)]
-        return total >= 2, there
+            seen.append((rows >= 0) & (rows < alive.shape[0]) & (columns >= 0) & (columns < alive.shape[1]))
+            lives.append(alive[rows.clip(0, alive.shape[0] - 1), columns.clip(0, alive.shape[1] - 1)])
+        return np.sum(lives, axis=0) >= len(lines) / 2, np.all(seen, axis=0)
 
 
 def first_dense(alive: Mask) -> NDArray[np.int64]:

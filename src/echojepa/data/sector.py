@@ -103,17 +103,18 @@ def fan_around(alive: Mask, piece: Mask) -> Mask | None:
 
     It covers the piece, and either the piece fills it or, in a dark picture, what is alive ends at its rim.
     """
-    fan = fit_fan(alive & piece)
+    living = alive & piece
+    fan = fit_fan(living)
     if fan is None:
         return None
-    upright = mirrored(fan, alive & piece)
-    if upright is not None and upright.rim_support(alive & piece) >= TOUCHED:
+    upright = mirrored(fan, living)
+    if upright is not None and upright.rim_support(living) >= TOUCHED:
         fan = upright
     mask = trim(fan.mask(alive.shape, MARGIN), alive)
     if mask[piece].mean() < COVERED:
         return None
     filled = piece[mask].mean()
-    supported = filled >= SPARSE and fan.rim_support(alive & piece) >= (TOUCHED if upright is fan else RIM)
+    supported = filled >= SPARSE and fan.rim_support(living) >= (TOUCHED if upright is fan else RIM)
     return mask if supported or filled >= SOLID else None
 
 
