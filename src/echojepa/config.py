@@ -43,8 +43,9 @@ class SimulateConfig:
 
     out: Path
     """Folder to write; run again after a stop, it goes on."""
-    preset: Literal["tiny", "demo", "benchmark"] = "demo"
-    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops."""
+    preset: Literal["tiny", "demo", "benchmark", "counterfactual"] = "demo"
+    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops,
+    `counterfactual` two loops of a patient at each step of the factor that `--vary` names."""
     patients: int | None = None
     """Number of synthetic patients; by default the preset's."""
     seconds: float | None = None

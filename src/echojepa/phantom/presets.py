@@ -8,7 +8,7 @@ from pathlib import Path
 from echojepa.config import SimulateConfig
 from echojepa.errors import UserError
 from echojepa.phantom.scanner import Nuisance
-from echojepa.phantom.sites import BRIEF, SAMPLE, SITES, Protocol
+from echojepa.phantom.sites import APICAL_PAIR, BRIEF, SAMPLE, SITES, Protocol
 
 ALL_SITES = "all"
 ARCHIVE, STORE = "archive", "store"
@@ -44,8 +44,12 @@ PRESETS: dict[str, Order] = {
     "tiny": Order(8, 0.4, STORE, ALL_SITES, side=64, density=0.02, small_screen=True, protocol=SAMPLE),
     "demo": Order(200, 1.2, ARCHIVE, "teaching", side=120, density=0.05, small_screen=True, protocol=BRIEF),
     "benchmark": Order(3400, 2.5, STORE, ALL_SITES, side=128, density=0.06, small_screen=False),
+    "counterfactual": Order(
+        40, 1.5, STORE, "teaching", side=128, density=0.06, small_screen=False, protocol=APICAL_PAIR
+    ),
 }
-"""`benchmark`: 3,400 patients are 170 blocks of the split, so 510 test patients."""
+"""`benchmark`: 3,400 patients are 170 blocks of the split, so 510 test patients. `counterfactual`: its pictures,
+of the two views that LVEF is read from."""
 
 
 def order_of(config: SimulateConfig) -> Order:

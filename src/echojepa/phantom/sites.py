@@ -84,6 +84,8 @@ CHILDREN = Protocol(
 """EchoNet-Pediatric has A4C and PSAX; suprasternal and subcostal windows are routine in children."""
 APICAL = Protocol(always=(Planned(View.A4C), Planned(View.A4C)))
 """A collection of one view, as EchoNet-Dynamic is."""
+APICAL_PAIR = Protocol(always=(Planned(View.A4C), Planned(View.A2C)))
+"""The two views of the biplane rule."""
 BRIEF = Protocol(
     always=(Planned(View.A4C), Planned(View.A2C)),
     others=(View.PLAX, View.PSAX_AV, View.PSAX_PM, View.SUBCOSTAL),
