@@ -31,7 +31,8 @@ class HarnessConfig:
     sites: tuple[str, ...] = ()
     """Sites to use, the one that probes are trained on first; by default all, the largest first."""
     children: str = ""
-    """The site of children, for transfer; where two data sets are given, the only site of the second."""
+    """The site of children: part of transfer alone, and not of "all sites". In the plan `transfer`, where two
+    data sets are given, it is the only site of the second unless said otherwise."""
     counterfactuals: tuple[Path, ...] = ()
     """Data sets of `echojepa simulate --vary FACTOR`, one of them of `ef`, for the plan `mechanism`."""
     clips_per_loop: int = 1
@@ -45,6 +46,8 @@ class HarnessConfig:
     """Weight decays of the grid of heads."""
     epochs: int = 30
     """Passes over the training clips."""
+    finetune_epochs: int = 20
+    """Passes over the training loops where a plan fine-tunes encoders; 0 leaves those rows out."""
     batch_size: int = 32
     """Clips a step of the probes, and of the frozen backbone."""
     features_as: Literal["float16", "float32"] = "float16"
@@ -62,10 +65,15 @@ class HarnessConfig:
         if not self.data or not self.backbones:
             raise ConfigError("an evaluation needs a data set and a backbone at least")
         least = min(self.clips_per_loop, self.epochs, self.batch_size, self.resamples)
-        if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
+        if (
+            least < 1
+            or min(self.test_loops or 0, self.finetune_epochs) < 0
+            or not self.learning_rates
+            or not self.weight_decays
+        ):
             raise ConfigError(
-                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops 0 or more, "
-                "and the grid of heads needs a learning rate and a weight decay"
+                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops and "
+                "finetune_epochs 0 or more, and the grid of heads needs a learning rate and a weight decay"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,8 @@ class Task:
 LVEF = Task("lvef", "lvef", "regression", "%", (View.A4C, View.A2C), "study", (5.0, 100.0))
 """Up to 100 %, the most that can be ejected, not to a plausible 90 %: EchoNet-Dynamic has some above that,
 and who scores its test set without them scores another set. From 5 %: less is a share, 0.55 for 55 %."""
+LVEF_BY_LOOP = replace(LVEF, name="lvef by loop", level="loop")
+"""Of each loop by itself, for what is told by view."""
 VIEW = Task("view", "view", "classification", level="loop")
 RVSP = Task(
     "rvsp",

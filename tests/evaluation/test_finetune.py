@@ -26,16 +26,13 @@ from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import read_cohort
-from echojepa.evaluation.contenders import find_contenders
 from echojepa.evaluation.finetune import (
-    FINETUNED,
     finetune,
     job_of,
     load_finetuned,
     read_trainable,
-    tuned_contender,
 )
-from echojepa.evaluation.harness import BackboneRun, Harness
+from echojepa.evaluation.harness import Harness
 from echojepa.evaluation.plans import Block, Plan
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
@@ -477,24 +474,24 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
     dataset: Path, start: Path, tmp_path: Path
 ) -> None:
     """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
-    plan = Plan("small", (Block((LVEF,), ("attentive",), perturbations=("haze",)),))
+    plan = Plan("small", (Block((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
     config = HarnessConfig(
-        data=(dataset,), out=tmp_path, backbones=(str(start),), resamples=5, features_as="float32"
-    )
-    harness, folder = Harness(plan, config), tmp_path / "cell"
-    job = harness.job(replace(harness.cells[0], probe=FINETUNED), 0)
-    (first, *_) = find_contenders(config)
-    tuning = TuningConfig(epochs=2, precision="float32")
-    contender = tuned_contender(folder, first, job, harness.cohort, config, quiet, tuning)
-
-    run = BackboneRun(harness, contender, [job], folder)
-    harness.extraction.fill(contender, job.needs(), quiet)
-    rows = [row for row in run.run_job(job) if row["metric"] == "MAE" and row["group"] == EVERYBODY]
+        data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=2,
+        features_as="float32",
+    )  # fmt: skip
+    harness = Harness(plan, config)
+    harness.run(quiet)
+    assert harness.untuned == ["constant features"], "no row, and it is said"
+    rows = [
+        row for row in read_results(tmp_path)
+        if row["metric"] == "MAE" and row["group"] == EVERYBODY and row["backbone"] == "JEPA"
+    ]  # fmt: skip
     assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
         ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
     ]
     assert len({row["value"] for row in rows}) == 4
     alone = settings(dataset, start, tmp_path / "alone", lr=TuningConfig.lr)
+    alone = replace(alone, precision=TuningConfig.precision)
     finetune(alone, quiet)
     (mine,) = [row for row in read_results(alone.out) if row["metric"] == "MAE"]
     assert rows[0]["value"] == pytest.approx(mine["value"], abs=1e-3)

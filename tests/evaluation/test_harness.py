@@ -31,7 +31,7 @@ from echojepa.evaluation.results import read_results
 from echojepa.evaluation.samples import training_samples, want
 from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.models.contract import InputSpec, TokenGrid
-from echojepa.tasks import LVEF, VIEW, Task, find_task
+from echojepa.tasks import LVEF, LVEF_BY_LOOP, VIEW, Task, find_task
 from echojepa.training.checkpoint import CheckpointError
 from echojepa.vocabulary import Split, View
 
@@ -288,6 +288,30 @@ def test_transfer_tests_the_adults_probe_on_children_and_trains_one_on_children(
         Harness(PLANS["transfer"], settings(two_sites, tmp_path))
 
 
+def test_children_are_no_part_of_all_sites(two_sites: Path, tmp_path: Path) -> None:
+    config = settings(two_sites, tmp_path, children="north")
+    harness = Harness(PLAN, config)
+    for job in (harness.job(cell, 0) for cell in harness.cells):
+        assert set(job.wanted.sites[job.trained]) == {"site"}
+        assert set(job.wanted.sites[job.under(Condition())]) == {"site"}
+    everybody = Harness(PLAN, replace(config, children=""))
+    job = everybody.job(everybody.cells[0], 0)
+    assert set(job.wanted.sites[job.under(Condition())]) == {"site", "north"}
+
+
+def test_a_site_without_training_patients_is_tested_and_has_no_probe_of_its_own(
+    two_sites: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(two_sites, tmp_path / "external")
+    store = LoopStore.open(tmp_path / "external")
+    store.table.delete("site = 'north' and split != 'test'")
+    plan = Plan("sites", (Block((LVEF,), ("ridge",), "sites"),))
+    cells = Harness(plan, settings(tmp_path / "external", tmp_path)).cells
+    assert [(c.trained_on, {d.site for d in c.conditions}) for c in cells] == [("site", {"site", "north"})]
+    with pytest.raises(ConfigError, match=r"'north' has no labelled train.*name one of \['site'\]"):
+        Harness(plan, settings(tmp_path / "external", tmp_path, sites=("north", "site")))
+
+
 def test_a_smaller_share_of_labels_is_part_of_a_larger_one_and_keeps_classes_in_proportion() -> None:
     patients = np.array([f"p{n}" for n in range(1000)])
     strata = np.where(np.arange(1000) < 100, "rare", "common")
@@ -354,19 +378,22 @@ def test_labels_of_another_unit_or_out_of_range_are_refused(dataset: Path) -> No
 
 
 def test_cells_that_train_the_same_probe_are_one_and_a_plan_s_name_is_no_part_of_them() -> None:
-    sites = Sites(("a", "b"), "b")
+    def sites(task: Task) -> Sites:
+        return Sites(("a", "b", "kids"), ("a", "b", "kids"), "kids")
+
     damage = Block((LVEF,), ("ridge",), perturbations=("haze",))
     cells = Plan("x", (Block((LVEF,), ("ridge",)), damage)).cells(sites)
     assert len(cells) == 1 and len(cells[0].conditions) == 4
     assert cells[0].key == Plan("y", (damage,)).cells(sites)[0].key
-    whole = PLANS["paper"].cells(Sites(("a", "b", "kids"), "kids"))
+    whole = PLANS["paper"].cells(sites)
     assert len({cell.key for cell in whole}) == len(whole)
 
 
 def test_every_subset_of_views_is_a_condition() -> None:
-    (cell,) = [c for c in PLANS["rvsp"].cells(Sites(("a",))) if c.probe.name == "attentive"]
+    cells = PLANS["rvsp"].cells(lambda task: Sites(("a",), ("a",)))
+    (cell,) = [cell for cell in cells if cell.probe.name == "attentive"]
     assert {condition.views for condition in cell.conditions} == {(), (0,), (1,)}
-    assert isinstance(cell, Cell) and Condition() in cell.conditions
+    assert isinstance(cell, Cell) and Condition("a") in cell.conditions
 
 
 @pytest.fixture(scope="module")
@@ -413,6 +440,41 @@ def test_intervals_are_calibrated_by_patients_who_chose_nothing(dataset: Path, t
     harness.run(quiet)
     rows = [row for row in read_results(tmp_path) if row["metric"] == "coverage of 90 % intervals"]
     assert len(rows) == len(harness.cells) and all(0 <= row["value"] <= 100 for row in rows)
+
+
+def test_intervals_are_made_by_view_where_each_loop_is_predicted(dataset: Path, tmp_path: Path) -> None:
+    names = np.unique(want(read_cohort([dataset]), LVEF, 1).of(splits_are(dataset, "val")).patients)
+    mixed = next(seed for seed in range(99) if 0 < calibrates(names, seed).sum() < len(names))
+    block = Block((LVEF_BY_LOOP,), ("ridge",), calibrated=True, seeds=(mixed,))
+    Harness(Plan("intervals", (block,)), settings(dataset, tmp_path)).run(quiet)
+    rows = [row for row in read_results(tmp_path) if row["metric"] == "coverage of 90 % intervals"]
+    assert [row["group"] for row in rows] == ["everybody", "A2C, predicted all", "A4C, predicted all"]
+
+
+def test_damage_has_a_row_of_what_it_alone_changed(dataset: Path, tmp_path: Path) -> None:
+    plan = Plan("damaged", (Block((LVEF,), ("ridge",), perturbations=("haze",)),))
+    Harness(plan, settings(dataset, tmp_path)).run(quiet)
+    rows = [row for row in read_results(tmp_path) if row["backbone"] == "pixels"]
+    error = {row["severity"]: row["value"] for row in rows
+             if row["metric"] == "MAE" and row["group"] == "everybody"}  # fmt: skip
+    added = {row["severity"]: row for row in rows if row["metric"] == "MAE, minus undamaged"}
+    assert set(error) == {0, 1, 2, 3} and set(added) == {1, 2, 3}
+    for severity, row in added.items():
+        assert row["value"] == pytest.approx(error[severity] - error[0])
+        assert row["lo"] <= row["value"] <= row["hi"]
+
+
+def test_seeds_have_a_row_of_their_mean(dataset: Path, tmp_path: Path) -> None:
+    plan = Plan("seeds", (Block((VIEW,), ("ridge",), fractions=(0.1, 1.0), seeds=(0, 1, 2)),))
+    Harness(plan, settings(dataset, tmp_path)).run(quiet)
+    rows = [row for row in read_results(tmp_path) if row["metric"] == "accuracy"]
+    rows = [row for row in rows if row["group"] == "everybody"]
+    for backbone, fraction in (("pixels", 0.1), ("pixels", 1.0), ("constant", 0.1)):
+        mine = [r for r in rows if r["backbone"] == backbone and r["label_fraction"] == fraction]
+        (whole,) = [row for row in mine if row["seed"] is None]
+        each = [row["value"] for row in mine if row["seed"] is not None]
+        assert len(each) == 3 and whole["value"] == pytest.approx(np.mean(each))
+        assert whole["note"] == "mean of 3 seeds" and whole["lo"] <= whole["value"] <= whole["hi"]
 
 
 def test_backbones_are_compared_on_the_items_that_all_predicted(dataset: Path, tmp_path: Path) -> None:

@@ -47,9 +47,13 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
         rows = harness.run(show).to_pylist()
     save_config(config)
     synthetic = any(synthetic_share(store) != "none" for store in harness.cohort.stores)
-    tables = as_markdown(page_tables(rows, harness.sites.children), synthetic)
+    tables = as_markdown(page_tables(rows, harness.children), synthetic)
     write_text_atomically(config.out / "tables.md", tables)
     show_numbers(leading(rows))
+    if harness.untuned:
+        console.print(
+            f"Without fine-tuned rows, for this package does not train them: {', '.join(harness.untuned)}"
+        )
     console.print(f"Results: {config.out / 'results.parquet'}")
     console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.comparison import Comparison, compare, corrected
+from echojepa.evaluation.comparison import Comparison, compare, corrected, paired_difference
 from echojepa.evaluation.conformal import calibrate, coverage
 from echojepa.evaluation.formulas import Values
+from echojepa.evaluation.intervals import over_seeds
 from echojepa.evaluation.metrics import METRICS, unit_of
 from echojepa.evaluation.predictions import ItemPredictions
-from echojepa.evaluation.results import EVERYBODY
+from echojepa.evaluation.results import EVERYBODY, Row, Scored
 from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
@@ -26,20 +27,32 @@ ALPHA = 0.1
 """Share of patients whose truth may lie outside of an interval."""
 ENOUGH_FOR_BANDS = 100
 """Calibration patients from which on intervals are made by band of predicted LVEF; fewer make one band."""
-Row = dict[str, Any]
+
+
+def views_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> NDArray[np.str_]:
+    """What prediction intervals are made apart for: the view of each loop; a study has no view."""
+    if task.level == "study":
+        return np.full(len(items), "study")
+    views = {loop["loop_id"]: loop["view"] for loop in cohort.loops}
+    return np.array([views[item] for item in items.tolist()], dtype=str)
 
 
 def conformal_rows(
-    made: ItemPredictions, calibrating: NDArray[np.str_], task: Task, facts: Row, seed: int
+    made: ItemPredictions,
+    calibrating: NDArray[np.str_],
+    groups: NDArray[np.str_],
+    task: Task,
+    facts: Row,
+    seed: int,
 ) -> list[Row]:
     """Measured coverage and width of 90 % intervals on test patients; `calibrating` patients chose nothing.
 
-    Rows of all patients, then by band of predicted LVEF where calibration patients are many.
+    A row of all patients, then of each cell: group (n,) of the item (its view) and, where calibration
+    patients are many, band of predicted LVEF.
     """
     calibrates = np.isin(made.patients, calibrating)
     chose = made.patients[(made.splits != Split.TEST) & ~calibrates]
     edges = EF_EDGES if task.label == "lvef" and len(calibrating) >= ENOUGH_FOR_BANDS else ()
-    groups = np.full(len(made.items), task.name)
     fitted = calibrate(
         made.truth[calibrates], made.prediction[calibrates], made.patients[calibrates], groups[calibrates],
         chose_head=chose, alpha=ALPHA, edges=edges, seed=seed,
@@ -49,10 +62,11 @@ def conformal_rows(
         fitted, made.truth[test], made.prediction[test], made.patients[test], groups[test], seed=seed
     )
     rows = []
-    for number, cell in enumerate(found if edges else found[:1]):
+    for number, cell in enumerate(found if len(fitted.half_widths) > 1 else found[:1]):
         group = cell.cell if number else EVERYBODY
         whole = facts | {"split": str(Split.TEST), "group": group, "patients": cell.patients}
-        whole |= {"items": cell.patients, "note": f"{len(calibrating)} calibration patients"}
+        counted = fitted.patients.get(cell.cell, 0) if number else len(calibrating)
+        whole |= {"items": cell.patients, "note": f"{counted} calibration patients"}
         share = {"value": 100 * cell.covered, "lo": 100 * cell.low, "hi": 100 * cell.high}
         rows.append(whole | {"metric": "coverage of 90 % intervals", "unit": "%"} | share)
         width = {"value": cell.width, "lo": np.nan, "hi": np.nan}
@@ -97,55 +111,79 @@ def subgroup_rows(
     return rows
 
 
-@dataclass(frozen=True)
-class Contest:
-    """Predictions of several backbones for the same cell and condition."""
-
-    task: Task
-    facts: Row
-    """Columns that tell which contest it is."""
-    predictions: Mapping[str, ItemPredictions]
+COMPARED = (
+    "task", "probe", "trained_on", "site", "label_fraction", "perturbation", "severity", "views", "seed",
+)  # fmt: skip
+"""Columns that are the same for backbones that are compared."""
 
 
-def shared_items(contest: Contest) -> tuple[Values, dict[str, Values], Values]:
-    """Truth, each backbone's predictions and patients of the items that all of them predicted."""
-    ids = [set(made.items.tolist()) for made in contest.predictions.values()]
+def grouped(plain: Sequence[Scored], names: Sequence[str]) -> dict[tuple[Any, ...], list[Scored]]:
+    """Predictions by these columns, in the order in which they came."""
+    found: dict[tuple[Any, ...], list[Scored]] = defaultdict(list)
+    for one in plain:
+        found[tuple(one.facts[name] for name in names)].append(one)
+    return found
+
+
+def shared_items(several: Sequence[Scored]) -> tuple[Values, list[Values], Values]:
+    """Truth, each one's predictions and patients of the items that all of them predicted."""
+    ids = [set(one.test.items.tolist()) for one in several]
     both = np.array(sorted(set.intersection(*ids)))
-    first = next(iter(contest.predictions.values()))
-    rows = {name: np.searchsorted(made.items, both) for name, made in contest.predictions.items()}
-    mine = next(iter(rows.values()))
-    values = {name: made.prediction[rows[name]] for name, made in contest.predictions.items()}
-    return first.truth[mine], values, first.patients[mine]
+    rows = [np.searchsorted(one.test.items, both) for one in several]
+    values = [one.test.prediction[mine] for one, mine in zip(several, rows, strict=True)]
+    first = several[0].test
+    return first.truth[rows[0]], values, first.patients[rows[0]]
 
 
-def comparisons(contests: Sequence[Contest], resamples: int, seed: int) -> pa.Table:
-    """Every pair of backbones in every contest, on shared items; one Holm correction over all of them."""
+def comparisons(plain: Sequence[Scored], resamples: int, seed: int) -> pa.Table:
+    """Every pair of backbones in every cell, on shared items; one Holm correction over all of them."""
     found: list[tuple[Row, Comparison]] = []
-    for contest in contests:
-        if len(contest.predictions) < 2:
+    for key, several in grouped(plain, COMPARED).items():
+        if len(several) < 2:
             continue
-        metric = next(iter(METRICS[contest.task.kind].values()))
-        truth, values, patients = shared_items(contest)
-        unit = unit_of(metric.name, contest.task.unit)
-        counted = {"metric": metric.name, "unit": unit, "patients": len(set(patients.tolist()))}
-        for one in compare(truth, values, patients, metric, resamples=resamples, seed=seed):
-            found.append((contest.facts | counted, replace(one, p_holm=one.p)))
+        task = several[0].task
+        metric = next(iter(METRICS[task.kind].values()))
+        truth, values, patients = shared_items(several)
+        by_name = {one.facts["backbone"]: value for one, value in zip(several, values, strict=True)}
+        facts = dict(zip(COMPARED, key, strict=True)) | {
+            "metric": metric.name, "unit": unit_of(metric.name, task.unit),
+            "patients": len(set(patients.tolist())),
+        }  # fmt: skip
+        for one in compare(truth, by_name, patients, metric, resamples=resamples, seed=seed):
+            found.append((facts, replace(one, p_holm=one.p)))
     family = corrected([one for _, one in found])
     return pa.Table.from_pylist([facts | asdict(one) for (facts, _), one in zip(found, family, strict=True)])
 
 
-class Contests:
-    """Collects predictions of the same cell and condition as backbones come by."""
+def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:
+    """The leading metric's mean over training seeds, where there are several: rows without a seed."""
+    rows = []
+    for several in grouped(plain, ("backbone", *COMPARED[:-1])).values():
+        if len(several) < 2:
+            continue
+        task, facts = several[0].task, several[0].facts
+        metric = next(iter(METRICS[task.kind].values()))
+        truth, values, patients = shared_items(several)
+        made = over_seeds(truth, np.stack(values), patients, metric, resamples=resamples, seed=seed)
+        number = {"metric": metric.name, "unit": unit_of(metric.name, task.unit)}
+        number |= {"value": made.value, "lo": made.low, "hi": made.high}
+        whole = facts | {"seed": None, "split": str(Split.TEST), "group": EVERYBODY}
+        note = ", ".join(filter(None, [f"mean of {len(several)} seeds", facts["note"]]))
+        rows.append(whole | number | {"patients": made.patients, "items": made.items, "note": note})
+    return rows
 
-    def __init__(self) -> None:
-        self.found: dict[str, dict[str, ItemPredictions]] = defaultdict(dict)
-        self.about: dict[str, tuple[Task, Row]] = {}
 
-    def add(self, key: str, task: Task, facts: Row, backbone: str, test: ItemPredictions) -> None:
-        """One backbone's test predictions."""
-        self.about[key] = (task, facts)
-        self.found[key][backbone] = test
-
-    def all(self) -> list[Contest]:
-        """Every contest."""
-        return [Contest(*self.about[key], made) for key, made in self.found.items()]
+def damage_rows(damaged: Scored, undamaged: ItemPredictions, resamples: int, seed: int) -> list[Row]:
+    """What damage alone changed: the leading metric minus that of the same items undamaged, paired."""
+    metric = next(iter(METRICS[damaged.task.kind].values()))
+    test = damaged.test
+    if not np.array_equal(test.items, undamaged.items):
+        raise ValueError("damaged and undamaged predictions are of other items")
+    value, low, high = paired_difference(
+        test.truth, test.prediction, undamaged.prediction, test.patients, metric,
+        resamples=resamples, seed=seed,
+    )  # fmt: skip
+    number = {"metric": f"{metric.name}, minus undamaged", "unit": unit_of(metric.name, damaged.task.unit)}
+    whole = damaged.facts | {"split": str(Split.TEST), "group": EVERYBODY, "items": len(test.items)}
+    patients = len(set(test.patients.tolist()))
+    return [whole | number | {"value": value, "lo": low, "hi": high, "patients": patients}]

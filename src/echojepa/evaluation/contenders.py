@@ -48,6 +48,8 @@ class Contender:
     """Test loops of a task at most; 0 for all."""
     source: str
     """What it was loaded from, as `load_backbone` takes it."""
+    trainable: bool
+    """Whether `echojepa finetune` can start from it: a JEPA encoder of any layout, or its random start."""
 
 
 def twin_of(name: str, backbone: Backbone) -> Maker | None:
@@ -79,25 +81,30 @@ def find_contenders(config: HarnessConfig) -> list[Contender]:
     for name in config.backbones:
         make: Maker = partial(load_backbone, name, precision=config.precision, engine=config.engine)
         backbone = make()
-        contender = measured(make, backbone, name, config)
+        trainable = isinstance(backbone, VideoTransformer) and backbone.read is not None
+        contender = measured(make, backbone, name, config, trainable)
         if contender.weights in asked:
             raise ConfigError(f"the backbone '{name}' is given twice, or has the weights of another one")
         asked.add(contender.weights)
         found[contender.weights] = (name, contender)
         twin = twin_of(name, backbone)
         if twin:
-            random = measured(twin, twin(), f"{RANDOM}{name}", config)
+            random = measured(twin, twin(), f"{RANDOM}{name}", config, trainable)
             found.setdefault(random.weights, (name, random))
     return with_different_names(list(found.values()))
 
 
-def measured(make: Maker, backbone: Backbone, source: str, config: HarnessConfig) -> Contender:
+def measured(
+    make: Maker, backbone: Backbone, source: str, config: HarnessConfig, trainable: bool
+) -> Contender:
     """A loaded backbone's entry."""
     limit = config.test_loops
     if limit is None:
         limit = BIG_TEST_LOOPS if backbone.parameters > BIG and backbone.device.type == "cpu" else 0
     digest = weights_digest(backbone)
-    return Contender(backbone.name, make, digest, backbone.parameters, backbone.spec, limit, source)
+    return Contender(
+        backbone.name, make, digest, backbone.parameters, backbone.spec, limit, source, trainable
+    )
 
 
 def with_different_names(found: Sequence[tuple[str, Contender]]) -> list[Contender]:

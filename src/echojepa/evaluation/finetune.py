@@ -73,11 +73,10 @@ def tuned_contender(
     cohort: Cohort,
     config: HarnessConfig,
     progress: Progress,
-    tuning: TuningConfig | None = None,
 ) -> Contender:
     """For a plan's cell: `start` fine-tuned into a folder unless that was done. Its features go through the
     plan's cache, and its head is what `load_readout` finds there."""
-    settings = replace(tuning or TuningConfig(), clips_per_loop=config.clips_per_loop)
+    settings = TuningConfig(epochs=config.finetune_epochs, clips_per_loop=config.clips_per_loop)
     tune(folder, read_trainable(start.source), job, cohort, settings, job.cell.seed + config.seed, progress)
     make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
     backbone = make()

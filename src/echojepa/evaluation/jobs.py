@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.extraction import Look, Pair
 from echojepa.evaluation.features import Features, Tokens
-from echojepa.evaluation.plans import EVERYWHERE, Cell, Condition, Sites
+from echojepa.evaluation.plans import Cell, Condition, Plan, Sites
 from echojepa.evaluation.results import ALL_SITES, CONSTANT
 from echojepa.evaluation.samples import Labelled, Wanted, attach
 from echojepa.tasks import Task
@@ -44,7 +45,7 @@ class Job:
 
     def under(self, condition: Condition) -> NDArray[np.bool_]:
         """Test samples of a condition's site that have a clip of one of the views it shows."""
-        here = (self.wanted.sites == condition.site) | (condition.site == EVERYWHERE)
+        here = self.wanted.at(condition.site)
         if condition.views:
             slots = self.wanted.clips[..., 0].reshape(len(here), len(self.cell.task.slots), -1)
             here &= (slots[:, list(condition.views)] >= 0).any(axis=(1, 2))
@@ -69,18 +70,26 @@ class Job:
         return found
 
 
-def find_sites(cohort: Cohort, config: HarnessConfig) -> Sites:
-    """The sites that play a part; ConfigError for unknown names."""
+def children_of(cohort: Cohort, config: HarnessConfig, plan: Plan) -> str:
+    """The paediatric site: the one that was named, or in a plan of transfer alone the only site of the second
+    of two data sets; empty for none. ConfigError for unknown names."""
     known = cohort.sites()
     named = (*config.sites, *((config.children,) if config.children else ()))
     unknown = sorted(set(named) - set(known))
     if unknown:
         raise ConfigError(f"unknown sites {unknown}; this data has {list(known)}")
-    children = config.children
-    if not children and len(config.data) == 2:
-        second = {loop["site"] for loop in cohort.loops if loop.store == 1}
-        children = second.pop() if len(second) == 1 else ""
-    return Sites(config.sites or known, children)
+    second = {loop["site"] for loop in cohort.loops if loop.store == 1}
+    if not config.children and plan.only_transfer and len(config.data) == 2 and len(second) == 1:
+        return second.pop()
+    return config.children
+
+
+def sites_of(wanted: Wanted, order: Sequence[str]) -> Sites:
+    """Which of the sites, in this order, a task can be tested and trained at."""
+    parts = [set(wanted.sites[wanted.splits == split].tolist()) for split in Split]
+    tested = [site for site in order if site in set(wanted.sites[wanted.splits == Split.TEST].tolist())]
+    trained = [site for site in tested if all(site in part for part in parts)]
+    return Sites(tuple(tested), tuple(trained), wanted.children)
 
 
 def labels_digest(wanted: Wanted) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Literal
 
 from echojepa.errors import ConfigError
 from echojepa.evaluation.perturbations import PERTURBATIONS
-from echojepa.tasks import LVEF, RVSP, VIEW, Task
+from echojepa.tasks import LVEF, LVEF_BY_LOOP, RVSP, VIEW, Task
 
 EVERYWHERE = ""
-"""In place of a site: the loops of all sites together."""
+"""In place of a site: the loops of all sites together, but the children's."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,27 @@ class Cell:
         return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
 
-Protocol = Literal["pooled", "sites", "transfer"]
+Protocol = Literal["pooled", "sites", "external", "each", "transfer"]
 
 
 @dataclass(frozen=True)
 class Sites:
-    """Which site plays which part."""
+    """Which site plays which part for one task."""
 
-    known: tuple[str, ...]
-    """All sites with labelled loops, A first: the one that probes are trained on."""
+    tested: tuple[str, ...]
+    """Sites with a labelled test patient, A first: the one that probes are trained on."""
+    trained: tuple[str, ...]
+    """Those of them with labelled training and validation patients, too."""
     children: str = ""
-    """The paediatric site, for transfer."""
+    """The paediatric site; empty for none."""
+
+    @property
+    def adults(self) -> tuple[str, ...]:
+        """Tested sites without the children's."""
+        return tuple(site for site in self.tested if site != self.children)
+
+
+SitesOf = Callable[[Task], Sites]
 
 
 @dataclass(frozen=True)
@@ -125,8 +135,9 @@ class Block:
     tasks: tuple[Task, ...]
     probes: tuple[str, ...] = ("attentive", "ridge")
     protocol: Protocol = "pooled"
-    """pooled: all sites as one. sites: trained on A, tested on each, and every other site with its own probe.
-    transfer: trained on A and tested on children as it is, and trained on children."""
+    """pooled: all sites of adults as one. sites: trained on A, tested on each, and every other site with its
+    own probe. external: the first half of that. each: every site with its own probe alone. transfer: trained
+    on A and tested on children as it is, and trained on children. Children are part of transfer alone."""
     fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0,)
     perturbations: tuple[str, ...] = ()
@@ -136,11 +147,11 @@ class Block:
     calibrated: bool = False
     """Only to measure prediction intervals: half of the validation patients calibrate and choose nothing."""
 
-    def cells(self, sites: Sites) -> list[Cell]:
+    def cells(self, sites_of: SitesOf) -> list[Cell]:
         """Trained probes of this block; ConfigError where the data has not the sites that it needs."""
         made = []
         for task, probe, fraction, seed in product(self.tasks, self.probes, self.fractions, self.seeds):
-            for trained_on, tested_on in trainings(self.protocol, sites):
+            for trained_on, tested_on in trainings(self.protocol, sites_of(task), task.name):
                 conditions = [
                     condition
                     for site in tested_on
@@ -162,25 +173,34 @@ class Block:
         return tests
 
 
-def trainings(protocol: Protocol, sites: Sites) -> list[tuple[str, list[str]]]:
-    """(site trained on, sites tested on) of a protocol; ConfigError for too few sites."""
+def trainings(protocol: Protocol, sites: Sites, task: str) -> list[tuple[str, list[str]]]:
+    """(site trained on, sites tested on) of a protocol; ConfigError where sites are missing."""
     if protocol == "pooled":
         return [(EVERYWHERE, [EVERYWHERE])]
-    if protocol == "transfer":
-        adults = [site for site in sites.known if site != sites.children]
-        if not sites.children or not adults:
-            raise ConfigError(
-                "transfer needs a site of children and one of adults; this data has the sites "
-                f"{list(sites.known)}. Name the children's with --children, or give a second data set"
-            )
-        return [(adults[0], [adults[0], sites.children]), (sites.children, [sites.children])]
-    grown = [site for site in sites.known if site != sites.children]
-    if len(grown) < 2:
+    adults = sites.adults
+    own = [site for site in adults if site in sites.trained]
+    if protocol == "each":
+        return [(site, [site]) for site in own]
+    if protocol == "transfer" and (not adults or sites.children not in sites.trained):
         raise ConfigError(
-            f"a comparison of sites needs two at least; this data has {list(sites.known)}. "
+            "transfer needs a site of adults and one of children, the latter with labelled patients in every "
+            f"split; for {task} this data has {list(sites.tested)}, and the children's is "
+            f"{sites.children or 'not named'}. Name it with --children, or give a second data set"
+        )
+    if protocol != "transfer" and len(adults) < 2:
+        raise ConfigError(
+            f"a comparison of sites needs two at least; for {task} this data has {list(adults)} of adults. "
             "Ingest another site, or give a second data set"
         )
-    return [(grown[0], grown)] + [(site, [site]) for site in grown[1:]]
+    if adults[0] not in own:
+        raise ConfigError(
+            f"site '{adults[0]}' has no labelled train and val patients for {task}, so that no probe can be "
+            f"trained there; name one of {own} first with --sites"
+        )
+    if protocol == "transfer":
+        return [(adults[0], [adults[0], sites.children]), (sites.children, [sites.children])]
+    first = [(adults[0], list(adults))]
+    return first if protocol == "external" else first + [(site, [site]) for site in own[1:]]
 
 
 def subsets(views: int) -> list[tuple[int, ...]]:
@@ -198,9 +218,19 @@ class Plan:
     mechanism: bool = False
     """Whether counterfactual sets are looked at, too, by every probe of LVEF."""
 
-    def cells(self, sites: Sites) -> list[Cell]:
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task once."""
+        return tuple(dict.fromkeys(task for block in self.blocks for task in block.tasks))
+
+    @property
+    def only_transfer(self) -> bool:
+        """Whether the plan is of adults and children and of nothing else."""
+        return all(block.protocol == "transfer" for block in self.blocks)
+
+    def cells(self, sites_of: SitesOf) -> list[Cell]:
         """Every trained probe once, with all conditions that any block tests it under."""
-        return merged(cell for block in self.blocks for cell in block.cells(sites))
+        return merged(cell for block in self.blocks for cell in block.cells(sites_of))
 
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:
@@ -216,6 +246,7 @@ def merged(cells: Iterable[Cell]) -> list[Cell]:
 FRACTIONS = (0.01, 0.1, 1.0)
 SEEDS = (0, 1, 2)
 READ_OUTS = ("linear", "attentive", "ridge")
+FINETUNED = ("fine-tuned",)
 CONTROLS = ("attentive, no position", "attentive, equal width", "ridge, equal width", "attentive, depth 4")
 FUSIONS = (
     "attentive",
@@ -227,11 +258,11 @@ FUSIONS = (
 _TABLES: Sequence[Plan] = (
     Plan("demo", (Block((LVEF, VIEW), READ_OUTS),)),
     Plan("latent-vs-pixel", (Block((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
-    Plan("lvef-sites", (Block((LVEF,), READ_OUTS, "sites"),)),
+    Plan("lvef-sites", (Block((LVEF,), READ_OUTS, "sites"), Block((LVEF,), FINETUNED, "external"))),
     Plan("view-labels", (Block((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
-    Plan("rvsp", (Block((RVSP,), FUSIONS, missing_views=True),)),
-    Plan("transfer", (Block((LVEF,), READ_OUTS, "transfer"),)),
-    Plan("intervals", (Block((LVEF,), READ_OUTS, calibrated=True),)),
+    Plan("rvsp", (Block((RVSP,), FUSIONS, "each", missing_views=True),)),
+    Plan("transfer", (Block((LVEF,), (*READ_OUTS, *FINETUNED), "transfer"),)),
+    Plan("intervals", (Block((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
     Plan("robustness", (Block((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
 )
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}

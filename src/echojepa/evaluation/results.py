@@ -18,6 +18,8 @@ from echojepa.evaluation.predictions import ItemPredictions
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
+Row = dict[str, Any]
+"""A row of `results.parquet`, or a part of its columns."""
 SCHEMA = pa.schema(
     [
         ("backbone", pa.string()),
@@ -61,12 +63,12 @@ class Scored:
     """One condition of one cell and backbone, ready to be scored."""
 
     task: Task
-    facts: dict[str, Any]
+    facts: Row
     """Every column that is not a number with its interval."""
     test: ItemPredictions
 
 
-def score(scored: Scored, resamples: int, seed: int) -> list[dict[str, Any]]:
+def score(scored: Scored, resamples: int, seed: int) -> list[Row]:
     """A row a metric. Test items alone are scored; UserError where others are among them."""
     test = scored.test
     if set(test.splits.tolist()) != {str(Split.TEST)}:
@@ -103,7 +105,7 @@ def only_test(made: ItemPredictions) -> ItemPredictions:
     )
 
 
-def write_results(path: Path, rows: Sequence[dict[str, Any]]) -> pa.Table:
+def write_results(path: Path, rows: Sequence[Row]) -> pa.Table:
     """Write rows as a table of `SCHEMA`; KeyError for a row without one of its columns."""
     columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
@@ -112,7 +114,7 @@ def write_results(path: Path, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return table
 
 
-def read_results(folder: Path) -> list[dict[str, Any]]:
+def read_results(folder: Path) -> list[Row]:
     """Rows of a folder; UserError where there are none."""
     path = folder / RESULTS
     if not path.is_file():
@@ -120,14 +122,14 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def leading(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def leading(rows: Sequence[Row]) -> list[Row]:
     """The rows of each task's leading metric."""
     first = {next(iter(metrics)) for metrics in METRICS.values()}
     found = {row["task"]: row["metric"] for row in reversed(rows) if row["metric"] in first}
     return [row for row in rows if row["metric"] == found.get(row["task"]) and row["group"] == EVERYBODY]
 
 
-def said(row: dict[str, Any]) -> str:
+def said(row: Row) -> str:
     """What a row is a number of, in words."""
     parts = [row["metric"]] if row["group"] == EVERYBODY else [f"{row['metric']} of {row['group']}"]
     if row["trained_on"] != row["site"]:
@@ -135,7 +137,8 @@ def said(row: dict[str, Any]) -> str:
     elif row["site"] != ALL_SITES:
         parts.append(row["site"])
     if row["label_fraction"] < 1:
-        parts.append(f"{100 * row['label_fraction']:g} % of labels, seed {row['seed']}")
+        seed = "" if row["seed"] is None else f", seed {row['seed']}"
+        parts.append(f"{100 * row['label_fraction']:g} % of labels{seed}")
     if row["perturbation"]:
         parts.append(f"{row['perturbation']} {row['severity']}")
     return ", ".join(filter(None, [*parts, row["views"], row["note"]]))

@@ -15,6 +15,7 @@ from echojepa.data.studies import ViewSlot, choose_slots
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort, share_of_patients
 from echojepa.evaluation.features import Features
+from echojepa.evaluation.plans import EVERYWHERE
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
@@ -34,12 +35,18 @@ class Wanted:
     sites: NDArray[np.str_]
     classes: tuple[str, ...]
     """Class names; empty for regression."""
+    children: str = ""
+    """The paediatric site, which "all sites" does not mean; empty for none."""
+
+    def at(self, site: str) -> NDArray[np.bool_]:
+        """Which samples (n,) are of a site; for EVERYWHERE, of any but the children's."""
+        return np.asarray(self.sites != self.children if site == EVERYWHERE else self.sites == site)
 
     def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Wanted:
         """Some of the samples."""
         return Wanted(
             self.clips[chosen], self.truth[chosen], self.items[chosen], self.patients[chosen],
-            self.splits[chosen], self.sites[chosen], self.classes,
+            self.splits[chosen], self.sites[chosen], self.classes, self.children,
         )  # fmt: skip
 
     def pairs(self) -> list[tuple[int, int]]:
@@ -100,8 +107,11 @@ class Labelled:
         return replace(alone, clips=self.clips[owner, slot].unsqueeze(1), views=1)
 
 
-def want(cohort: Cohort, task: Task, clips_per_loop: int) -> Wanted:
-    """The samples of a task. UserError where a split has no labelled patient, and as `Cohort.value`."""
+def want(cohort: Cohort, task: Task, clips_per_loop: int, children: str = "") -> Wanted:
+    """The samples of a task; `children` names the paediatric site.
+
+    UserError where a split has no labelled patient, and as `Cohort.value`.
+    """
     numbers, clips, owners = (
         study_samples(cohort, task) if task.slots else loop_samples(cohort, task, clips_per_loop)
     )
@@ -111,7 +121,8 @@ def want(cohort: Cohort, task: Task, clips_per_loop: int) -> Wanted:
     items, patients, splits, sites = (
         np.array([loop[name] for loop in loops], dtype=str) for name in (level, "patient_id", "split", "site")
     )
-    wanted = Wanted(np.stack([numbers, clips], axis=-1), truth, items, patients, splits, sites, classes)
+    places = np.stack([numbers, clips], axis=-1)
+    wanted = Wanted(places, truth, items, patients, splits, sites, classes, children)
     for split in Split:
         if not (wanted.splits == split).any():
             raise UserError(
@@ -200,12 +211,10 @@ def training_samples(wanted: Wanted, task: Task, site: str, fraction: float, see
         strata = np.digitize(wanted.truth, edges).astype(str)
     chosen = np.zeros(len(wanted.truth), dtype=bool)
     for split in (Split.TRAIN, Split.VAL):
-        here = (wanted.sites == site) | (site == "")
-        mine: NDArray[np.bool_] = np.asarray((wanted.splits == split) & here)
+        mine: NDArray[np.bool_] = np.asarray((wanted.splits == split) & wanted.at(site))
         if not mine.any():
-            raise UserError(
-                f"task {task.name}: site '{site}' has no labelled {split} patients; leave it out of --sites"
-            )
+            where = f"site '{site}'" if site else "the data, without the children's site,"
+            raise UserError(f"task {task.name}: {where} has no labelled {split} patients; ingest more")
         names = share_of_patients(wanted.patients[mine], strata[mine], fraction, seed)
         chosen |= mine & np.isin(wanted.patients, sorted(names))
     return chosen

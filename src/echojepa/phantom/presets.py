@@ -48,8 +48,8 @@ PRESETS: dict[str, Order] = {
         40, 1.5, STORE, "teaching", side=128, density=0.06, small_screen=False, protocol=APICAL_PAIR
     ),
 }
-"""`benchmark`: 3,400 patients are 170 blocks of the split, so 510 test patients. `counterfactual`: its pictures,
-of the two views that LVEF is read from."""
+"""`benchmark`: 3,400 patients are 170 blocks of the split, so 510 test patients. `counterfactual`: the same
+pictures of the two views that LVEF is read from."""
 
 
 def order_of(config: SimulateConfig) -> Order:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY
@@ -99,9 +99,9 @@ def view_labels(row: Row) -> Place | None:
 
 
 def rvsp(row: Row) -> Place | None:
-    """Columns: views shown at test."""
+    """Columns: site, and views shown at test."""
     if undamaged(row) and row["task"] == "rvsp":
-        return contestant(row), row["views"]
+        return contestant(row), f"{row['site']}: {row['views']}"
     return None
 
 
@@ -128,7 +128,8 @@ SKETCHES: dict[str, Sketch] = {
         lambda row: (their_label(row), row["site"]),
     ),
     "view-labels": Sketch(
-        "Views by share of labels", "Accuracy, %; mean and standard deviation where seeds are many.",
+        "Views by share of labels",
+        "Accuracy, %: mean of the seeds, with an interval of test patients and seeds.",
         view_labels, lambda row: (their_label(row), f"{row['label_percent']} %"),
     ),
     "rvsp": Sketch(
@@ -154,13 +155,10 @@ SKETCHES: dict[str, Sketch] = {
 
 
 def cell(values: Sequence[Row]) -> str:
-    """One number with its interval, or the mean and spread over seeds."""
-    if len(values) == 1:
-        row = values[0]
-        ends = "" if math.isnan(row["lo"]) else f" [{row['lo']:.1f}, {row['hi']:.1f}]"
-        return f"{row['value']:.2f}{ends}"
-    numbers = [row["value"] for row in values]
-    return f"{mean(numbers):.2f} ± {stdev(numbers):.2f}"
+    """One number with its interval: of several seeds their mean."""
+    row = next((row for row in values if row["seed"] is None), values[0])
+    ends = "" if math.isnan(row["lo"]) else f" [{row['lo']:.1f}, {row['hi']:.1f}]"
+    return f"{row['value']:.2f}{ends}"
 
 
 def grid(found: dict[Place, list[str]]) -> Grid:
