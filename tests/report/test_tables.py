@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 from importlib import resources
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-from echojepa.evaluation.results import SCHEMA
-from echojepa.report.tables import SKETCHES, as_markdown, page_tables
+from echojepa.evaluation.results import RESULTS, SCHEMA, write_results
+from echojepa.report.figures import damage_panels
+from echojepa.report.html import result_tables
+from echojepa.report.tables import SKETCHES, as_markdown, damage_curves, page_tables
 
 
 def row(**facts: Any) -> dict[str, Any]:
@@ -32,13 +35,19 @@ def rows() -> list[dict[str, Any]]:
         for kind, severity in product(("depth-code", "shadow-code"), (1, 2, 3)):
             made.append(row(backbone=name, perturbation=kind, severity=severity, value=6.6 + shift))
         made.append(row(backbone=name, task="rvsp", views="A4C + PSAX-AV"))
+        made.append(row(backbone=name, metric="coverage of 90 % intervals"))
+        made.append(row(backbone=name, group="a step of gain", metric="features moved, in 5 points of LVEF"))
+        made.append(row(backbone=name, group="sex F", value=99.0))
     return made
 
 
 def test_every_table_of_the_page_is_drawn_with_theirs_beside_it() -> None:
     tables = page_tables(rows(), children="kids")
     assert [table.title for table in tables] == [sketch.title for sketch in SKETCHES.values()]
-    assert all(table.ours.rows and table.theirs.rows for table in tables)
+    assert all(table.ours.rows for table in tables)
+    assert [sketch.title for sketch in SKETCHES.values() if sketch.theirs] == [
+        table.title for table in tables if table.theirs.rows
+    ]
     text = as_markdown(tables, synthetic=True)
     assert "none of our numbers is clinical" in text
     assert "synthetic" not in as_markdown(tables, synthetic=False)
@@ -58,6 +67,29 @@ def test_of_several_seeds_their_mean_is_shown() -> None:
     assert tables["Views by share of labels"].rows["JEPA, attentive"]["1 %"] == "60.00 [5.0, 7.0]"
 
 
+def test_a_subgroup_s_number_stands_in_no_table_of_everybody() -> None:
+    assert "99.00" not in as_markdown(page_tables(rows()), synthetic=True)
+
+
+def test_the_report_s_tables_are_of_everybody(tmp_path: Path) -> None:
+    numbers = {"parameters": 1, "tokens": 1, "embed_dim": 1, "patients": 30, "items": 30, "loops": 60}
+    both = [
+        row(backbone="constant", **numbers),
+        row(backbone="constant", group="sex F", value=99.0, **numbers),
+    ]
+    write_results(tmp_path / RESULTS, both)
+    (table,) = result_tables(tmp_path)
+    assert [cell["value"] for cell in table["body"][0][2]] == [6.0]
+
+
+def test_damage_curves_begin_undamaged() -> None:
+    curves = damage_curves(rows())
+    assert set(curves) == {"depth-code", "shadow-code"} and set(curves["depth-code"]) == {"JEPA", "constant"}
+    assert [point[:2] for point in curves["depth-code"]["JEPA"]] == [(0, 6), (1, 6.6), (2, 6.6), (3, 6.6)]
+    drawn = damage_panels(curves, "MAE")
+    assert drawn.startswith("<svg") and drawn == damage_panels(curves, "MAE")
+
+
 def test_a_constant_has_no_rank_in_degradation() -> None:
     tables = {table.title: table.ours for table in page_tables(rows())}
     table = tables["Robustness to acoustic damage"].rows
@@ -68,6 +100,8 @@ def test_a_constant_has_no_rank_in_degradation() -> None:
 def test_the_paper_s_numbers_are_the_page_s() -> None:
     text = resources.files("echojepa.report").joinpath("paper_results.csv").read_text("utf-8")
     page = [r for r in csv.DictReader(text.splitlines()) if r["source"] == "project page"]
-    assert len(page) == 58 and {r["plan"] for r in page} == set(SKETCHES)
+    assert len(page) == 58 and {r["plan"] for r in page} == {
+        name for name, sketch in SKETCHES.items() if sketch.theirs
+    }
     (one,) = [r for r in page if (r["model"], r["task"], r["label_percent"]) == ("EchoJEPA-G", "view", "1")]
     assert one["value"] == "78.6"

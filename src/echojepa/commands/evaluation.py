@@ -38,8 +38,9 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
     from echojepa.evaluation.harness import Harness
     from echojepa.evaluation.results import leading
+    from echojepa.report.figures import damage_panels
     from echojepa.report.html import synthetic_share
-    from echojepa.report.tables import as_markdown, page_tables
+    from echojepa.report.tables import as_markdown, damage_curves, page_tables
     from echojepa.training.checkpoint import write_text_atomically
 
     harness = Harness(plan, config)
@@ -49,6 +50,10 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     synthetic = any(synthetic_share(store) != "none" for store in harness.cohort.stores)
     tables = as_markdown(page_tables(rows, harness.children), synthetic)
     write_text_atomically(config.out / "tables.md", tables)
+    curves = damage_curves(rows)
+    if curves:
+        drawn = damage_panels(curves, "LVEF MAE, points")
+        write_text_atomically(config.out / "damage.svg", drawn)
     show_numbers(leading(rows))
     if harness.untuned:
         console.print(

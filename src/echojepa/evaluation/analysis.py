@@ -25,6 +25,8 @@ from echojepa.vocabulary import Split
 
 ALPHA = 0.1
 """Share of patients whose truth may lie outside of an interval."""
+COVERAGE, WIDTH = "coverage of 90 % intervals", "width of 90 % intervals"
+"""Metrics of prediction intervals."""
 ENOUGH_FOR_BANDS = 100
 """Calibration patients from which on intervals are made by band of predicted LVEF; fewer make one band."""
 
@@ -68,9 +70,9 @@ def conformal_rows(
         counted = fitted.patients.get(cell.cell, 0) if number else len(calibrating)
         whole |= {"items": cell.patients, "note": f"{counted} calibration patients"}
         share = {"value": 100 * cell.covered, "lo": 100 * cell.low, "hi": 100 * cell.high}
-        rows.append(whole | {"metric": "coverage of 90 % intervals", "unit": "%"} | share)
+        rows.append(whole | {"metric": COVERAGE, "unit": "%"} | share)
         width = {"value": cell.width, "lo": np.nan, "hi": np.nan}
-        rows.append(whole | {"metric": "width of 90 % intervals", "unit": task.unit} | width)
+        rows.append(whole | {"metric": WIDTH, "unit": task.unit} | width)
     return rows
 
 

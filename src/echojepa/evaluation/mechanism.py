@@ -29,6 +29,8 @@ VARIED = "varied "
 """Before a factor's name, the label that says where a study's factor stands."""
 YARDSTICK, POINTS = "ef", 5.0
 """The factor that others are measured by, and how much of it."""
+IN_POINTS = " moved, in 5 points of LVEF"
+"""End of a metric's name: relative to the yardstick."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def mechanism_rows(
             ("prediction", one.predictions, yardstick.predictions),
         ):
             value, low, high = ratio_interval(mine, share * theirs, resamples, seed)
-            number = {"metric": f"{what} moved, in 5 points of LVEF", "unit": ""}
+            number = {"metric": f"{what}{IN_POINTS}", "unit": ""}
             rows.append(whole | number | {"value": value, "lo": low, "hi": high})
         value, low, high = ratio_interval(one.predictions, np.ones(1), resamples, seed)
         number = {"metric": "prediction moved", "unit": task.unit}

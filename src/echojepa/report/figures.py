@@ -30,11 +30,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(width: float, height: float, panels: int, paint: Callable[[Any], None]) -> str:
-    """Make a row of panels (inches), let `paint` fill it, and return SVG text."""
+def draw(width: float, height: float, panels: int, paint: Callable[[Any], None], rows: int = 1) -> str:
+    """Make rows of panels (inches), let `paint` fill them in reading order, and return SVG text."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, height), layout="constrained")
-        paint(figure.subplots(1, panels, squeeze=False)[0])
+        paint(figure.subplots(rows, panels, squeeze=False).flat)
         buffer = io.StringIO()
         whole = {"bbox_inches": "tight", "pad_inches": 0.06}  # equal aspects outgrow the layout's box
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **whole)
@@ -109,3 +109,32 @@ def curve_panels(data: Mapping[str, tuple[Sequence[float], Sequence[float]]], xl
             axis.set_ylim(bottom=0)
 
     return draw(2.6 * len(data), 2.3, len(data), paint)
+
+
+Curve = Sequence[tuple[float, float, float, float]]
+"""Points (x, y, lower and upper end of y)."""
+
+
+def damage_panels(data: Mapping[str, Mapping[str, Curve]], ylabel: str) -> str:
+    """Damage curves: a panel a perturbation, a line a model over severities, with its interval."""
+    columns = min(5, len(data))
+    rows = -(-len(data) // columns)
+    names = list(dict.fromkeys(name for curves in data.values() for name in curves))
+
+    def paint(axes: Sequence[Axes]) -> None:
+        top = max(point[3] for curves in data.values() for curve in curves.values() for point in curve)
+        panels = list(axes)
+        for axis, (title, curves) in zip(panels, data.items(), strict=False):
+            for colour, name in zip(PALETTE * 2, names, strict=False):
+                x, y, low, high = np.array(curves[name]).T
+                axis.plot(x, y, color=colour, lw=1.6, marker="o", ms=3, label=name)
+                axis.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+            severities = [point[0] for point in next(iter(curves.values()))]
+            axis.set(title=title, ylim=(0, 1.05 * top), xticks=severities)
+        for axis in panels[len(data) :]:
+            axis.axis("off")
+        panels[0].set_ylabel(ylabel)
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
+
+    return draw(2.3 * columns, 2.1 * rows + 0.4, columns, paint, rows)

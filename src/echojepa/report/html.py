@@ -25,7 +25,7 @@ from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.finetune import load_finetuned
 from echojepa.evaluation.plans import Condition
-from echojepa.evaluation.results import ALL_SITES, CONSTANT, only_test, read_results
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, only_test, read_results
 from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
@@ -94,10 +94,9 @@ def attention_player(
 
 
 def plain(row: dict[str, Any]) -> bool:
-    """Whether a row is of all sites, all labels, undamaged clips and the first seed."""
-    return (row["trained_on"], row["site"], row["label_fraction"], row["perturbation"], row["seed"]) == (
-        ALL_SITES, ALL_SITES, 1.0, "", 0,
-    )  # fmt: skip
+    """Whether a row is of everybody, all sites, all labels, undamaged clips and the first seed."""
+    names = ("group", "trained_on", "site", "label_fraction", "perturbation", "seed")
+    return tuple(row[name] for name in names) == (EVERYBODY, ALL_SITES, ALL_SITES, 1.0, "", 0)
 
 
 def result_tables(results: Path) -> list[dict[str, Any]]:

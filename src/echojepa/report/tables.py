@@ -16,8 +16,11 @@ from importlib import resources
 from statistics import mean
 from typing import Any
 
+from echojepa.evaluation.analysis import COVERAGE, WIDTH
+from echojepa.evaluation.mechanism import IN_POINTS
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY
 from echojepa.evaluation.robustness import relative_degradation
+from echojepa.report.figures import Curve
 
 Row = dict[str, Any]
 Place = tuple[str, str]
@@ -52,8 +55,8 @@ class Sketch:
     says: str
     place: Callable[[Row], Place | None]
     """Where one of our rows belongs; None where it does not."""
-    theirs: Callable[[Row], Place | None]
-    """The same for a row of the paper."""
+    theirs: Callable[[Row], Place] | None = None
+    """The same for a row of the paper, where it has such a table."""
 
 
 LEADS = {"lvef": "MAE", "rvsp": "MAE", "view": "accuracy"}
@@ -67,8 +70,9 @@ def contestant(row: Row) -> str:
 
 
 def undamaged(row: Row) -> bool:
-    """Whether a row is of whole, undamaged clips of a task's leading metric."""
-    return not row["perturbation"] and row["metric"] == LEADS.get(row["task"])
+    """Whether a row is of everybody's undamaged clips and of a task's leading metric."""
+    whole = not row["perturbation"] and row["group"] == EVERYBODY
+    return whole and row["metric"] == LEADS.get(row["task"])
 
 
 def pooled(row: Row) -> bool:
@@ -108,9 +112,24 @@ def rvsp(row: Row) -> Place | None:
 def robustness(row: Row) -> Place | None:
     """Columns: clean, and each severity of the seed page's two perturbations."""
     lvef = row["task"] == "lvef" and row["metric"] == "MAE" and pooled(row) and row["seed"] == 0
-    if lvef and row["perturbation"] in ("", *SEED_PERTURBATIONS):
+    if lvef and row["group"] == EVERYBODY and row["perturbation"] in ("", *SEED_PERTURBATIONS):
         return contestant(row), f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean"
     return None
+
+
+def intervals(row: Row) -> Place | None:
+    """Columns: which loops, and coverage or width."""
+    if row["metric"] in (COVERAGE, WIDTH):
+        what = row["metric"].split()[0]
+        group = "study" if row["task"] == "lvef" else "each loop"
+        return contestant(row), f"{group if row['group'] == EVERYBODY else row['group']}: {what}"
+    return None
+
+
+def mechanism(row: Row) -> Place | None:
+    """Columns: what is moved, and what it moves."""
+    what = row["metric"].removesuffix(IN_POINTS)
+    return (contestant(row), f"{row['group']}: {what}") if what != row["metric"] else None
 
 
 def their_label(row: Row) -> str:
@@ -150,6 +169,17 @@ SKETCHES: dict[str, Sketch] = {
             "average degradation, %" if row["metric"] != "MAE"
             else f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean",
         ),
+    ),
+    "intervals": Sketch(
+        "Prediction intervals of LVEF",
+        "Share of test patients inside 90 % intervals, %, and the intervals' median width, points.",
+        intervals,
+    ),
+    "mechanism": Sketch(
+        "What moves a model",
+        "How far features and the predicted LVEF move when one factor takes a step and nothing else changes, "
+        "as multiples of what 5 points of LVEF move.",
+        mechanism,
     ),
 }  # fmt: skip
 
@@ -203,9 +233,8 @@ def make_table(plan: str, rows: Sequence[Row]) -> Table | None:
         cells |= average_degradation(found)
     theirs: dict[Place, list[str]] = defaultdict(list)
     for row in their_numbers(plan):
-        place = sketch.theirs(row)
-        if place:
-            theirs[place].append(their_cell(row))
+        if sketch.theirs:
+            theirs[sketch.theirs(row)].append(their_cell(row))
     return Table(sketch.title, sketch.says, grid(cells), grid(theirs))
 
 
@@ -228,9 +257,29 @@ def average_degradation(found: dict[Place, list[Row]]) -> dict[Place, list[str]]
 
 def page_tables(rows: Sequence[Row], children: str = "") -> list[Table]:
     """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
-    whole = [row for row in rows if row["group"] == EVERYBODY]
-    made = (make_table(plan, belonging(plan, whole, children)) for plan in SKETCHES)
+    made = (make_table(plan, belonging(plan, rows, children)) for plan in SKETCHES)
     return [table for table in made if table is not None]
+
+
+def damage_curves(rows: Sequence[Row], probe: str = "attentive") -> dict[str, dict[str, Curve]]:
+    """Error of LVEF by perturbation, backbone and severity, 0 undamaged, of one kind of probe."""
+    mine = [
+        row for row in rows
+        if pooled(row) and row["seed"] == 0 and row["probe"] == probe and row["group"] == EVERYBODY
+        and (row["task"], row["metric"]) == ("lvef", "MAE")
+    ]  # fmt: skip
+    points = {
+        (row["perturbation"], row["backbone"], row["severity"]): tuple(row[n] for n in ("value", "lo", "hi"))
+        for row in mine
+    }
+    curves: dict[str, dict[str, Curve]] = defaultdict(dict)
+    for kind, name, _ in points:
+        severities = sorted(s for k, n, s in points if k == kind and n == name)
+        if kind and ("", name, 0) in points:
+            curves[kind][name] = [
+                (0.0, *points["", name, 0]), *((float(s), *points[kind, name, s]) for s in severities)
+            ]  # fmt: skip
+    return dict(curves)
 
 
 def as_markdown(tables: Sequence[Table], synthetic: bool) -> str:
@@ -246,7 +295,8 @@ def as_markdown(tables: Sequence[Table], synthetic: bool) -> str:
     for table in tables:
         parts.append(f"\n## {table.title}\n\n{table.says}\n")
         parts.append("\n" + markdown_grid(table.ours, "ours"))
-        parts.append("\n" + markdown_grid(table.theirs, "theirs, arXiv 2602.02603"))
+        if table.theirs.rows:
+            parts.append("\n" + markdown_grid(table.theirs, "theirs, arXiv 2602.02603"))
     return "".join(parts)
 
 
