@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/scoring.py
     python benchmarks/scoring.py --resamples 200
 
-150 test patients: one study each for regression, 8 loops each for 13 classes. Subgroups and a pair of backbones
-are timed on the task's leading metric, as a plan makes them.
+150 test patients: one study each for regression, 8 loops each for 13 classes. Subgroups and a pair of
+backbones are timed on the task's leading metric, as a plan makes them.
 """
 
 from __future__ import annotations
