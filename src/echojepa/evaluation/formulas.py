@@ -169,13 +169,10 @@ def by_score(positive: Values, score: Values, drawn: Counts) -> tuple[Values, Va
     order = np.argsort(-score, kind="stable")
     hit, tie = positive[order], np.cumsum(np.diff(score[order], prepend=np.nan) != 0)
     step = np.flatnonzero(np.diff(np.where(np.isin(tie, tie[hit]), tie, 0), prepend=-1) != 0)
-    drawn = drawn[order]
-    total, hits = np.add.reduceat(drawn, step, axis=0), np.zeros((len(step), drawn.shape[1]))
-    if hit.any():
-        rung = np.searchsorted(step, np.flatnonzero(hit), side="right") - 1
-        first = np.flatnonzero(np.diff(rung, prepend=-1))
-        hits[rung[first]] = np.add.reduceat(drawn[hit], first, axis=0)
-    return hits, total - hits
+    rung = np.searchsorted(step, np.arange(len(order)), side="right") - 1
+    cell = csr_array((np.ones(len(order)), (2 * rung + hit, order)), shape=(2 * len(step), len(order)))
+    misses, hits = (cell @ drawn).reshape(len(step), 2, -1).swapaxes(0, 1)
+    return hits, misses
 
 
 def roc_area(positive: Values, score: Values, drawn: Counts) -> Values:
