@@ -47,7 +47,7 @@ class HarnessConfig:
     epochs: int = 30
     """Passes over the training clips."""
     finetune_epochs: int = 20
-    """Passes over the training loops where a plan fine-tunes encoders; 0 leaves those rows out."""
+    """Passes over the training loops where a plan fine-tunes encoders."""
     batch_size: int = 32
     """Clips a step of the probes, and of the frozen backbone."""
     features_as: Literal["float16", "float32"] = "float16"
@@ -64,16 +64,12 @@ class HarnessConfig:
     def __post_init__(self) -> None:
         if not self.data or not self.backbones:
             raise ConfigError("an evaluation needs a data set and a backbone at least")
-        least = min(self.clips_per_loop, self.epochs, self.batch_size, self.resamples)
-        if (
-            least < 1
-            or min(self.test_loops or 0, self.finetune_epochs) < 0
-            or not self.learning_rates
-            or not self.weight_decays
-        ):
+        epochs = min(self.epochs, self.finetune_epochs)
+        least = min(self.clips_per_loop, epochs, self.batch_size, self.resamples)
+        if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
             raise ConfigError(
-                "clips_per_loop, epochs, batch_size and resamples must be 1 at least, test_loops and "
-                "finetune_epochs 0 or more, and the grid of heads needs a learning rate and a weight decay"
+                "clips_per_loop, epochs, finetune_epochs, batch_size and resamples must be 1 at least, "
+                "test_loops 0 or more, and the grid of heads needs a learning rate and a weight decay"
             )
 
 
@@ -93,3 +89,6 @@ class EvaluateConfig(HarnessConfig):
 
     plan: str
     """Name of a plan; `paper` is all of them."""
+    without: tuple[str, ...] = ()
+    """Probes of the plan to leave out, such as the two that are slow on a processor: `attentive, depth 4` and
+    `fine-tuned`."""

@@ -31,7 +31,7 @@ def run_evaluate(config: EvaluateConfig) -> None:
 
     if config.plan not in PLANS:
         raise unknown(config.plan, PLANS, "plan")
-    run_plan(PLANS[config.plan], config)
+    run_plan(PLANS[config.plan].without(config.without), config)
 
 
 def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:

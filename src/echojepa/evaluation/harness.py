@@ -45,8 +45,7 @@ class Harness:
             task.name: want(self.cohort, task, config.clips_per_loop, self.children) for task in plan.tasks
         }
         order = (*order, *({self.children} - {"", *order}))
-        cells = plan.cells(lambda task: sites_of(self.wanted[task.name], order))
-        self.cells = [cell for cell in cells if config.finetune_epochs or not cell.probe.finetuned]
+        self.cells = plan.cells(lambda task: sites_of(self.wanted[task.name], order))
         self.extraction = Extraction(self.cohort, config)
         self.varied = Varied(config) if plan.mechanism else None
         self.untuned: list[str] = []

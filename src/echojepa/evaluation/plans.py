@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Literal
@@ -222,6 +222,16 @@ class Plan:
     def tasks(self) -> tuple[Task, ...]:
         """Every task once."""
         return tuple(dict.fromkeys(task for block in self.blocks for task in block.tasks))
+
+    def without(self, probes: Collection[str]) -> Plan:
+        """The plan but for some probes; ConfigError for one that it does not have, and where none is left."""
+        known = {probe for block in self.blocks for probe in block.probes}
+        if set(probes) - known or not known - set(probes):
+            raise ConfigError(
+                f"--without {sorted(probes)}: the plan {self.name} has the probes {sorted(known)}, and needs one"
+            )
+        left = [replace(b, probes=tuple(p for p in b.probes if p not in probes)) for b in self.blocks]
+        return replace(self, blocks=tuple(left))
 
     @property
     def only_transfer(self) -> bool:
