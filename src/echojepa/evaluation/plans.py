@@ -228,7 +228,7 @@ class Plan:
         known = {probe for block in self.blocks for probe in block.probes}
         if set(probes) - known or not known - set(probes):
             raise ConfigError(
-                f"--without {sorted(probes)}: the plan {self.name} has the probes {sorted(known)}, and needs one"
+                f"--without {sorted(probes)}: plan {self.name} has the probes {sorted(known)}, and needs one"
             )
         left = [replace(b, probes=tuple(p for p in b.probes if p not in probes)) for b in self.blocks]
         return replace(self, blocks=tuple(left))
