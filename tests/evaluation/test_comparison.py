@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
 from echojepa.errors import UserError
+from echojepa.evaluation.analysis import COMPARED, comparisons
 from echojepa.evaluation.comparison import compare, holm, paired_difference, permutation_p
 from echojepa.evaluation.metrics import AUROC, MAE
+from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.results import Scored
+from echojepa.tasks import LVEF
 
 RNG = np.random.default_rng(0)
 TRUTH, GUESS = RNG.normal(55, 12, 80), RNG.normal(55, 12, 80)
@@ -79,3 +86,25 @@ def test_backbones_are_compared_in_pairs_or_with_one_and_corrected_together() ->
 def test_a_metric_that_is_not_defined_has_no_p_value() -> None:
     risk = np.full((80, 2), 0.5)
     assert np.isnan(permutation_p(np.ones(80), risk, risk, EIGHTY, AUROC, permutations=9, seed=0))
+
+
+def test_a_difference_beyond_doubt_is_found_in_a_large_family_too() -> None:
+    """A thousand permutations have no p below 1/1001: times 56 pairs that is above 0.05."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(50, 10, 40)
+    names = np.array([f"p{n:02}" for n in range(40)])
+    plain = []
+    errors = {"good": 0.1, "bad": 9.0}
+    for site, (backbone, error) in product([f"site {n}" for n in range(56)], errors.items()):
+        made = ItemPredictions(
+            names, names, np.full(40, "test"), np.full(40, site), truth, truth + error * rng.normal(size=40)
+        )
+        facts = dict.fromkeys(COMPARED, "") | {"site": site, "backbone": backbone, "seed": 0}
+        plain.append(Scored(LVEF, facts, made))
+    rows = comparisons(plain, 1000, 0).to_pylist()
+    assert len(rows) == 56 and all(row["p_holm"] < 0.05 for row in rows)
+    again = [replace(one, facts=one.facts | {"seed": 1}) for one in plain]
+    assert len(comparisons(plain + again, 1000, 0)) == 56, "seeds make no family larger"
+    mixed = [plain[0], replace(plain[1], test=replace(plain[1].test, truth=truth[::-1]))]
+    with pytest.raises(UserError, match="other labels"):
+        comparisons(mixed, 10, 0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.comparison import Comparison, compare, corrected, paired_difference
 from echojepa.evaluation.conformal import calibrate, coverage
@@ -134,27 +136,50 @@ def shared_items(several: Sequence[Scored]) -> tuple[Values, list[Values], Value
     rows = [np.searchsorted(one.test.items, both) for one in several]
     values = [one.test.prediction[mine] for one, mine in zip(several, rows, strict=True)]
     first = several[0].test
-    return first.truth[rows[0]], values, first.patients[rows[0]]
+    truth, patients = first.truth[rows[0]], first.patients[rows[0]]
+    for one, mine in zip(several, rows, strict=True):
+        pairs = ((one.test.truth[mine], truth), (one.test.patients[mine], patients))
+        if not all(np.array_equal(theirs, ours) for theirs, ours in pairs):
+            raise UserError(
+                "items of one id have other labels or patients in another backbone's predictions; delete the "
+                "folder `probes` of the results and run again"
+            )
+    return truth, values, patients
+
+
+FAMILY = ("task", "probe")
+"""Columns that comparisons share which are corrected together."""
+FINEST = 40
+"""Permutations a comparison of a family: its smallest corrected p is 1/40, however large the family."""
 
 
 def comparisons(plain: Sequence[Scored], resamples: int, seed: int) -> pa.Table:
-    """Every pair of backbones in every cell, on shared items; one Holm correction over all of them."""
-    found: list[tuple[Row, Comparison]] = []
-    for key, several in grouped(plain, COMPARED).items():
-        if len(several) < 2:
-            continue
-        task = several[0].task
-        metric = next(iter(METRICS[task.kind].values()))
-        truth, values, patients = shared_items(several)
-        by_name = {one.facts["backbone"]: value for one, value in zip(several, values, strict=True)}
-        facts = dict(zip(COMPARED, key, strict=True)) | {
-            "metric": metric.name, "unit": unit_of(metric.name, task.unit),
-            "patients": len(set(patients.tolist())),
-        }  # fmt: skip
-        for one in compare(truth, by_name, patients, metric, resamples=resamples, seed=seed):
-            found.append((facts, replace(one, p_holm=one.p)))
-    family = corrected([one for _, one in found])
-    return pa.Table.from_pylist([facts | asdict(one) for (facts, _), one in zip(found, family, strict=True)])
+    """Every pair of backbones in every cell of the first seed, on shared items.
+
+    One Holm correction over all pairs of one task and probe: all sites, label fractions and views.
+    """
+    rows: list[Row] = []
+    first = [min(several, key=lambda one: one.facts["seed"])
+             for several in grouped(plain, ("backbone", *COMPARED[:-1])).values()]  # fmt: skip
+    for family in grouped(first, FAMILY).values():
+        cells = {key: cell for key, cell in grouped(family, COMPARED).items() if len(cell) > 1}
+        permutations = max(resamples, FINEST * sum(math.comb(len(cell), 2) for cell in cells.values()))
+        found: list[tuple[Row, Comparison]] = []
+        for key, several in cells.items():
+            metric = next(iter(METRICS[several[0].task.kind].values()))
+            truth, values, patients = shared_items(several)
+            by_name = {one.facts["backbone"]: value for one, value in zip(several, values, strict=True)}
+            facts = dict(zip(COMPARED, key, strict=True)) | {
+                "metric": metric.name, "unit": unit_of(metric.name, several[0].task.unit),
+                "patients": len(set(patients.tolist())),
+            }  # fmt: skip
+            made = compare(
+                truth, by_name, patients, metric, resamples=resamples, permutations=permutations, seed=seed
+            )
+            found += [(facts, one) for one in made]
+        together = corrected([one for _, one in found])
+        rows += [facts | asdict(one) for (facts, _), one in zip(found, together, strict=True)]
+    return pa.Table.from_pylist(rows)
 
 
 def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:

@@ -95,13 +95,15 @@ def compare(
     metric: Metric,
     *,
     resamples: int,
+    permutations: int | None = None,
     seed: int,
     against: str | None = None,
 ) -> list[Comparison]:
     """Every pair of backbones, or each against one, on the same items; p-values corrected over the list.
 
-    `predictions` maps names to (n, ...). Families over several tasks or metrics: collect the rows and use
-    `corrected`. Raises UserError where `against` is none of the names.
+    `predictions` maps names to (n, ...); as many permutations as resamples unless said otherwise. No p is
+    below 1 / (permutations + 1), no corrected one below that times its family's size. Families over several
+    tasks or metrics: collect the rows and use `corrected`. UserError where `against` is none of the names.
     """
     if against is not None and against not in predictions:
         raise UserError(f"no predictions of '{against}' to compare with; there are {', '.join(predictions)}")
@@ -112,7 +114,13 @@ def compare(
             truth, predictions[one], predictions[other], patients, metric, resamples=resamples, seed=seed
         )
         p = permutation_p(
-            truth, predictions[one], predictions[other], patients, metric, permutations=resamples, seed=seed
+            truth,
+            predictions[one],
+            predictions[other],
+            patients,
+            metric,
+            permutations=permutations or resamples,
+            seed=seed,
         )
         rows.append(Comparison(one, other, value, low, high, p, p))
     return corrected(rows)
