@@ -85,7 +85,8 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
     if order.layout not in WRITERS:
         raise UserError(f"unknown layout '{order.layout}'; known: {', '.join(WRITERS)}")
     kind = WRITERS[order.layout]
-    order = replace(order, protocol=kind.protocol or order.protocol, side=kind.side or order.side)
+    site = config.site or kind.site or order.site
+    order = replace(order, site=site, protocol=kind.protocol or order.protocol, side=kind.side or order.side)
     order.out.mkdir(parents=True, exist_ok=True)
     try:
         writer = kind(order)

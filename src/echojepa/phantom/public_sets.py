@@ -132,6 +132,7 @@ class PediatricWriter(TableWriter):
 
     protocol: ClassVar[Protocol | None] = Protocol((Planned(View.A4C), Planned(View.PSAX_PM)))
     side: ClassVar[int | None] = 112
+    site: ClassVar[str | None] = "children"
 
     @staticmethod
     def make(study: Study, order: Order) -> dict[str, list[Row]]:

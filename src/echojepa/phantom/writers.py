@@ -42,6 +42,8 @@ class Writer(ABC):
     """What studies hold, where the layout says so."""
     side: ClassVar[int | None] = None
     """Side of its pictures, pixels, where the layout says so."""
+    site: ClassVar[str | None] = None
+    """Whose patients it holds, where the layout says so and the command does not."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
