@@ -82,6 +82,8 @@ def test_echonet_dynamic_and_pediatric_run_through_evaluate(
     dynamic = [row["EF"] for row in listed(sets.dynamic / "FileList.csv") if row["Split"] == "TEST"]
     fold = [row["EF"] for row in listed(sets.pediatric / "A4C" / "FileList.csv") if row["Split"] == "0"]
     for site, expected in ((adults, dynamic), (children, fold)):
+        loops = {row["loops"] for row in rows if row["site"] == site}
+        assert loops == {len(expected)}, "one A4C a patient: a child's short axis takes no part in its LVEF"
         assert scored_truth(out, site) == pytest.approx(sorted(map(float, expected)), abs=1e-3)
 
 
