@@ -134,6 +134,7 @@ def damage_panels(data: Mapping[str, Mapping[str, Curve]], ylabel: str) -> str:
         for axis in panels[len(data) :]:
             axis.axis("off")
         panels[0].set_ylabel(ylabel)
+        panels[(rows - 1) * columns].set_xlabel("severity")
         handles, labels = panels[0].get_legend_handles_labels()
         panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
