@@ -18,7 +18,7 @@ from echojepa.evaluation.comparison import Comparison, compare, corrected, paire
 from echojepa.evaluation.conformal import calibrate, coverage
 from echojepa.evaluation.formulas import Values
 from echojepa.evaluation.intervals import over_seeds
-from echojepa.evaluation.metrics import METRICS, unit_of
+from echojepa.evaluation.metrics import leading_metric, unit_of
 from echojepa.evaluation.predictions import ItemPredictions
 from echojepa.evaluation.results import EVERYBODY, Row, Scored
 from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
@@ -96,7 +96,7 @@ def subgroup_rows(
     made: ItemPredictions, cohort: Cohort, task: Task, facts: Row, resamples: int, seed: int
 ) -> list[Row]:
     """The leading metric of each subgroup that has enough test patients, and its distance from the others."""
-    metric = next(iter(METRICS[task.kind].values()))
+    metric = leading_metric(task.kind)
     rows = []
     for what, groups in groups_of(cohort, task, made.items).items():
         if len(set(groups.tolist())) < 2:
@@ -166,7 +166,7 @@ def comparisons(plain: Sequence[Scored], resamples: int, seed: int) -> pa.Table:
         permutations = max(resamples, FINEST * sum(math.comb(len(cell), 2) for cell in cells.values()))
         found: list[tuple[Row, Comparison]] = []
         for key, several in cells.items():
-            metric = next(iter(METRICS[several[0].task.kind].values()))
+            metric = leading_metric(several[0].task.kind)
             truth, values, patients = shared_items(several)
             by_name = {one.facts["backbone"]: value for one, value in zip(several, values, strict=True)}
             facts = dict(zip(COMPARED, key, strict=True)) | {
@@ -189,7 +189,7 @@ def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:
         if len(several) < 2:
             continue
         task, facts = several[0].task, several[0].facts
-        metric = next(iter(METRICS[task.kind].values()))
+        metric = leading_metric(task.kind)
         truth, values, patients = shared_items(several)
         made = over_seeds(truth, np.stack(values), patients, metric, resamples=resamples, seed=seed)
         number = {"metric": metric.name, "unit": unit_of(metric.name, task.unit)}
@@ -202,7 +202,7 @@ def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:
 
 def damage_rows(damaged: Scored, undamaged: ItemPredictions, resamples: int, seed: int) -> list[Row]:
     """What damage alone changed: the leading metric minus that of the same items undamaged, paired."""
-    metric = next(iter(METRICS[damaged.task.kind].values()))
+    metric = leading_metric(damaged.task.kind)
     test = damaged.test
     if not np.array_equal(test.items, undamaged.items):
         raise ValueError("damaged and undamaged predictions are of other items")

@@ -130,12 +130,12 @@ class BackboneRun:
             if job.cell.calibrated:
                 rows += self.intervals(job, made, facts)
                 continue
-            rows += self.scored(job, condition, facts, test)
+            scored = Scored(job.cell.task, facts, test)
+            rows += self.scored(scored, condition)
             if condition.plain:
                 undamaged[condition.site] = test
             if condition.perturbation:
                 whole = undamaged[condition.site]
-                scored = Scored(job.cell.task, facts, test)
                 rows += damage_rows(scored, whole, self.config.resamples, self.config.seed)
         return rows
 
@@ -153,13 +153,12 @@ class BackboneRun:
         moved = displacements(varied.series, features, load_readout(self.folder(job)))
         return mechanism_rows(moved, job.cell.task, facts, self.config.resamples, self.config.seed)
 
-    def scored(self, job: Job, condition: Condition, facts: Row, test: ItemPredictions) -> list[Row]:
+    def scored(self, scored: Scored, condition: Condition) -> list[Row]:
         """Rows of one condition; plain ones are broken down by subgroup and enter the comparisons."""
-        resamples, seed, task = self.config.resamples, self.config.seed, job.cell.task
-        scored = Scored(task, facts, test)
+        resamples, seed = self.config.resamples, self.config.seed
         rows = score(scored, resamples, seed)
         if condition.plain:
-            rows += subgroup_rows(test, self.cohort, task, facts, resamples, seed)
+            rows += subgroup_rows(scored.test, self.cohort, scored.task, scored.facts, resamples, seed)
             self.plain.append(scored)
         return rows
 

@@ -14,6 +14,7 @@ import numpy as np
 from echojepa.errors import UserError
 from echojepa.evaluation import formulas
 from echojepa.evaluation.formulas import Counts, Values, confusion, mean
+from echojepa.tasks import TaskKind
 
 Unit = Literal["task", "%", "classes", ""]
 Better = Literal["lower", "higher", "near 0", "near 1"]
@@ -119,6 +120,11 @@ METRICS: dict[str, dict[str, Metric]] = {
     "ordinal": named(QUADRATIC_KAPPA, LINEAR_KAPPA, ORDINAL_MAE, ACCURACY, BALANCED, F1),
 }  # fmt: skip
 """Metrics of each kind of task; the first is the one that tables lead with."""
+
+
+def leading_metric(kind: TaskKind) -> Metric:
+    """The metric that tables lead with, and that validation patients choose by."""
+    return next(iter(METRICS[kind].values()))
 
 
 def unit_of(metric: str, task_unit: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.evaluation.metrics import METRICS
+from echojepa.evaluation.metrics import leading_metric
 from echojepa.evaluation.samples import Labelled
 from echojepa.tasks import Task
 
@@ -45,7 +45,7 @@ def average(outputs: Tensor, data: Labelled, chosen: Tensor, task: Task) -> Item
 
 def error_of(predictions: ItemPredictions, task: Task) -> float:
     """The task's leading metric, turned so that lower is better; infinite where it is not defined."""
-    metric = next(iter(METRICS[task.kind].values()))
+    metric = leading_metric(task.kind)
     value = metric(predictions.truth, predictions.prediction)
     if math.isnan(value):
         return math.inf
