@@ -101,7 +101,7 @@ def main() -> None:
     spec = InputSpec()
     encoder = VisionTransformer(Architecture(options.size), spec, torch.Generator().manual_seed(0))
     backbone = VideoTransformer(f"random {options.size}", encoder, spec)
-    base = HarnessConfig(data=(Path(),), out=Path(), backbones=("",), epochs=options.epochs)
+    base = HarnessConfig(data=(Path(),), out=Path(), backbones=("",), epochs=options.epochs, min_steps=1)
     one = replace(base, learning_rates=(1e-3,), weight_decays=(0.01,))
     many = replace(base, learning_rates=(1e-4, 3e-4, 1e-3, 3e-3), weight_decays=(0.01, 0.1, 0.4))
     with tempfile.TemporaryDirectory() as folder:

@@ -46,6 +46,8 @@ class HarnessConfig:
     """Weight decays of the grid of heads."""
     epochs: int = 30
     """Passes over the training clips."""
+    min_steps: int = 200
+    """Steps of a probe at least, in more passes if need be, so that few labels are not few steps."""
     finetune_epochs: int = 20
     """Passes over the training loops where a plan fine-tunes encoders."""
     batch_size: int = 32
@@ -65,11 +67,11 @@ class HarnessConfig:
         if not self.data or not self.backbones:
             raise ConfigError("an evaluation needs a data set and a backbone at least")
         epochs = min(self.epochs, self.finetune_epochs)
-        least = min(self.clips_per_loop, epochs, self.batch_size, self.resamples)
+        least = min(self.clips_per_loop, epochs, self.min_steps, self.batch_size, self.resamples)
         if least < 1 or (self.test_loops or 0) < 0 or not self.learning_rates or not self.weight_decays:
             raise ConfigError(
-                "clips_per_loop, epochs, finetune_epochs, batch_size and resamples must be 1 at least, "
-                "test_loops 0 or more, and the grid of heads needs a learning rate and a weight decay"
+                "clips_per_loop, epochs, min_steps, finetune_epochs, batch_size and resamples must be 1 at "
+                "least, test_loops 0 or more, and the grid of heads needs a learning rate and a weight decay"
             )
 
 

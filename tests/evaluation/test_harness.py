@@ -78,8 +78,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settings(dataset: Path, out: Path, **others: object) -> HarnessConfig:
     base = HarnessConfig(
-        data=(dataset,), out=out, backbones=("pixels",), epochs=2, resamples=20, learning_rates=(1e-3,),
-        weight_decays=(0.01,),
+        data=(dataset,), out=out, backbones=("pixels",), epochs=2, min_steps=1, resamples=20,
+        learning_rates=(1e-3,), weight_decays=(0.01,),
     )  # fmt: skip
     return replace(base, **others)  # pyright: ignore[reportArgumentType]
 

@@ -28,7 +28,12 @@ from echojepa.vocabulary import Split
 
 GRID = (1, 4, 4)
 CONFIG = HarnessConfig(
-    data=(Path("d"),), out=Path("o"), backbones=("b",), epochs=25, batch_size=32, learning_rates=(1e-3, 3e-3)
+    data=(Path("d"),),
+    out=Path("o"),
+    backbones=("b",),
+    epochs=25,
+    min_steps=1,
+    learning_rates=(1e-3, 3e-3),
 )
 STUDIES = replace(CONFIG, epochs=15, learning_rates=(3e-3,), weight_decays=(0.01,))
 
@@ -195,6 +200,13 @@ def test_clips_of_a_study_are_averaged_before_they_are_scored() -> None:
 def test_settled_training_is_told_from_training_cut_short() -> None:
     assert settled([10, 5, 4, 3.9, 3.9, 3.9, 3.9, 3.9], LVEF)
     assert not settled([10, 9, 8, 7, 6, 5, 4, 3], LVEF)
+
+
+@pytest.mark.parametrize(("min_steps", "passes"), [(1, 2), (13, 3), (60, 10)])
+def test_few_labels_are_not_also_few_steps(min_steps: int, passes: int) -> None:
+    data = labelled(1.0)  # 168 training clips: six steps a pass
+    config = replace(CONFIG, epochs=2, min_steps=min_steps)
+    assert len(fit_probe(data, LVEF, PROBES["linear"], config, 0).history["train loss"]) == passes
 
 
 def studies(seed: int = 0) -> Labelled:

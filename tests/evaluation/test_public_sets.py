@@ -27,7 +27,18 @@ from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.phantom.cohort import write_cohort
 from echojepa.training.weights import Origin, save_weights, weights_of
 
-QUICK = ("--epochs", "2", "--resamples", "20", "--learning-rates", "0.001", "--weight-decays", "0.01")
+QUICK = (
+    "--epochs",
+    "2",
+    "--min-steps",
+    "1",
+    "--resamples",
+    "20",
+    "--learning-rates",
+    "0.001",
+    "--weight-decays",
+    "0.01",
+)
 Row = dict[str, str]
 
 

@@ -39,7 +39,12 @@ def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportCon
 
 def settings(dataset: Path, out: Path) -> HarnessConfig:
     return HarnessConfig(
-        data=(dataset,), out=out / "results", backbones=(str(out / "run"),), epochs=2, resamples=50
+        data=(dataset,),
+        out=out / "results",
+        backbones=(str(out / "run"),),
+        epochs=2,
+        min_steps=1,
+        resamples=50,
     )
 
 

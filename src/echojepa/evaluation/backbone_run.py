@@ -211,7 +211,8 @@ class BackboneRun:
             self.contender.weights,
             self.extraction.fingerprints,
             labels_digest(job.wanted.of(job.trained)),
-            (config.learning_rates, config.weight_decays, config.epochs, config.batch_size, config.seed),
+            (config.learning_rates, config.weight_decays),
+            (config.epochs, config.min_steps, config.batch_size, config.seed),
             (
                 config.clips_per_loop,
                 config.precision,

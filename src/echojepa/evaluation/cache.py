@@ -1,7 +1,8 @@
 """Features on disk: each clip goes through each frozen backbone once, whatever asks for it.
 
-A folder a key; in it shards of at most SHARD clips, numbered as they came: `NNNNN.tokens.npy`, float16 or
-float32, which is mapped into memory and read where it is needed, and `NNNNN.index.npz`, written last, which
+A folder a key; in it shards of at most SHARD clips, each named by a checksum of them, so that evaluations
+that fill one folder at the same time never write over each other's files: `NAME.tokens.npy`, float16 or
+float32, which is mapped into memory and read where it is needed, and `NAME.index.npz`, written last, which
 says which clips those are. A shard without an index does not count: it is made again. Nothing is augmented.
 """
 
@@ -140,7 +141,6 @@ class FeatureFolder:
         Calls progress(clips done). CacheError for a feature that is not finite as it is stored.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        number = max((int(file.name[:5]) for file in self.path.glob("*.index.npz")), default=-1) + 1
         for start in range(0, len(clips), SHARD):
             items = list(range(start, min(len(clips), start + SHARD)))
             loader = DataLoader(dataset, batch_size=batch_size, sampler=items)
@@ -151,8 +151,7 @@ class FeatureFolder:
                 tokens.append(output.tokens.float().cpu().to(getattr(torch, self.key.stored_as)))
                 pooled.append(output.pooled.float().cpu())
                 progress(len(batch))
-            self._write(number, [clips[item] for item in items], torch.cat(tokens), torch.cat(pooled))
-            number += 1
+            self._write([clips[item] for item in items], torch.cat(tokens), torch.cat(pooled))
 
     def _settle(self, shape: Shape) -> None:
         """Note the shape of features the first time."""
@@ -163,7 +162,7 @@ class FeatureFolder:
         if shape != self.shape:
             raise CacheError(f"{self.path} holds features of shape {self.shape}, now come {shape}; delete it")
 
-    def _write(self, number: int, clips: Sequence[tuple[int, int]], tokens: Tensor, pooled: Tensor) -> None:
+    def _write(self, clips: Sequence[tuple[int, int]], tokens: Tensor, pooled: Tensor) -> None:
         """Write one shard; its index last."""
         if not torch.isfinite(tokens).all():
             raise CacheError(
@@ -171,7 +170,8 @@ class FeatureFolder:
                 "if that fails too, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
-        index = self.path / f"{number:05d}.index.npz"
+        name = hashlib.sha256(json.dumps(clips).encode()).hexdigest()[:16]
+        index = self.path / f"{name}.index.npz"
 
         def save_tokens(file: Path) -> None:
             with file.open("wb") as out:
@@ -181,7 +181,7 @@ class FeatureFolder:
             with file.open("wb") as out:
                 np.savez(out, rows=rows, clips=numbers, pooled=pooled.numpy())
 
-        write_atomically(self.path / f"{number:05d}.tokens.npy", save_tokens)
+        write_atomically(self.path / f"{name}.tokens.npy", save_tokens)
         write_atomically(index, save_index)
         self._take(index)
 

@@ -182,9 +182,10 @@ def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig
     model = Probes(len(settings), shape, standardiser, scale, generator)
     optimizer = GridAdamW(model, rates, decays)
     batches = math.ceil(len(train) / config.batch_size)
+    epochs = max(config.epochs, math.ceil(config.min_steps / batches))
     losses, errors = [], []
     best: tuple[float, int, int, dict[str, Tensor]] | None = None
-    for epoch in range(config.epochs):
+    for epoch in range(epochs):
         order = train[torch.randperm(len(train), generator=generator)]
         total = torch.zeros(len(settings))
         for number, samples in enumerate(order.tensor_split(batches)):
@@ -194,7 +195,7 @@ def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig
             outputs = model(tokens, None if present.all() else present)
             loss = loss_of(outputs, data.truth[samples], scale, task)
             loss.sum().backward()
-            optimizer.step(schedule((epoch * batches + number) / (config.epochs * batches)))
+            optimizer.step(schedule((epoch * batches + number) / (epochs * batches)))
             total += loss.detach() / batches
         losses.append(total.tolist())
         guesses = predict(model, data, val, config.batch_size)
