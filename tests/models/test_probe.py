@@ -161,6 +161,16 @@ def test_attention_is_a_weighting_of_present_tokens() -> None:
         make_probes(replace(SHAPE, depth=0)).attention(torch.zeros(1, 32, WIDTH))
 
 
+@pytest.mark.parametrize("width", [48, 192, 1024])
+def test_a_new_probe_s_attention_is_near_the_mean_and_not_stuck_in_it(width: int) -> None:
+    shape = ProbeShape((2, 4, 4), width, 1, position=False)
+    tokens = torch.randn(16, 32, width, generator=generator(1))
+    model = Probes(1, shape, Standardiser.identity(32, width), Scale(), generator(0))
+    scores = model.attention(tokens).detach().log()
+    spread = (scores - scores.mean(-1, keepdim=True)).std()
+    assert 0.25 < spread < 1.0  # with 0.02 in every matrix: 0.0014 at width 192
+
+
 def test_wrong_slots_and_empty_studies_are_refused() -> None:
     model = make_probes(replace(SHAPE, views=2, clips=2))
     with pytest.raises(ValueError, match="4 slots"):

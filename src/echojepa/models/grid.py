@@ -22,10 +22,17 @@ class GridLinear(nn.Module):
     """A linear layer a head."""
 
     def __init__(
-        self, heads: int, inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+        self,
+        heads: int,
+        inputs: int,
+        outputs: int,
+        generator: torch.Generator,
+        *,
+        bias: bool = True,
+        std: float = 0.02,
     ) -> None:
         super().__init__()
-        self.weight = same_start(heads, (outputs, inputs), generator)
+        self.weight = same_start(heads, (outputs, inputs), generator, std)
         self.bias = nn.Parameter(torch.zeros(heads, outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

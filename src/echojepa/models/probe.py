@@ -6,9 +6,11 @@ MLP block follows, then a linear layer. Depth d has d - 1 transformer blocks ove
 clips are slots, view by view and clip by clip: each gets the sum of an embedding of its view and one of its
 clip, and an absent slot is not looked at.
 
-Two things are ours. Tokens are standardised by the training set, position by position, because features of
-one position share a large mean that says nothing. And keys get a fixed 3-D sine-cosine position: under
-rotary embeddings tokens carry no absolute position, so that pooling alone could not tell where something is.
+Three things are ours. Tokens are standardised by the training set, position by position, because features of
+one position share a large mean that says nothing. Keys get a fixed 3-D sine-cosine position: under rotary
+embeddings tokens carry no absolute position, so that pooling alone could not tell where something is. And
+query and keys start so that attention scores have a spread of QUERY_STD: from V-JEPA's 0.02 everywhere they
+are so small, the more so in a narrow encoder, that attention takes dozens of passes to leave the mean.
 
 With one query per head, keys and values need never be computed token by token:
 q . (Wk x) = (Wk^T q) . x, and a weighted mean of values is Wv applied to the weighted mean of tokens. This
@@ -25,6 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echojepa.models.grid import GridBlock, GridLinear, GridMLP, GridNorm, same_start
+
+QUERY_STD = 0.5
+"""Spread of the query at the start, and of attention scores: near the mean of tokens, on a slope from it."""
 
 
 def sincos_position(grid: tuple[int, int, int], width: int) -> Tensor:
@@ -121,10 +126,10 @@ class Pooler(nn.Module):
         with torch.device("cpu"):  # a fact, not a weight: also where weights are built without storage
             position = sincos_position(shape.grid, width).repeat(shape.slots, 1)
         self.register_buffer("position", position * shape.position, persistent=False)
-        self.query = same_start(heads, (width,), generator)
+        self.query = same_start(heads, (width,), generator, std=QUERY_STD)
         self.norm1 = GridNorm(heads, width)
-        self.q = GridLinear(heads, width, width, generator)
-        self.k = GridLinear(heads, width, width, generator, bias=False)
+        self.q = GridLinear(heads, width, width, generator, std=width**-0.5)
+        self.k = GridLinear(heads, width, width, generator, bias=False, std=width**-0.5)
         self.v = GridLinear(heads, width, width, generator)
         self.norm2 = GridNorm(heads, width)
         self.mlp = GridMLP(heads, width, generator)
