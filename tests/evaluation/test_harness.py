@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
+from echojepa.commands.evaluation import probes_of
 from echojepa.config import ConfigError, HarnessConfig
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation import contenders as contenders_module
 from echojepa.evaluation import harness as harness_module
+from echojepa.evaluation import probing as probing_module
 from echojepa.evaluation.cache import CacheError, weights_digest
 from echojepa.evaluation.cohort import read_cohort, share_of_patients
 from echojepa.evaluation.conformal import calibrates
@@ -169,6 +171,15 @@ def test_every_row_says_what_it_is_of(dataset: Path, tmp_path: Path) -> None:
         assert row["split"] == "test" and row["patients"] == 3 and row["items"] > 0 and row["loops"] > 0
         if row["backbone"] == "pixels":
             assert (row["tokens"], row["embed_dim"], row["parameters"]) == (32, 16, 16 * 384 + 16)
+
+
+def test_a_row_says_whether_its_probe_had_settled(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing_module, "settled", lambda errors, task: task is VIEW)
+    rows = Harness(PLAN, settings(dataset, tmp_path)).run(quiet).to_pylist()
+    assert {(row["task"], row["probe"]) for row in rows if not row["settled"]} == {("lvef", "linear")}
+    assert probes_of(rows) == (4, 1), "ridge is solved, the constant not trained"
 
 
 def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: Path) -> None:

@@ -72,7 +72,15 @@ def test_a_subgroup_s_number_stands_in_no_table_of_everybody() -> None:
 
 
 def test_the_report_s_tables_are_of_everybody(tmp_path: Path) -> None:
-    numbers = {"parameters": 1, "tokens": 1, "embed_dim": 1, "patients": 30, "items": 30, "loops": 60}
+    numbers = {
+        "parameters": 1,
+        "tokens": 1,
+        "embed_dim": 1,
+        "patients": 30,
+        "items": 30,
+        "loops": 60,
+        "settled": True,
+    }
     both = [
         row(backbone="constant", **numbers),
         row(backbone="constant", group="sex F", value=99.0, **numbers),

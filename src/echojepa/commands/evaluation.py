@@ -59,8 +59,22 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
         console.print(
             f"Without fine-tuned rows, for this package does not train them: {', '.join(harness.untuned)}"
         )
+    every, unsettled = probes_of(rows)
+    if unsettled:
+        console.print(
+            f"{unsettled} of {every} probes still improved when training ended (column settled): what they "
+            "reach is a lower bound. Give more --epochs, or a higher learning rate"
+        )
     console.print(f"Results: {config.out / 'results.parquet'}")
     console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")
+
+
+def probes_of(rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """How many trained probes stand behind rows, and how many of them had not settled."""
+    trained = [row for row in rows if row["weights"] and row["seed"] is not None]
+    names = ("backbone", "task", "probe", "trained_on", "label_fraction", "seed")
+    found = {tuple(row[name] for name in names): row["settled"] for row in trained}
+    return len(found), sum(not settled for settled in found.values())
 
 
 def run_finetune(config: FinetuneConfig) -> None:

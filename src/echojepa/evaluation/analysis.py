@@ -194,7 +194,8 @@ def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:
         made = over_seeds(truth, np.stack(values), patients, metric, resamples=resamples, seed=seed)
         number = {"metric": metric.name, "unit": unit_of(metric.name, task.unit)}
         number |= {"value": made.value, "lo": made.low, "hi": made.high}
-        whole = facts | {"seed": None, "split": str(Split.TEST), "group": EVERYBODY}
+        settled = all(one.facts["settled"] for one in several)
+        whole = facts | {"settled": settled, "seed": None, "split": str(Split.TEST), "group": EVERYBODY}
         note = ", ".join(filter(None, [f"mean of {len(several)} seeds", facts["note"]]))
         rows.append(whole | number | {"patients": made.patients, "items": made.items, "note": note})
     return rows

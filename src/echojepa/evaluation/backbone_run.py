@@ -37,6 +37,7 @@ from echojepa.evaluation.stored_probes import (
     read_predictions,
     save_fitted,
     slug,
+    was_settled,
     write_predictions,
 )
 from echojepa.evaluation.varied import Varied
@@ -127,6 +128,7 @@ class BackboneRun:
             made, made_by = read_predictions(file)
             test = only_test(made)
             facts = row_facts(job, condition, job.cell.probe.name, test.items) | made_by["backbone"]
+            facts["settled"] = was_settled(folder)
             if job.cell.calibrated:
                 rows += self.intervals(job, made, facts)
                 continue
@@ -150,6 +152,7 @@ class BackboneRun:
         features = varied.features(self.contender)
         facts = row_facts(job, Condition(), job.cell.probe.name, np.array([], dtype=str))
         facts |= self.backbone_facts(features) | {"loops": len(features.loops)}
+        facts["settled"] = was_settled(self.folder(job))
         moved = displacements(varied.series, features, load_readout(self.folder(job)))
         return mechanism_rows(moved, job.cell.task, facts, self.config.resamples, self.config.seed)
 

@@ -32,6 +32,7 @@ from echojepa.evaluation.stored_probes import (
     load_readout,
     predictions_file,
     read_predictions,
+    was_settled,
     write_predictions,
 )
 from echojepa.evaluation.tuning import RECORD, name_of, tune
@@ -110,6 +111,7 @@ def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]
         "backbone": name_of(weights), "weights": weights_digest(backbone)[:12],
         "parameters": backbone.parameters, "tokens": int(np.prod(backbone.encoder.grid)),
         "embed_dim": backbone.embed_dim,
+        "settled": was_settled(config.out),
     }  # fmt: skip
     rows = []
     for condition in job.cell.conditions:

@@ -133,4 +133,11 @@ def row_facts(job: Job, condition: Condition, probe: str, items: NDArray[np.str_
 
 def nobody() -> dict[str, Any]:
     """The columns of a row behind which there is no backbone."""
-    return {"backbone": CONSTANT, "weights": "", "parameters": 0, "tokens": 0, "embed_dim": 0}
+    return {
+        "backbone": CONSTANT,
+        "weights": "",
+        "parameters": 0,
+        "tokens": 0,
+        "embed_dim": 0,
+        "settled": True,
+    }

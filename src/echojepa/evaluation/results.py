@@ -46,6 +46,7 @@ SCHEMA = pa.schema(
         ("patients", pa.int64()),
         ("items", pa.int64()),
         ("loops", pa.int64()),
+        ("settled", pa.bool_()),  # whether the probe had stopped improving when its training ended
         ("note", pa.string()),
     ]
 )

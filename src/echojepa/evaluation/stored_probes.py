@@ -65,6 +65,11 @@ def load_readout(folder: Path) -> Readout:
     return rebuilt(facts["readout"], load_safetensors(folder / TENSORS))
 
 
+def was_settled(folder: Path) -> bool:
+    """Whether a folder's probe had stopped improving on validation patients when its training ended."""
+    return json.loads((folder / FACTS).read_text(encoding="utf-8"))["converged"]
+
+
 def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
     """The probe that `described` describes."""
     if facts["kind"] == "reduced":
