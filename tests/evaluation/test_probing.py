@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
@@ -146,6 +148,21 @@ def test_ridge_equals_scikit_learn_s_on_the_flattened_grid() -> None:
     model.fit(x[train], (data.truth[train] - centre).numpy())
     made = readout.outputs(data, everything)[:, 0].numpy()
     np.testing.assert_allclose(made, model.predict(x) + centre.item(), rtol=1e-4, atol=0.01)
+
+
+def test_ridge_solves_its_smallest_penalty_where_many_clips_are_alike() -> None:
+    count, along = 2000, torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    tokens = (along[:, None, None] + torch.zeros(count, 2, 4)).half()
+    names, numbers = np.array([f"p{i}" for i in range(count)]), np.arange(count)
+    features = Features(Tokens.of(tokens), tokens.float().mean(1), (1, 1, 2), numbers, np.zeros_like(numbers))
+    splits = np.array([["train", "train", "train", "val"][i % 4] for i in range(count)])
+    clips = torch.arange(count)[:, None]
+    sites = np.full(count, "a")
+    data = Labelled(features, clips, 55 + 10 * along, names, names, splits, sites, ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LinAlgWarning)
+        readout, _ = fit_ridge(data, data.within(Split.TRAIN), data.within(Split.VAL), LVEF)
+    torch.testing.assert_close(readout.outputs(data, clips[:, 0])[:, 0], data.truth, atol=0.1, rtol=0)
 
 
 def test_ridge_over_slices_is_ridge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def fit_ridge(data: Labelled, train: Tensor, val: Tensor, task: Task) -> tuple[R
     truth = F.one_hot(data.truth, len(data.classes)).float() if task.classes else data.truth[:, None].float()
     centre = truth[train].mean(0)
     both = torch.cat([train, val])
-    inner = kernel(data, both, train, fitted).numpy()
+    inner = kernel(data, both, train, fitted).double().numpy()  # float32 cannot solve the smallest penalty
     own, other = inner[: len(train)], inner[len(train) :]
     scale = float(own.diagonal().mean())
     best: tuple[float, float, Tensor] | None = None
