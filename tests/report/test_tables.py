@@ -90,6 +90,14 @@ def test_the_report_s_tables_are_of_everybody(tmp_path: Path) -> None:
     assert [cell["value"] for cell in table["body"][0][2]] == [6.0]
 
 
+def test_what_was_not_damaged_is_in_no_table_of_damage() -> None:
+    tables = {t.title: t.ours for t in page_tables([*rows(), row(probe="linear")])}
+    assert "JEPA, linear" in tables["Latent against pixel prediction"].rows
+    assert "JEPA, linear" not in tables["Robustness to acoustic damage"].rows
+    undamaged = [one for one in rows() if not one["perturbation"]]
+    assert "Robustness to acoustic damage" not in {table.title for table in page_tables(undamaged)}
+
+
 def test_damage_curves_begin_undamaged() -> None:
     curves = damage_curves(rows())
     assert set(curves) == {"depth-code", "shadow-code"} and set(curves["depth-code"]) == {"JEPA", "constant"}

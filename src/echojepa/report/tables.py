@@ -226,6 +226,8 @@ def make_table(plan: str, rows: Sequence[Row]) -> Table | None:
         place = sketch.place(row)
         if place:
             found[place].append(row)
+    if plan == "robustness":
+        found = only_damaged(found)
     if not found:
         return None
     cells = {place: [cell(values)] for place, values in found.items()}
@@ -236,6 +238,12 @@ def make_table(plan: str, rows: Sequence[Row]) -> Table | None:
         if sketch.theirs:
             theirs[sketch.theirs(row)].append(their_cell(row))
     return Table(sketch.title, sketch.says, grid(cells), grid(theirs))
+
+
+def only_damaged(found: dict[Place, list[Row]]) -> dict[Place, list[Row]]:
+    """Cells of what was tested under damage, and the constant; none where nothing was."""
+    tested = {name for name, column in found if column != "clean"}
+    return {place: rows for place, rows in found.items() if tested and place[0] in tested | {CONSTANT}}
 
 
 def average_degradation(found: dict[Place, list[Row]]) -> dict[Place, list[str]]:
