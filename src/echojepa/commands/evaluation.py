@@ -36,8 +36,11 @@ def run_evaluate(config: EvaluateConfig) -> None:
 
 def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
-    from echojepa.evaluation.harness import Harness
+    import pyarrow.parquet as pq
+
+    from echojepa.evaluation.harness import COMPARISONS, Harness
     from echojepa.evaluation.results import leading
+    from echojepa.report.differences import difference_table
     from echojepa.report.figures import damage_panels
     from echojepa.report.html import synthetic_share
     from echojepa.report.tables import as_markdown, damage_curves, page_tables
@@ -48,8 +51,10 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
         rows = harness.run(show).to_pylist()
     save_config(config)
     synthetic = any(synthetic_share(store) != "none" for store in harness.cohort.stores)
-    tables = as_markdown(page_tables(rows, harness.children), synthetic)
-    write_text_atomically(config.out / "tables.md", tables)
+    tables = page_tables(rows, harness.children)
+    against = difference_table(pq.read_table(config.out / COMPARISONS).to_pylist())
+    tables += [against] if against else []
+    write_text_atomically(config.out / "tables.md", as_markdown(tables, synthetic))
     curves = damage_curves(rows)
     if curves:
         drawn = damage_panels(curves, "LVEF MAE, points")
