@@ -14,6 +14,7 @@ from echojepa.evaluation.conformal import (
     calibrate,
     calibrates,
     coverage,
+    expected_coverage,
     half_width,
     one_a_patient,
 )
@@ -99,6 +100,15 @@ def test_a_cell_with_too_few_patients_says_so_by_an_infinite_interval() -> None:
     rows = coverage(conformal, truth, prediction, patients, view, seed=0)
     (rare,) = [row for row in rows if row.cell.startswith("A2C")]
     assert (rare.patients, rare.covered, rare.width, rare.infinite) == (1, 1.0, math.inf, 1.0)
+
+
+@pytest.mark.parametrize("patients", [20, 42, 200])
+def test_the_range_of_coverage_to_be_expected_is_that_of_many_calibrations(patients: int) -> None:
+    rng = np.random.default_rng(0)
+    covered = [half_width(rng.uniform(size=patients), 0.1) for _ in range(20000)]
+    expected = np.quantile(covered, [0.025, 0.975])
+    np.testing.assert_allclose(expected_coverage(patients, 0.1), expected, atol=0.005)
+    assert expected_coverage(8, 0.1) == (1.0, 1.0), "infinite intervals"
 
 
 def test_each_patient_gives_one_item_to_each_of_their_cells() -> None:

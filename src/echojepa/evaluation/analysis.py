@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.comparison import Comparison, compare, corrected, paired_difference
-from echojepa.evaluation.conformal import calibrate, coverage
+from echojepa.evaluation.conformal import calibrate, coverage, expected_coverage
 from echojepa.evaluation.formulas import Values
 from echojepa.evaluation.intervals import over_seeds
 from echojepa.evaluation.metrics import leading_metric, unit_of
@@ -70,7 +70,11 @@ def conformal_rows(
         group = cell.cell if number else EVERYBODY
         whole = facts | {"split": str(Split.TEST), "group": group, "patients": cell.patients}
         counted = fitted.patients.get(cell.cell, 0) if number else len(calibrating)
-        whole |= {"items": cell.patients, "note": f"{counted} calibration patients"}
+        note = f"{counted} calibration patients"
+        if number or len(fitted.half_widths) == 1:
+            low, high = (100 * share for share in expected_coverage(counted, ALPHA))
+            note += f": {low:.0f} to {high:.0f} % to be expected"
+        whole |= {"items": cell.patients, "note": note}
         share = {"value": 100 * cell.covered, "lo": 100 * cell.low, "hi": 100 * cell.high}
         rows.append(whole | {"metric": COVERAGE, "unit": "%"} | share)
         width = {"value": cell.width, "lo": np.nan, "hi": np.nan}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from echojepa.data.splits import LeakageError
 from echojepa.errors import UserError
@@ -88,6 +88,19 @@ def half_width(scores: Values, alpha: float) -> float:
     """The ceil((n + 1)(1 - alpha))-th smallest of n scores; infinite where there is no such score."""
     rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def expected_coverage(patients: int, alpha: float) -> tuple[float, float]:
+    """Where the true coverage of intervals from so many calibration patients lies in 95 % of draws of them.
+
+    1 - alpha holds on average over draws; of one draw the coverage has a Beta(k, n + 1 - k) distribution, k
+    the rank of `half_width` (Vovk, Machine Learning 92:349, 2013). (1, 1) where intervals are infinite.
+    """
+    rank = math.ceil((patients + 1) * (1 - alpha) - 1e-9)
+    if rank > patients:
+        return 1.0, 1.0
+    low, high = beta(rank, patients + 1 - rank).ppf([0.025, 0.975])
+    return float(low), float(high)
 
 
 def calibrate(
