@@ -173,7 +173,7 @@ SKETCHES: dict[str, Sketch] = {
     "intervals": Sketch(
         "Prediction intervals of LVEF",
         "Share of test patients inside 90 % intervals, %, and the intervals' median width, points. 90 % is "
-        "to be expected on average; how far one draw of calibration patients strays stands in the rows' notes.",
+        "to be expected on average; how far a draw of calibration patients strays is in the rows' notes.",
         intervals,
     ),
     "mechanism": Sketch(
