@@ -84,9 +84,14 @@ def one_a_patient(patients: Values, cells: Values, seed: int) -> NDArray[np.int6
     return order[np.unique(pairs[order], axis=0, return_index=True)[1]]
 
 
+def rank_of(count: int, alpha: float) -> int:
+    """Which of so many scores, from the smallest, an interval reaches to: ceil((n + 1)(1 - alpha))."""
+    return math.ceil((count + 1) * (1 - alpha) - 1e-9)
+
+
 def half_width(scores: Values, alpha: float) -> float:
-    """The ceil((n + 1)(1 - alpha))-th smallest of n scores; infinite where there is no such score."""
-    rank = math.ceil((len(scores) + 1) * (1 - alpha) - 1e-9)
+    """The score of `rank_of`; infinite where there is none."""
+    rank = rank_of(len(scores), alpha)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else math.inf
 
 
@@ -94,9 +99,9 @@ def expected_coverage(patients: int, alpha: float) -> tuple[float, float]:
     """Where the true coverage of intervals from so many calibration patients lies in 95 % of draws of them.
 
     1 - alpha holds on average over draws; of one draw the coverage has a Beta(k, n + 1 - k) distribution, k
-    the rank of `half_width` (Vovk, Machine Learning 92:349, 2013). (1, 1) where intervals are infinite.
+    the `rank_of` n (Vovk, Machine Learning 92:349, 2013). (1, 1) where intervals are infinite.
     """
-    rank = math.ceil((patients + 1) * (1 - alpha) - 1e-9)
+    rank = rank_of(patients, alpha)
     if rank > patients:
         return 1.0, 1.0
     low, high = beta(rank, patients + 1 - rank).ppf([0.025, 0.975])

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
-from echojepa.evaluation.results import ALL_SITES
-from echojepa.report.tables import Grid, Table
-
-Row = dict[str, Any]
+from echojepa.evaluation.results import ALL_SITES, Row
+from echojepa.report.tables import Place, Table, grid
 
 
 def difference_table(pairs: Sequence[Row]) -> Table | None:
     """Differences on undamaged loops of all sites, by share of labels; None where there are none."""
-    columns: list[str] = []
-    rows: dict[str, dict[str, str]] = defaultdict(dict)
+    found: dict[Place, list[str]] = {}
     for pair in pairs:
         if pair["perturbation"] or not pair["trained_on"] == pair["site"] == ALL_SITES:
             continue
         share = "" if pair["label_fraction"] == 1.0 else f", {100 * pair['label_fraction']:g} % of labels"
-        column = f"{pair['task']} {pair['metric']}{share}"
-        columns += [column] if column not in columns else []
-        rows[f"{pair['one']} minus {pair['other']}, {pair['probe']}"][column] = cell(pair)
-    if not rows:
+        row = f"{pair['one']} minus {pair['other']}, {pair['probe']}"
+        found[row, f"{pair['task']} {pair['metric']}{share}"] = [cell(pair)]
+    if not found:
         return None
     says = (
         "Difference on the same patients [95 % interval by bootstrap over them], and the p-value of a paired "
         "permutation test after Holm's correction for all comparisons of that task and probe."
     )
-    return Table("Backbone against backbone", says, Grid(tuple(columns), dict(rows)), Grid((), {}))
+    return Table("Backbone against backbone", says, grid(found), grid({}))
 
 
 def cell(pair: Row) -> str:

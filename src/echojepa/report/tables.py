@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from statistics import mean
-from typing import Any
 
 from echojepa.evaluation.analysis import COVERAGE, WIDTH
 from echojepa.evaluation.mechanism import IN_POINTS
-from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, Row
 from echojepa.evaluation.robustness import relative_degradation
 from echojepa.report.figures import Curve
 
-Row = dict[str, Any]
 Place = tuple[str, str]
 """Which row, which column of a table a number belongs to."""
 
