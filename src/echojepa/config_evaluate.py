@@ -50,6 +50,8 @@ class HarnessConfig:
     """Steps of a probe at least, in more passes if need be, so that few labels are not few steps."""
     finetune_epochs: int = 20
     """Passes over the training loops where a plan fine-tunes encoders."""
+    finetune_lr: float = 1e-4
+    """Learning rate of the head and of the encoder's last norm there; lower layers have less."""
     batch_size: int = 32
     """Clips a step of the probes, and of the frozen backbone."""
     features_as: Literal["float16", "float32"] = "float16"

@@ -23,6 +23,8 @@ class TuningConfig:
     """Learning rate of a layer over that of the layer above it; 0 trains nothing below the last norm."""
     weight_decay: float = 0.05
     """Decay of matrices; norms, biases and vectors have none."""
+    crop: float = 1.0
+    """Least share of the picture that a training clip keeps; by default all of it, at a random time."""
     clips_per_loop: int = 1
     """Evenly spaced clips of each validation and test loop; their predictions are averaged."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -38,10 +40,10 @@ class TuningConfig:
                 "epochs, batch_size and clips_per_loop must be at least 1 and workers at least 0; got "
                 f"{self.epochs}, {self.batch_size}, {self.clips_per_loop} and {self.workers}"
             )
-        if self.lr <= 0 or not 0 <= self.layer_decay <= 1 or self.weight_decay < 0:
+        if self.lr <= 0 or not 0 <= self.layer_decay <= 1 or self.weight_decay < 0 or not 0 < self.crop <= 1:
             raise ConfigError(
-                "lr must be positive, layer_decay lie between 0 and 1, weight_decay not be negative; got "
-                f"{self.lr}, {self.layer_decay} and {self.weight_decay}"
+                "lr must be positive, layer_decay lie between 0 and 1, weight_decay not be negative, crop be "
+                f"above 0 and up to 1; got {self.lr}, {self.layer_decay}, {self.weight_decay} and {self.crop}"
             )
 
 
@@ -66,6 +68,11 @@ class FinetuneConfig(TuningConfig):
     """Bootstrap resamples of test patients."""
     seed: int = 0
     """The head's start, the order of loops, the random clips and crops, and the share of labels."""
+    cache: Path | None = None
+    """Folder of the frozen encoder's features, which evaluations may share; `OUT/frozen/features` by
+    default. The probe that the head starts as is trained on them."""
+    cache_gb: float = 50.0
+    """Size that the cache may reach; known before anything is computed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from echojepa.backbones.loading import load_backbone
+from echojepa.config import HarnessConfig, TuningConfig
 from echojepa.data.store import replace_parquet
 from echojepa.evaluation.analysis import conformal_rows, damage_rows, subgroup_rows, views_of
-from echojepa.evaluation.contenders import Contender
+from echojepa.evaluation.cache import weights_digest
+from echojepa.evaluation.contenders import Contender, read_trainable
 from echojepa.evaluation.extraction import Extraction, Look, Pair
 from echojepa.evaluation.features import Features
-from echojepa.evaluation.finetune import tuned_contender
 from echojepa.evaluation.jobs import Job, labels_digest, row_facts
 from echojepa.evaluation.mechanism import displacements, mechanism_rows
-from echojepa.evaluation.plans import Condition
+from echojepa.evaluation.plans import PROBES, Condition
 from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import Readout, fit_probe
 from echojepa.evaluation.progress import Progress
@@ -40,6 +43,7 @@ from echojepa.evaluation.stored_probes import (
     was_settled,
     write_predictions,
 )
+from echojepa.evaluation.tuning import tune
 from echojepa.evaluation.varied import Varied
 
 
@@ -50,6 +54,18 @@ def needs_of(jobs: Sequence[Job]) -> dict[Look, set[Pair]]:
         for look, pairs in job.needs().items():
             found[look] |= pairs
     return found
+
+
+def tuning_of(config: HarnessConfig) -> TuningConfig:
+    """How a plan fine-tunes."""
+    return TuningConfig(
+        epochs=config.finetune_epochs, lr=config.finetune_lr, clips_per_loop=config.clips_per_loop
+    )
+
+
+def frozen_start(job: Job) -> Job:
+    """For a cell that is fine-tuned: the attentive probe of the frozen encoder that its head starts as."""
+    return replace(job, cell=replace(job.cell, probe=PROBES["attentive"], conditions=()))
 
 
 class BackboneRun:
@@ -81,8 +97,9 @@ class BackboneRun:
 
     @property
     def frozen(self) -> list[Job]:
-        """Jobs that read this backbone's own features."""
-        return [job for job in self.jobs if not job.cell.probe.finetuned]
+        """Jobs that read this backbone's own features: those of frozen probes, and what fine-tuning starts
+        from."""
+        return [frozen_start(job) if job.cell.probe.finetuned else job for job in self.jobs]
 
     def run(self, progress: Progress) -> list[Row]:
         """Features, probes, predictions, rows."""
@@ -105,13 +122,24 @@ class BackboneRun:
 
     def tuned(self, job: Job, progress: Progress) -> list[Row]:
         """One cell whose encoder is trained: a backbone of its own, with its head beside it."""
-        folder = self.folder(job)
-        contender = tuned_contender(folder, self.contender, job, self.cohort, self.config, progress)
+        folder, config = self.folder(job), self.config
+        weights, head = read_trainable(self.contender.source), partial(self.frozen_probe, job, progress)
+        seed = job.cell.seed + config.seed
+        tune(folder, weights, head, job, self.cohort, tuning_of(config), seed, progress)
+        make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
+        backbone = make()
+        contender = replace(self.contender, make=make, weights=weights_digest(backbone), spec=backbone.spec)
         self.extraction.fill(contender, job.needs(), progress)
         run = BackboneRun(contender, [job], self.extraction, trained=folder)
         rows = run.run_job(job)
         self.plain += run.plain
         return rows
+
+    def frozen_probe(self, job: Job, progress: Progress) -> Readout:
+        """What a fine-tuning's head starts as, trained now where it is not there."""
+        start = frozen_start(job)
+        self.extraction.fill(self.contender, start.needs(), progress)
+        return self.readout(start, self.folder(start))
 
     def run_job(self, job: Job) -> list[Row]:
         """One cell: train it or read it, predict what was not predicted, score."""
@@ -225,7 +253,7 @@ class BackboneRun:
             ),
         ]
         if cell.probe.finetuned:
-            depends.append(config.finetune_epochs)
+            depends.append(asdict(tuning_of(config)))
         digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
         where = f"{cell.trained_on}-" if cell.trained_on else ""
         name = f"{cell.probe.name}-{where}{cell.fraction:g}-{cell.seed}"
@@ -243,7 +271,7 @@ class BackboneRun:
 
     def write_embeddings(self) -> None:
         """Pooled features of undamaged test loops (first clip of each), for maps."""
-        jobs = [job for job in self.frozen if not job.cell.task.slots]
+        jobs = [job for job in self.frozen if job.cell.conditions and not job.cell.task.slots]
         if not jobs:
             return
         look = min(job.look for job in jobs)

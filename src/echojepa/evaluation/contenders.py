@@ -12,13 +12,14 @@ from typing import Protocol
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant, random_start
 from echojepa.backbones.echoprime import EchoPrime
+from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, HarnessConfig
 from echojepa.evaluation.cache import weights_digest
 from echojepa.models.contract import InputSpec
-from echojepa.training.weights import CARD
+from echojepa.training.weights import CARD, Origin, Weights
 
 BIG = 50_000_000
 """Parameters above which a backbone sees a subset of test loops on a processor."""
@@ -120,3 +121,16 @@ def with_different_names(found: Sequence[tuple[str, Contender]]) -> list[Contend
         names = sorted(one.name for one in named)
         raise ConfigError(f"backbones of one name in folders of one name: {names}; rename a folder")
     return named
+
+
+def read_trainable(name: str) -> Weights:
+    """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
+    ours that is the very start it was pretrained from. CheckpointError for other weights."""
+    path = Path(name.removeprefix(RANDOM))
+    weights = read_weights(path)
+    if not name.startswith(RANDOM):
+        return weights
+    ours = (path / CARD).is_file() and (path / "config.json").is_file()
+    made = VideoTransformer.untrained(path) if ours else random_start(VideoTransformer.from_pretrained(path))
+    tensors = {key: value.cpu() for key, value in made.encoder.state_dict().items()}
+    return replace(weights, encoder=tensors, origin=Origin(made.name), sha256="")

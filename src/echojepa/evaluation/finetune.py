@@ -1,8 +1,7 @@
-"""Fine-tuning from the command line, and what a plan needs for a cell whose encoder is trained too."""
+"""Fine-tuning from the command line: one cell, its frozen start, its training and its scores."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echojepa.backbones.controls import random_start
-from echojepa.backbones.layouts import read_weights
-from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import FinetuneConfig, HarnessConfig, TuningConfig
+from echojepa.config import FinetuneConfig, HarnessConfig
 from echojepa.errors import UserError
+from echojepa.evaluation.backbone_run import BackboneRun, frozen_start
 from echojepa.evaluation.cache import weights_digest
 from echojepa.evaluation.cohort import Cohort, read_cohort
-from echojepa.evaluation.contenders import Contender
+from echojepa.evaluation.contenders import find_contenders, read_trainable
+from echojepa.evaluation.extraction import Extraction, check_all_fits
 from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_features
 from echojepa.evaluation.plans import PROBES, Cell, Condition
 from echojepa.evaluation.predictions import ItemPredictions, average
-from echojepa.evaluation.probing import HeadProbe
+from echojepa.evaluation.probing import HeadProbe, Readout
 from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
 from echojepa.evaluation.samples import training_samples, want
@@ -38,24 +36,10 @@ from echojepa.evaluation.stored_probes import (
 from echojepa.evaluation.tuning import RECORD, name_of, tune
 from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
 from echojepa.tasks import find_task
-from echojepa.training.weights import CARD, Origin, Weights
 from echojepa.vocabulary import Split
 
 FINETUNED = PROBES["fine-tuned"]
 """An attentive head whose encoder was trained with it."""
-
-
-def read_trainable(name: str) -> Weights:
-    """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
-    ours that is the very start it was pretrained from. CheckpointError for other weights."""
-    path = Path(name.removeprefix(RANDOM))
-    weights = read_weights(path)
-    if not name.startswith(RANDOM):
-        return weights
-    ours = (path / CARD).is_file() and (path / "config.json").is_file()
-    made = VideoTransformer.untrained(path) if ours else random_start(VideoTransformer.from_pretrained(path))
-    tensors = {key: value.cpu() for key, value in made.encoder.state_dict().items()}
-    return replace(weights, encoder=tensors, origin=Origin(made.name), sha256="")
 
 
 def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
@@ -65,23 +49,6 @@ def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
     readout = load_readout(folder)
     assert isinstance(readout, HeadProbe)
     return VideoTransformer.from_pretrained(folder), readout
-
-
-def tuned_contender(
-    folder: Path,
-    start: Contender,
-    job: Job,
-    cohort: Cohort,
-    config: HarnessConfig,
-    progress: Progress,
-) -> Contender:
-    """For a plan's cell: `start` fine-tuned into a folder unless that was done. Its features go through the
-    plan's cache, and its head is what `load_readout` finds there."""
-    settings = TuningConfig(epochs=config.finetune_epochs, clips_per_loop=config.clips_per_loop)
-    tune(folder, read_trainable(start.source), job, cohort, settings, job.cell.seed + config.seed, progress)
-    make = partial(load_backbone, folder, precision=config.precision, engine=config.engine)
-    backbone = make()
-    return replace(start, make=make, weights=weights_digest(backbone), spec=backbone.spec)
 
 
 def job_of(cohort: Cohort, config: FinetuneConfig) -> Job:
@@ -98,6 +65,20 @@ def job_of(cohort: Cohort, config: FinetuneConfig) -> Job:
     return Job(cell, wanted, trained, np.zeros_like(tested), tested, config.clips_per_loop)
 
 
+def frozen_probe(config: FinetuneConfig, cohort: Cohort, job: Job, progress: Progress) -> Readout:
+    """The frozen encoder's probe that the head starts as, made under OUT/frozen where it is not there.
+
+    CacheError where features do not fit.
+    """
+    settings = HarnessConfig(
+        data=config.data, out=config.out / "frozen", backbones=(config.backbone,),
+        clips_per_loop=config.clips_per_loop, cache=config.cache, cache_gb=config.cache_gb,
+    )  # fmt: skip
+    frozen = BackboneRun(find_contenders(settings)[0], [frozen_start(job)], Extraction(cohort, settings))
+    check_all_fits(frozen.bytes_needed(), settings)
+    return frozen.frozen_probe(job, progress)
+
+
 def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]:
     """Train encoder and head, predict, and score test patients; writes and returns `results.parquet`'s rows.
 
@@ -105,7 +86,8 @@ def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]
     """
     cohort = read_cohort(config.data)
     job, weights = job_of(cohort, config), read_trainable(config.backbone)
-    tune(config.out, weights, job, cohort, config, config.seed, progress)
+    head = partial(frozen_probe, config, cohort, job, progress)
+    tune(config.out, weights, head, job, cohort, config, config.seed, progress)
     backbone, readout = load_finetuned(config.out)
     facts = {
         "backbone": name_of(weights), "weights": weights_digest(backbone)[:12],
@@ -137,7 +119,8 @@ def predict(
     config: FinetuneConfig,
 ) -> ItemPredictions:
     """Predictions of a fine-tuned encoder and its head for chosen samples (n,) bool."""
-    dataset = SampleClips(cohort, job.wanted, backbone.spec, job.look.clips_per_loop, config.seed)
+    each = job.look.clips_per_loop
+    dataset = SampleClips(cohort, job.wanted, backbone.spec, each, config.crop, config.seed)
     samples = torch.from_numpy(np.flatnonzero(chosen))
     outputs = outputs_of(lambda clips: backbone(clips).tokens, readout.model, dataset, samples, config)
     return average(outputs, without_features(job.wanted, job.cell.task), samples, job.cell.task)

@@ -1,9 +1,11 @@
 """An encoder and a head trained together, layer by layer more slowly the nearer a layer is to the pixels.
 
-The learning rate of layer l of an encoder of L blocks is lr * decay^(L + 1 - l): layer 0 embeds, block k is
-layer k + 1, the last norm is layer L + 1 and, like the head, has the whole rate (BEiT's rule, arXiv
-2106.08254; its use for video: VideoMAE, arXiv 2203.12602). A clip is a function of (seed, epoch, sample), the
-order of an epoch of (seed, epoch): a run that was stopped goes on as if it had not been.
+The head starts as the probe of the frozen encoder that validation patients chose: one that started from
+nothing would distort the encoder while it is still wrong (Kumar et al., arXiv 2202.10054). The learning rate
+of layer l of an encoder of L blocks is lr * decay^(L + 1 - l): layer 0 embeds, block k is layer k + 1, the
+last norm is layer L + 1 and, like the head, has the whole rate (BEiT's rule, arXiv 2106.08254; its use for
+video: VideoMAE, arXiv 2203.12602). A clip is a function of (seed, epoch, sample), the order of an epoch of
+(seed, epoch): a run that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,11 +28,11 @@ from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.jobs import Job, labels_digest, without_features
 from echojepa.evaluation.predictions import average, error_of
-from echojepa.evaluation.probing import Fitted, HeadProbe, loss_of, schedule, settled, target_scale
+from echojepa.evaluation.probing import Fitted, HeadProbe, Readout, loss_of, schedule, settled
 from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.stored_probes import FACTS, about, save_fitted
-from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded, outputs_of
-from echojepa.models.probe import Probes, ProbeShape, Standardiser, drop_views
+from echojepa.evaluation.tuning_clips import SampleClips, encoded, outputs_of
+from echojepa.models.probe import Probes, Scale, drop_views
 from echojepa.models.vit import VisionTransformer
 from echojepa.training import rotation
 from echojepa.training.building import generator_for, training_tensors, working_dtype
@@ -40,8 +43,6 @@ from echojepa.vocabulary import Split
 
 RECORD = "finetune.json"
 """What a fine-tuning depends on; written first."""
-STANDARDISED_BY = 128
-"""Training samples whose tokens, as the encoder starts, standardise the head's input."""
 
 
 def layer_of(name: str, blocks: int) -> int:
@@ -75,12 +76,20 @@ class Tuning:
     """A fine-tuning in progress."""
 
     def __init__(
-        self, folder: Path, weights: Weights, job: Job, cohort: Cohort, config: TuningConfig, seed: int
+        self,
+        folder: Path,
+        weights: Weights,
+        head: Probes,
+        job: Job,
+        cohort: Cohort,
+        config: TuningConfig,
+        seed: int,
     ) -> None:
         self.folder, self.weights, self.job, self.config = folder, weights, job, config
         self.task, self.seed = job.cell.task, seed
         self.data = without_features(job.wanted, self.task)
-        self.dataset = SampleClips(cohort, job.wanted, weights.spec, job.look.clips_per_loop, self.seed)
+        each = job.look.clips_per_loop
+        self.dataset = SampleClips(cohort, job.wanted, weights.spec, each, config.crop, seed)
         once = (job.wanted.clips[:, 0, 1] == 0) | bool(self.task.slots)  # a loop once, whatever its clips
         mine, splits = job.trained, job.wanted.splits
         self.train = torch.from_numpy(np.flatnonzero(mine & (splits == Split.TRAIN) & once))
@@ -89,24 +98,15 @@ class Tuning:
         self.dtype = working_dtype(config.precision, self.world.device)
         encoder = weights.build_encoder().to(self.world.device)
         encoder.recompute = config.recompute
-        self.encoder, self.scale = encoder, target_scale(self.data.truth[self.train], self.task)
-        self.head = self.new_head(Standardiser.identity(math.prod(encoder.grid), encoder.width))
+        self.encoder, self.head = encoder, head.to(self.world.device)
+        self.scale = Scale(*head.target.tolist())
         self.model = nn.ModuleDict({"encoder": encoder, "head": self.head})
         groups = parameter_groups(encoder, self.head, config)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
-        self.losses, self.errors = (torch.full((config.epochs,), math.inf).double() for _ in range(2))
+        self.losses = torch.full((config.epochs,), math.inf).double()
+        self.errors = torch.full((config.epochs + 1,), math.inf).double()
+        """Of the start, and after each epoch."""
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-
-    def new_head(self, standardiser: Standardiser) -> Probes:
-        """The attentive head before training."""
-        kind, task, encoder = self.job.cell.probe, self.task, self.encoder
-        shape = ProbeShape(
-            encoder.grid, encoder.width, max(1, len(self.data.classes)), kind.depth or 0,
-            views=self.data.views, clips=task.clips if task.slots else 1,
-            position=kind.position, embeddings=kind.embeddings,
-        )  # fmt: skip
-        draws = generator_for(self.seed, f"fine-tuned head {task.name}")
-        return Probes(1, shape, standardiser, self.scale, draws).to(self.world.device)
 
     def encode(self, clips: Tensor) -> Tensor:
         """Tokens of uint8 clips (m, 3, T, H, W), with gradient where it is on."""
@@ -119,15 +119,6 @@ class Tuning:
         draws = generator_for(self.seed, "fine-tuning order", epoch)
         return self.train[torch.randperm(len(self.train), generator=draws)]
 
-    @torch.no_grad()
-    def standardise(self) -> None:
-        """Fit what standardises tokens to the encoder as it starts; it is fixed from then on."""
-        parts = self.order(0)[:STANDARDISED_BY].split(self.config.batch_size)
-        batches = self.dataset.batches(EVEN, parts, self.config.workers)
-        fitted = Standardiser.fit(torch.cat([self.encode(clips[seen]).cpu() for _, clips, seen in batches]))
-        self.head.input_mean.copy_(fitted.mean)
-        self.head.input_std.copy_(fitted.std)
-
     def tensors(self) -> dict[str, Tensor]:
         """All that an epoch changes, and the best epoch so far."""
         now = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -136,20 +127,24 @@ class Tuning:
         return training_tensors(self.model, self.optimizer) | now | best | record
 
     def run(self, progress: Progress) -> None:
-        """Every epoch that is left, each followed by a checkpoint; then the folder's files."""
+        """Every epoch that is left, each followed by a checkpoint; then the folder's files.
+
+        The start is a choice, too: where no epoch does better on validation patients, it stays.
+        """
         found = rotation.find(self.folder)
         if found.path:
             rotation.load(found.path, self.tensors())
         else:
-            self.standardise()
+            self.errors[0] = self.validate()
         for epoch in range(found.facts.step, self.config.epochs):
             self.losses[epoch] = self.train_epoch(epoch)
-            self.errors[epoch] = self.validate()
-            if int(self.errors.argmin()) == epoch:
+            self.errors[epoch + 1] = self.validate()
+            if int(self.errors.argmin()) == epoch + 1:
                 for name, value in self.model.state_dict().items():
                     self.best[name].copy_(value)
             rotation.save(self.folder, rotation.Facts(epoch + 1), self.tensors(), self.world)
-            note = f"loss {self.losses[epoch]:.3f}, validation {abs(self.errors[epoch]):.3f}"
+            first, last = abs(self.errors[0]), abs(self.errors[epoch + 1])
+            note = f"loss {self.losses[epoch]:.3f}, validation {last:.3f}, before tuning {first:.3f}"
             progress(epoch + 1, self.config.epochs, note)
         self.finish()
 
@@ -190,13 +185,13 @@ class Tuning:
         cell, weights, errors = self.job.cell, self.weights, self.errors.tolist()
         best = {name: value.cpu() for name, value in self.best.items()}
         encoder, head = ({k.removeprefix(p): v for k, v in best.items() if k.startswith(p)} for p in PARTS)
-        epoch = int(self.errors.argmin()) + 1
+        epoch = int(self.errors.argmin())
         steps = math.ceil(len(self.train) / self.config.batch_size) * epoch
         record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
         origin = Origin(said(weights, self.job), steps, len(self.train) * epoch, "+".join(record["data"]))
         tuned = Weights(weights.architecture, weights.spec, encoder, origin)
         save_weights(self.folder, tuned)
-        probe = self.new_head(Standardiser(head["input_mean"], head["input_std"])).cpu()
+        probe = self.head.cpu()
         probe.load_state_dict(head)
         chosen = {"learning rate": self.config.lr, "layer decay": self.config.layer_decay, "epoch": epoch}
         history = {"train loss": self.losses.tolist(), "validation": [abs(error) for error in errors]}
@@ -212,6 +207,7 @@ PARTS = ("encoder.", "head.")
 def tune(
     folder: Path,
     weights: Weights,
+    head: Callable[[], Readout],
     job: Job,
     cohort: Cohort,
     config: TuningConfig,
@@ -220,6 +216,7 @@ def tune(
 ) -> None:
     """Fine-tune `weights` for a cell into a folder, or go on with what is there; nothing where it is done.
 
+    `head` makes or finds the attentive probe of these weights, frozen, for the same cell: the head's start.
     The folder is one of our weights', read by `load_backbone`, and one of a probe's, read by `load_readout`.
     Raises ConfigError where it holds another fine-tuning, CheckpointError where weights do not fit.
     """
@@ -244,11 +241,13 @@ def tune(
             )
     write_text_atomically(folder / RECORD, json.dumps(mine, indent=2) + "\n")
     if not (folder / FACTS).is_file():
-        Tuning(folder, weights, job, cohort, config, seed).run(progress)
+        probe = head()
+        assert isinstance(probe, HeadProbe)
+        Tuning(folder, weights, probe.model, job, cohort, config, seed).run(progress)
     shutil.rmtree(folder / rotation.FOLDER, ignore_errors=True)
 
 
-DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "clips_per_loop", "precision"}
+DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "clips_per_loop", "precision"}
 """Settings that the outcome depends on; the others may change when a fine-tuning goes on."""
 
 

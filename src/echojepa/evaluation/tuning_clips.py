@@ -27,13 +27,21 @@ class SampleClips(Dataset[Tensor]):
     """Clips of samples: item (epoch, i) is uint8 (S, 3, T, size, size), black where a slot is absent."""
 
     def __init__(
-        self, cohort: Cohort, wanted: Wanted, spec: InputSpec, clips_per_loop: int, seed: int
+        self,
+        cohort: Cohort,
+        wanted: Wanted,
+        spec: InputSpec,
+        clips_per_loop: int,
+        crop: float,
+        seed: int,
     ) -> None:
+        """`crop` is the least share of the picture that random clips keep; 1 leaves them whole."""
         self.clips, self.spec, self.each = wanted.clips, spec, clips_per_loop
         loops = [cohort.loops[number] for number in wanted.clips[..., 0].flat]
         rows = [loop.row for loop in loops]
         self.stores = [loop.store for loop in loops]
-        self.random = [ClipDataset(s, rows, spec, augment=Augment(), seed=seed) for s in cohort.stores]
+        augment = Augment(scale=(crop, 1.0)) if crop < 1 else None
+        self.random = [ClipDataset(s, rows, spec, augment=augment, seed=seed) for s in cohort.stores]
         self.even = [ClipDataset(s, rows, spec, clips_per_loop=clips_per_loop) for s in cohort.stores]
 
     def __len__(self) -> int:
