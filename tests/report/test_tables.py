@@ -59,6 +59,7 @@ def test_a_cell_says_where_a_probe_was_trained_and_children_are_apart() -> None:
     sites = tables["LVEF at each site"].columns
     assert sites == ("a (internal)", "b (external, trained at a)", "b (internal)")
     assert tables["Adults to children"].columns == ("kids (external, trained at a)", "kids (internal)")
+    assert tables["Views by share of labels"].columns == ("1 %", "10 %", "100 %"), "whatever came first"
 
 
 def test_of_several_seeds_their_mean_is_shown() -> None:

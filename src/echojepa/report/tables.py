@@ -221,7 +221,7 @@ def make_table(plan: str, rows: Sequence[Row]) -> Table | None:
     """A table of the page; None where no row belongs to it."""
     sketch = SKETCHES[plan]
     found: dict[Place, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["label_fraction"]):  # columns of few labels first
         place = sketch.place(row)
         if place:
             found[place].append(row)
