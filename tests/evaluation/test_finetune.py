@@ -22,6 +22,7 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import ConfigError, FinetuneConfig, HarnessConfig, TuningConfig, config_to_json
+from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
@@ -36,7 +37,7 @@ from echojepa.evaluation.harness import Harness
 from echojepa.evaluation.plans import Block, Plan
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.stored_probes import load_readout, read_predictions
-from echojepa.evaluation.tuning import Tuning, layer_of, parameter_groups
+from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
 from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.models.contract import InputSpec
@@ -191,9 +192,9 @@ def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
     stamps = {file: file.stat().st_mtime_ns for file in tuned.glob("*.safetensors")}
     finetune(settings(dataset, start, tuned, epochs=3), quiet)
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
-    with pytest.raises(ConfigError, match="with another settings"):
+    with pytest.raises(ConfigError, match="of other settings "):
         finetune(settings(dataset, start, tuned, epochs=4), quiet)
-    with pytest.raises(ConfigError, match="with another cell, labels"):
+    with pytest.raises(ConfigError, match="of other cell and labels "):
         finetune(settings(dataset, start, tuned, epochs=3, fraction=0.5), quiet)
 
 
@@ -251,6 +252,7 @@ def test_the_epoch_that_validation_likes_best_is_kept(
         assert_equal_tensors(found, seen[best])
         facts = json.loads((out / "probe.json").read_text())
         assert facts["chosen"]["epoch"] == best and facts["history"]["validation"] == errors
+        assert {row["note"] for row in read_results(out)} == {"" if best else STAYED}
     assert torch.equal(found["encoder.norm.weight"], read_weights(start).encoder["norm.weight"])
 
 
@@ -365,6 +367,16 @@ def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, sta
     read = [list(one.batches(3, parts, workers)) for workers in (0, 1)]
     for here, there in zip(*read, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_random_clips_are_whole_pictures_unless_they_are_cropped(dataset: Path, start: Path) -> None:
+    cohort = read_cohort([dataset])
+    wanted = job_of(cohort, settings(dataset, start, dataset)).wanted
+    loop = cohort.loops[int(wanted.clips[2, 0, 0])]
+    pictures = SPEC.fit(letterbox(cohort.stores[0].loop(loop.row).frames()))[0]
+    whole, cropped = (SampleClips(cohort, wanted, SPEC, 1, crop, 0)[0, 2][0, 0] for crop in (1.0, 0.5))
+    assert all((pictures == frame).flatten(1).all(1).any() for frame in whole)
+    assert not any((pictures == frame).flatten(1).all(1).any() for frame in cropped)
 
 
 def test_the_command_trains_at_a_site_and_tests_each(
@@ -523,7 +535,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
     assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
         ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
     ]
-    assert len({row["value"] for row in rows}) == 4
+    assert len({row["value"] for row in rows}) == 4 and {row["note"] for row in rows} == {""}
     alone = settings(dataset, start, tmp_path / "alone", lr=2e-4)
     alone = replace(alone, precision=TuningConfig.precision)
     finetune(alone, quiet)

@@ -90,6 +90,8 @@ def run_finetune(config: FinetuneConfig) -> None:
     with progress_bar("finetune epochs") as show:
         rows = finetune(config, show)
     show_numbers(leading(rows))
+    for note in {row["note"] for row in rows} - {""}:
+        console.print(f"Note: {note}")
     console.print(f"Results: {config.out / 'results.parquet'}")
     console.print(f"Encoder, to be used frozen, and its head: {config.out}")
 

@@ -43,7 +43,7 @@ from echojepa.evaluation.stored_probes import (
     was_settled,
     write_predictions,
 )
-from echojepa.evaluation.tuning import tune
+from echojepa.evaluation.tuning import note_of, tune
 from echojepa.evaluation.varied import Varied
 
 
@@ -157,6 +157,8 @@ class BackboneRun:
             test = only_test(made)
             facts = row_facts(job, condition, job.cell.probe.name, test.items) | made_by["backbone"]
             facts["settled"] = was_settled(folder)
+            if self.trained:
+                facts["note"] = "; ".join(filter(None, [facts["note"], note_of(folder)]))
             if job.cell.calibrated:
                 rows += self.intervals(job, made, facts)
                 continue

@@ -33,7 +33,7 @@ from echojepa.evaluation.stored_probes import (
     was_settled,
     write_predictions,
 )
-from echojepa.evaluation.tuning import RECORD, name_of, tune
+from echojepa.evaluation.tuning import RECORD, name_of, note_of, tune
 from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
 from echojepa.tasks import find_task
 from echojepa.vocabulary import Split
@@ -106,6 +106,7 @@ def finetune(config: FinetuneConfig, progress: Progress) -> list[dict[str, Any]]
             write_predictions(file, made, job.cell, condition, {"backbone": facts}, job.wanted.classes)
         test = only_test(read_predictions(file)[0])
         whole = row_facts(job, condition, job.cell.probe.name, test.items) | facts
+        whole["note"] = note_of(config.out)
         rows += score(Scored(job.cell.task, whole, test), config.resamples, config.seed)
     return write_results(config.out / RESULTS, rows).to_pylist()
 

@@ -236,8 +236,8 @@ def tune(
         other = sorted(name for name in mine if mine[name] != there.get(name))
         if other:
             raise ConfigError(
-                f"{folder} holds a fine-tuning with another {', '.join(other)} (see its {RECORD}); give "
-                "another --out, or delete the folder to start over"
+                f"{folder} holds another fine-tuning, of other {' and '.join(other)} (see its {RECORD}); "
+                "give another --out, or delete the folder to start over"
             )
     write_text_atomically(folder / RECORD, json.dumps(mine, indent=2) + "\n")
     if not (folder / FACTS).is_file():
@@ -249,6 +249,16 @@ def tune(
 
 DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "clips_per_loop", "precision"}
 """Settings that the outcome depends on; the others may change when a fine-tuning goes on."""
+
+
+STAYED = "no epoch read validation patients better than the frozen probe, which stays"
+"""What rows of such a fine-tuning say."""
+
+
+def note_of(folder: Path) -> str:
+    """What rows of a finished fine-tuning say beside their numbers; empty for nothing."""
+    epoch = json.loads((folder / FACTS).read_text(encoding="utf-8"))["chosen"]["epoch"]
+    return STAYED if epoch == 0 else ""
 
 
 def name_of(weights: Weights) -> str:
