@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import FinetuneConfig, HarnessConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.backbone_run import BackboneRun, frozen_start
 from echojepa.evaluation.cache import weights_digest
 from echojepa.evaluation.cohort import Cohort, read_cohort
-from echojepa.evaluation.contenders import find_contenders, read_trainable
+from echojepa.evaluation.contenders import measured, read_trainable
 from echojepa.evaluation.extraction import Extraction, check_all_fits
 from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_features
 from echojepa.evaluation.plans import PROBES, Cell, Condition
@@ -74,7 +75,9 @@ def frozen_probe(config: FinetuneConfig, cohort: Cohort, job: Job, progress: Pro
         data=config.data, out=config.out / "frozen", backbones=(config.backbone,),
         clips_per_loop=config.clips_per_loop, cache=config.cache, cache_gb=config.cache_gb,
     )  # fmt: skip
-    frozen = BackboneRun(find_contenders(settings)[0], [frozen_start(job)], Extraction(cohort, settings))
+    make = partial(load_backbone, config.backbone, precision=settings.precision, engine=settings.engine)
+    contender = measured(make, make(), config.backbone, settings, trainable=True)
+    frozen = BackboneRun(contender, [frozen_start(job)], Extraction(cohort, settings))
     check_all_fits(frozen.bytes_needed(), settings)
     return frozen.frozen_probe(job, progress)
 
