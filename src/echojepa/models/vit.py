@@ -19,7 +19,7 @@ from echojepa.models.contract import InputSpec
 from echojepa.models.flops import block_flops, product
 from echojepa.models.positions import PositionKind, Positions, RotaryTables, rotate
 
-SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
+SizeName = Literal["nano", "micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Size:
 
 
 SIZES: dict[SizeName, Size] = {
+    "nano": Size(128, 4, 2, 512),  # ours: an hour or two of one CPU core
     "micro": Size(192, 4, 3, 768),  # ours: minutes on a laptop CPU
     "tiny": Size(192, 12, 3, 768),
     "small": Size(384, 12, 6, 1536),

@@ -43,7 +43,9 @@ def build_objective(config: PretrainConfig) -> Objective:
         architecture.trained_side,
     )
     encoder.recompute = predictor.recompute = config.recompute
-    return VideoMAE(encoder, predictor) if config.objective == "videomae" else JEPA(encoder, predictor)
+    if config.objective == "videomae":
+        return VideoMAE(encoder, predictor)
+    return JEPA(encoder, predictor, centred=config.centred_targets)
 
 
 def build_optimizer(model: Objective, config: PretrainConfig) -> torch.optim.AdamW:

@@ -17,7 +17,7 @@ from echojepa.training.checkpoint import write_text_atomically
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 
 
-FREE = {"out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults"}
+FREE = {"out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures", "pictures_gb"}
 """Settings that say how a run is run and not what comes out of it: they may change when it goes on."""
 
 
