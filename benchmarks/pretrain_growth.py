@@ -20,8 +20,8 @@ import torch
 from matplotlib.figure import Figure
 from pretrain_step import MOMENTUM, RATE, make_model, resident
 
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import PAPER_MASKS, sample_mask
+from echojepa.config import PAPER_MASKS, InputSpec
+from echojepa.models.masking import sample_mask
 from echojepa.training.allocator import keep_pages
 
 BASE = {"batch": 4, "frames": 16, "size": "small"}

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import PAPER_MASKS, TUBE_MASK, Architecture, InputSpec
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import PAPER_MASKS, TUBE_MASK, Mask, sample_mask
+from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.videomae import VideoMAE
-from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 SPEC = InputSpec(size=96, frames=4)
 CLIPS = 2

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import PAPER_MASKS, Architecture, InputSpec
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import PAPER_MASKS, Mask, sample_mask
+from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 SPEC = InputSpec(size=96, frames=4, seconds=1.0)
 

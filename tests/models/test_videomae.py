@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import TUBE_MASK, Mask, sample_mask
-from echojepa.models.positions import PositionKind
+from echojepa.config import SIZES, TUBE_MASK, Architecture, InputSpec, PositionKind
+from echojepa.models.contract import prepare
+from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.videomae import VideoMAE, pixel_targets
-from echojepa.models.vit import SIZES, Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 MICRO = SIZES["micro"]
@@ -37,7 +37,7 @@ def make_videomae(position: PositionKind, width: int = 96) -> VideoMAE:
 def make_batch() -> tuple[Tensor, Mask]:
     generator = torch.Generator().manual_seed(1)
     raw = torch.randint(0, 256, (2, 3, 4, 64, 64), dtype=torch.uint8, generator=generator)
-    return SPEC.prepare(raw), sample_mask(TUBE_MASK, (2, 8, 8), 2, generator)
+    return prepare(SPEC, raw), sample_mask(TUBE_MASK, (2, 8, 8), 2, generator)
 
 
 def to_transformers(model: VideoMAE) -> dict[str, Tensor]:

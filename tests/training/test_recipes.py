@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.backbones.layouts import read_start
-from echojepa.config import PretrainConfig
-from echojepa.models.contract import InputSpec
+from echojepa.config import TUBE_MASK, Architecture, InputSpec, PretrainConfig
+from echojepa.models.building import build_objective
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import TUBE_MASK, sample_mask
-from echojepa.models.vit import Architecture
+from echojepa.models.masking import sample_mask
 from echojepa.recipes import (
     MATCHED_FLOPS,
     RECIPES,
@@ -25,12 +23,11 @@ from echojepa.recipes import (
     videomae_l,
 )
 from echojepa.training import rotation
-from echojepa.training.building import build_objective
-from echojepa.training.checkpoint import CheckpointError
 from echojepa.training.pretrain import pretrain
 from echojepa.training.schedules import learning_rate
-from echojepa.training.start import Start, take_start
-from echojepa.training.weights import load_weights
+from echojepa.training.start import Start, read_start, take_start
+from echojepa.weights.folder import load_weights
+from echojepa.weights.tensors import CheckpointError
 
 DATA, OUT = Path("data"), Path("out")
 

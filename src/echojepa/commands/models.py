@@ -14,9 +14,9 @@ from echojepa.terminal import console, progress_bar
 
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
-    from echojepa.backbones.layouts import read_start
     from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
+    from echojepa.training.start import read_start
 
     console.quiet = not speaks()
     with progress_bar("pretrain steps") as show:
@@ -54,7 +54,7 @@ def run_report(config: ReportConfig) -> None:
 
 def run_convert(config: ConvertConfig) -> None:
     """Convert and say what was read and written."""
-    from echojepa.backbones.layouts import read_weights, write_weights
+    from echojepa.weights.layouts import read_weights, write_weights
 
     weights = read_weights(config.source)
     write_weights(config.out, weights, config.to)

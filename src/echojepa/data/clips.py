@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.config import InputSpec
 from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
+from echojepa.models.contract import fit
 from echojepa.randomness import derive_seed
 
 
@@ -151,4 +152,4 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if self.augment and generator:
             top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
             pixels = pixels[..., top : top + height, left : left + width]
-        return self.spec.fit(pixels).expand(3, -1, -1, -1)
+        return fit(self.spec, pixels).expand(3, -1, -1, -1)

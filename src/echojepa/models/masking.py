@@ -8,31 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from echojepa.config import MaskConfig
+
 MAX_REDRAWS = 1000
-
-
-@dataclass(frozen=True)
-class MaskConfig:
-    """One mask type: the union of equally sized blocks is hidden, or scattered single tokens are."""
-
-    blocks: int
-    """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
-    scale: float
-    """Share of the picture that one block covers, or that the scattered tokens do."""
-    aspect: tuple[float, float] = (0.75, 1.5)
-    """Range of height over width."""
-    min_visible: float = 0.1
-    """A draw of blocks that leaves a smaller share of tokens visible is redrawn."""
-
-    def __post_init__(self) -> None:
-        if self.blocks < 0 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(
-                f"a mask needs blocks >= 0, 0 < scale < 1 and 0 < aspect low <= high; got {self}"
-            )
-
-
-PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
-TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
 
 
 @dataclass(frozen=True)

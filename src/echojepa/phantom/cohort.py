@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from echojepa.config import SimulateConfig, config_to_json
-from echojepa.data.workers import Died, Limits, run_in_order
 from echojepa.errors import UserError
 from echojepa.phantom.presets import ARCHIVE, STORE, Order, order_of
 from echojepa.phantom.public_sets import PUBLIC_WRITERS
@@ -25,6 +24,7 @@ from echojepa.phantom.sidecar import truth_table
 from echojepa.phantom.study import Study, draw_study, study_uid
 from echojepa.phantom.vary import counterfactual, factor_of
 from echojepa.phantom.writers import ArchiveWriter, Labels, StoreWriter, Writer
+from echojepa.processes.workers import Died, Limits, run_in_order
 
 WRITERS: dict[str, type[Writer]] = {ARCHIVE: ArchiveWriter, STORE: StoreWriter, **PUBLIC_WRITERS}
 LIMITS = Limits(cpu_seconds=3600.0, memory=8 << 30)

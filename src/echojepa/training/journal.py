@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from echojepa.config import ConfigError, PretrainConfig, config_to_json
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.weights.tensors import write_text_atomically
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 

@@ -14,18 +14,13 @@ import torch
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips import ClipDataset
 from echojepa.data.store import LoopStore
+from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
 from echojepa.training.allocator import keep_pages
-from echojepa.training.building import (
-    build_encoder,
-    build_objective,
-    build_optimizer,
-    training_tensors,
-    working_dtype,
-)
+from echojepa.training.building import build_optimizer, training_tensors, working_dtype
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
@@ -34,8 +29,8 @@ from echojepa.training.monitors import Monitor, monitored_loops
 from echojepa.training.rotation import Facts
 from echojepa.training.start import Start, take_start
 from echojepa.training.step import TrainStep
-from echojepa.training.weights import Origin, Weights, save_weights
 from echojepa.vocabulary import Kind, Split
+from echojepa.weights.folder import Origin, Weights, save_weights
 
 MONITOR_CLIPS = 96
 PLANNING_DRAWS = 64

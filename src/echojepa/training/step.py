@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.config import PretrainConfig
+from echojepa.models.contract import prepare
 from echojepa.models.objective import Objective
 from echojepa.training.distributed import World, gradient_norm, last_backward
 from echojepa.training.loader import Batch
@@ -41,7 +42,7 @@ class TrainStep:
         size, types = self.config.microbatch or clips, len(batch.masks)
         for first in range(0, clips, size):
             part = batch.part(first, first + size)
-            prepared = self.config.spec.prepare(part.clips)
+            prepared = prepare(self.config.spec, part.clips)
             with self.autocast(prepared):
                 targets = self.model.targets(prepared, part.masks)
             for number, (mask, wanted) in enumerate(zip(part.masks, targets, strict=True), start=1):

@@ -14,18 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echojepa.config import config_from_json
-from echojepa.models.contract import InputSpec
+from echojepa.config import SIZES, InputSpec, config_from_json
 from echojepa.models.predictor import PredictorShape
-from echojepa.models.vit import SIZES
-from echojepa.training.checkpoint import (
+from echojepa.weights.folder import Origin, Weights, recognise
+from echojepa.weights.tensors import (
     CheckpointError,
     file_sha256,
     load_safetensors,
     save_tensors,
     write_text_atomically,
 )
-from echojepa.training.weights import Origin, Weights, recognise
 
 TENSORS = "model.safetensors"
 FRAMES_PER_SECOND = 8

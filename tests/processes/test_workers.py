@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from echojepa.data.workers import Died, Limits, run_in_order
+from echojepa.processes.workers import Died, Limits, run_in_order
 
 Thunk = Callable[[], Any]
 

@@ -14,24 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from echojepa.config_evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
-from echojepa.config_finetune import FinetuneConfig, TuningConfig
-from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
+from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
 from echojepa.errors import ConfigError
-
-__all__ = [
-    "ConfigError",
-    "Engine",
-    "EvaluateConfig",
-    "FaultConfig",
-    "FinetuneConfig",
-    "HarnessConfig",
-    "OptimConfig",
-    "Precision",
-    "PretrainConfig",
-    "ProbeConfig",
-    "TuningConfig",
-]
 
 ConfigType = TypeVar("ConfigType")
 Layout = Literal["echojepa", "huggingface", "meta"]

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.backbones.huggingface import write_huggingface
-from echojepa.backbones.layouts import read_weights, write_weights
-from echojepa.models.contract import InputSpec
+from echojepa.config import Architecture, InputSpec, SizeName
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import Architecture, SizeName, VisionTransformer, gather_tokens
-from echojepa.training.checkpoint import CheckpointError, load_safetensors, save_tensors
-from echojepa.training.weights import Origin, Weights, weights_of
+from echojepa.models.vit import VisionTransformer, gather_tokens
+from echojepa.weights.folder import Origin, Weights, weights_of
+from echojepa.weights.huggingface import write_huggingface
+from echojepa.weights.layouts import read_weights, write_weights
+from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 

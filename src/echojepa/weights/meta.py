@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import SIZES, InputSpec
 from echojepa.models.predictor import PredictorShape
-from echojepa.models.vit import SIZES
-from echojepa.training.checkpoint import CheckpointError, file_sha256, load_foreign, write_atomically
-from echojepa.training.weights import Origin, Weights, recognise
+from echojepa.weights.folder import Origin, Weights, recognise
+from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign, write_atomically
 
 ENCODERS = ("target_encoder", "ema_encoder", "encoder")
 """Entries that hold an encoder, the one to evaluate with first."""

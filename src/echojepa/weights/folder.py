@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 import echojepa
-from echojepa.config import ConfigError, config_from_json
-from echojepa.models.contract import InputSpec
-from echojepa.models.positions import PositionKind
+from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, config_from_json
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import SIZES, Architecture, VisionTransformer
-from echojepa.training.checkpoint import (
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.tensors import (
     CheckpointError,
     build_from,
     check_fit,

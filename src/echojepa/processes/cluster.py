@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from echojepa.data.workers import AHEAD, Died, Limits, run_in_order
 from echojepa.errors import UserError
+from echojepa.processes.workers import AHEAD, Died, Limits, run_in_order
 
 Task = TypeVar("Task")
 Job = TypeVar("Job")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import load_backbone
-from echojepa.models.contract import InputSpec
+from echojepa.config import Architecture, InputSpec
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.checkpoint import CheckpointError
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.layouts import read_weights
+from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 CLIPS = torch.randn(2, 3, 4, 48, 48, generator=torch.Generator().manual_seed(3))

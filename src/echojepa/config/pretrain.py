@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.values import PAPER_MASKS, Architecture, InputSpec, MaskConfig
 from echojepa.errors import ConfigError
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import PAPER_MASKS, MaskConfig
-from echojepa.models.vit import Architecture
 
 
 @dataclass(frozen=True)

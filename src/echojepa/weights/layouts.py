@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from echojepa.backbones.huggingface import read_huggingface, write_huggingface
-from echojepa.backbones.meta import read_meta, read_online, write_meta
-from echojepa.config import Layout
-from echojepa.models.contract import InputSpec
-from echojepa.training import rotation
-from echojepa.training.checkpoint import CheckpointError
-from echojepa.training.start import Start, start_of_run
-from echojepa.training.weights import CARD, Weights, load_weights, save_weights
+from echojepa.config import InputSpec, Layout
+from echojepa.weights.folder import CARD, Weights, load_weights, save_weights
+from echojepa.weights.huggingface import read_huggingface, write_huggingface
+from echojepa.weights.meta import read_meta, write_meta
+from echojepa.weights.tensors import CheckpointError
 
 WRITERS: dict[Layout, Callable[[Path, Weights], object]] = {
     "echojepa": save_weights,
@@ -39,20 +36,6 @@ def read_weights(path: Path, spec: InputSpec | None = None) -> Weights:
             f"({CARD}), nor a Hugging Face folder (config.json and *.safetensors)"
         )
     return (weights.fed(spec) if spec else weights).check()
-
-
-def read_start(path: Path) -> Start:
-    """What a run can start from: the newest checkpoint of a run, finished or not, or weights of any layout.
-
-    A file that holds encoder and moving average gives both; others give the one they have for both.
-    """
-    if (path / rotation.FOLDER).is_dir():
-        return start_of_run(path)
-    weights = read_weights(path)
-    online = read_online(path) if path.is_file() else {}
-    return Start(
-        path.name, weights.architecture, online or weights.encoder, weights.encoder, weights.predictor
-    )
 
 
 def write_weights(out: Path, weights: Weights, layout: Layout) -> None:
