@@ -62,11 +62,11 @@ def ours(options: argparse.Namespace, precision: str) -> Step:
             targets = model.targets(clips, masks)
         for mask, wanted in zip(masks, targets, strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                loss = model(clips, [mask], [wanted]) / len(masks)
+                loss = model.loss(clips, mask, wanted) / len(masks)
             loss.backward()
             losses.append(loss.item())
         optimizer.step()
-        model.after_step(MOMENTUM)
+        model.update_ema(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
         return sum(losses)
 
@@ -232,7 +232,7 @@ def parts(
         with timed(seconds, "optimiser", now):
             optimizer.step()
         with timed(seconds, "EMA", now):
-            model.after_step(MOMENTUM)
+            model.update_ema(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
     return {name: value / (len(fed) - 1) for name, value in seconds.items()}
 

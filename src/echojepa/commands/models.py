@@ -16,11 +16,10 @@ def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
     from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
-    from echojepa.training.start import read_start
 
     console.quiet = not speaks()
     with progress_bar("pretrain steps") as show:
-        summary = pretrain(config, show, read_start)
+        summary = pretrain(config, show)
     console.print(
         f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, "
         f"{summary.flops:.3g} FLOPs, last loss {summary.loss:.3f}"

@@ -6,7 +6,6 @@ import torch
 
 from echojepa.config import PretrainConfig
 from echojepa.models.jepa import JEPA
-from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.videomae import VideoMAE
 from echojepa.models.vit import VisionTransformer
@@ -23,7 +22,7 @@ def build_encoder(config: PretrainConfig) -> VisionTransformer:
     return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
 
 
-def build_objective(config: PretrainConfig) -> Objective:
+def build_objective(config: PretrainConfig) -> JEPA | VideoMAE:
     """Encoder and predictor before any training, under the config's objective."""
     encoder, architecture = build_encoder(config), config.architecture
     pixels = 3 * architecture.tubelet * architecture.patch**2

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.objective import Objective
+from echojepa.models.objective import masked_flops
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
 
-class JEPA(Objective):
+class JEPA(nn.Module):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
     targets_move = True
@@ -45,12 +45,16 @@ class JEPA(Objective):
         normalised = F.layer_norm(features, features.shape[-1:])
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
 
-    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Mean L1 distance between predicted and target features."""
+    def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
+        """Mean L1 distance between the predicted and the target features (B, M, D) of the hidden tokens."""
+        context = self.encoder(clips, mask.context_ids)
+        predicted = self.predictor(context, mask.context_ids, mask.target_ids)
         return F.l1_loss(predicted, targets)
 
+    forward = loss
+
     @torch.no_grad()
-    def after_step(self, momentum: float) -> None:
+    def update_ema(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
         targets: list[Tensor] = [*self.target_encoder.parameters()]
         online: list[Tensor] = [*self.encoder.parameters()]
@@ -58,4 +62,5 @@ class JEPA(Objective):
 
     def flops(self, masks: Sequence[Mask]) -> Flops:
         """Arithmetic of a step a clip, the target encoder's pass over all tokens included."""
-        return super().flops(masks) + Flops(target=self.target_encoder.flops(math.prod(self.encoder.grid)))
+        everything = self.target_encoder.flops(math.prod(self.encoder.grid))
+        return masked_flops(self.encoder, self.predictor, masks) + Flops(target=everything)

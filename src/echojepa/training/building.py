@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.config import PretrainConfig
-from echojepa.models.objective import Objective
 
 
-def build_optimizer(model: Objective, config: PretrainConfig) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
     """AdamW over encoder and predictor; biases and norms are not decayed."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
