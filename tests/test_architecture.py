@@ -60,6 +60,20 @@ def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
             assert theirs == mine or RANKS[theirs] < RANKS[mine], f"{relative(path)} imports {name}"
 
 
+PHANTOM_RANKS = {"scene": 0, "planes": 1, "heart": 2, "scanner": 2, "screen": 3, "cohort": 4}
+"""Below `phantom/`. Heart and scanner have one rank, so neither may import the other."""
+
+
+def test_within_the_phantom_heart_and_scanner_meet_only_in_the_scene_and_the_cohort() -> None:
+    for path in (SOURCE / "phantom").rglob("*.py"):
+        mine = path.relative_to(SOURCE / "phantom").parts[0].removesuffix(".py")
+        for name in imported(path):
+            if name.startswith("echojepa.phantom."):
+                theirs = name.split(".")[2]
+                allowed = theirs == mine or PHANTOM_RANKS[theirs] < PHANTOM_RANKS[mine]
+                assert allowed, f"{relative(path)} imports {name}"
+
+
 @pytest.mark.parametrize("library", SOLE_IMPORTERS)
 def test_a_library_with_one_owner_is_imported_nowhere_else(library: str) -> None:
     users = {relative(path) for path in FILES if library in {name.split(".")[0] for name in imported(path)}}

@@ -24,7 +24,7 @@ from echojepa.evaluation.results import read_results
 from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import VisionTransformer
-from echojepa.phantom.cohort import write_cohort
+from echojepa.phantom.cohort.make import write_cohort
 from echojepa.weights.folder import Origin, save_weights, weights_of
 
 QUICK = (
