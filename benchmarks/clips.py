@@ -31,12 +31,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
-from echojepa.config import IngestConfig
+from echojepa.config import IngestConfig, InputSpec
 from echojepa.data.clips import Augment, ClipDataset
 from echojepa.data.convert import Job, Refused, convert, placed
 from echojepa.data.dicom.reader import example_cines
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
 
 SPEC = InputSpec(size=224, frames=16, seconds=2.0)
 STRIDE, COPIES, CLIPS = 4, 8, 12

@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from echojepa.backbones.compiled import CompiledTransformer
-from echojepa.backbones.huggingface import to_huggingface
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import SIZES, Architecture, VisionTransformer
+from echojepa.config import SIZES, Architecture, InputSpec
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.huggingface import to_huggingface
 
 SPEC = InputSpec(size=224, frames=16)
 Run = Callable[[Tensor], Tensor]

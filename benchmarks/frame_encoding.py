@@ -37,7 +37,7 @@ from echojepa.data.convert import Job, Refused, convert
 from echojepa.data.dicom.reader import example_cines
 from echojepa.data.encoding import Encoding, decode, from_png
 from echojepa.data.sector import find_sector
-from echojepa.phantom.cohort import simulate_study
+from echojepa.phantom.cohort.make import simulate_study
 
 Frame = NDArray[np.uint8]
 CLIP, ROWS = 16, 48

@@ -32,13 +32,13 @@ from echojepa.config import SimulateConfig, config_from_json
 from echojepa.data.clips import letterbox
 from echojepa.data.frames import luma
 from echojepa.data.store import LoopStore
-from echojepa.phantom.anatomy import Anatomy
-from echojepa.phantom.patients import Patient
-from echojepa.phantom.presets import order_of
-from echojepa.phantom.sidecar import opened
-from echojepa.phantom.study import draw_study
-from echojepa.phantom.truth import Truth
-from echojepa.phantom.views import standard_pose
+from echojepa.phantom.cohort.presets import order_of
+from echojepa.phantom.cohort.sidecar import opened
+from echojepa.phantom.cohort.study import draw_study
+from echojepa.phantom.heart.anatomy import Anatomy
+from echojepa.phantom.heart.patients import Patient
+from echojepa.phantom.heart.truth import Truth
+from echojepa.phantom.heart.views import standard_pose
 from echojepa.vocabulary import Split, View
 
 Array = NDArray[Any]

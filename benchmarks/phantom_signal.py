@@ -33,11 +33,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from echojepa.data.splits import assign_split
 from echojepa.evaluation.intervals import estimates
 from echojepa.evaluation.metrics import ACCURACY, MAE, PEARSON, named
-from echojepa.phantom.loops import record_loop
-from echojepa.phantom.presets import PRESETS
-from echojepa.phantom.sites import Planned, Protocol
-from echojepa.phantom.study import Drawn, draw_study
-from echojepa.phantom.truth import Truth
+from echojepa.phantom.cohort.loops import record_loop
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.sites import Planned, Protocol
+from echojepa.phantom.cohort.study import Drawn, draw_study
+from echojepa.phantom.heart.truth import Truth
 from echojepa.vocabulary import Split, View
 
 Array = NDArray[Any]

@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from echojepa.phantom.presets import PRESETS
-from echojepa.phantom.sidecar import truth_table
-from echojepa.phantom.study import draw_study, plan_study
-from echojepa.phantom.writers import StoreWriter
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.sidecar import truth_table
+from echojepa.phantom.cohort.study import draw_study, plan_study
+from echojepa.phantom.cohort.writers import StoreWriter
 
 
 def main() -> None:

@@ -32,17 +32,26 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.config import FaultConfig, OptimConfig, PretrainConfig, config_to_json
+from echojepa.config import (
+    PAPER_MASKS,
+    TIME_MASK,
+    TUBE_MASK,
+    Architecture,
+    FaultConfig,
+    InputSpec,
+    OptimConfig,
+    PretrainConfig,
+    config_to_json,
+)
 from echojepa.data.clips import ClipDataset
 from echojepa.data.pictures import keep_pictures
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import PAPER_MASKS, TIME_MASK, TUBE_MASK
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.building import build_encoder
+from echojepa.models.building import build_encoder
+from echojepa.models.contract import prepare
+from echojepa.models.vit import VisionTransformer
 from echojepa.training.pretrain import pretrain
-from echojepa.training.weights import load_weights
 from echojepa.vocabulary import Kind, Split, View
+from echojepa.weights.folder import load_weights
 
 Change = Callable[[PretrainConfig], PretrainConfig]
 Numbers = NDArray[np.float64]
@@ -129,9 +138,7 @@ def read_loops(store: LoopStore) -> Loops:
     """Rows, patients and labels of training and validation cines."""
     columns = ["study_id", "patient_ordinal", "view"]
     parts = [store.rows_where(columns, split=split, kind=Kind.CINE) for split in (Split.TRAIN, Split.VAL)]
-    known = {
-        row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == "lvef"
-    }
+    known = {row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == "lvef"}
     rows = [row | {"val": number == 1} for number, part in enumerate(parts) for row in part.to_pylist()]
     return Loops(
         np.array([row["row"] for row in rows]),
@@ -150,7 +157,7 @@ def layers_of(depth: int) -> list[int]:
 @torch.inference_mode()
 def tokens_of(encoder: VisionTransformer, spec: InputSpec, clips: Tensor) -> list[Tensor]:
     """Features (B, N, D) of clips at each layer that is read; layer-normalised, as the last is."""
-    x, rotary = encoder.enter(spec.prepare(clips), None)
+    x, rotary = encoder.enter(prepare(spec, clips), None)
     found, wanted = [], layers_of(len(encoder.blocks))
     for number, block in enumerate(encoder.blocks, start=1):
         x = block(x, rotary)

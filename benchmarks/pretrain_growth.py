@@ -20,8 +20,8 @@ import torch
 from matplotlib.figure import Figure
 from pretrain_step import MOMENTUM, RATE, make_model, resident
 
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import PAPER_MASKS, sample_mask
+from echojepa.config import PAPER_MASKS, InputSpec
+from echojepa.models.masking import sample_mask
 from echojepa.training.allocator import keep_pages
 
 BASE = {"batch": 4, "frames": 16, "size": "small"}
@@ -42,9 +42,9 @@ def measure(batch: int, frames: int, size: str, steps: int) -> tuple[int, int, f
         masks = [sample_mask(mask, model.encoder.grid, batch, draws) for mask in PAPER_MASKS]
         began = time.process_time()
         for mask, wanted in zip(masks, model.targets(clips, masks), strict=True):
-            (model(clips, [mask], [wanted]) / len(masks)).backward()
+            (model.loss(clips, mask, wanted) / len(masks)).backward()
         optimizer.step()
-        model.after_step(MOMENTUM)
+        model.update_ema(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
         seconds.append(time.process_time() - began)
     tokens = model.encoder.grid[0] * model.encoder.grid[1] * model.encoder.grid[2]

@@ -28,11 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import PAPER_MASKS, SIZES, Architecture, InputSpec
+from echojepa.models.contract import prepare
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import PAPER_MASKS, Mask, sample_mask
+from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import SIZES, Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 from echojepa.training.allocator import keep_pages
 
 SPEC = InputSpec(size=112, frames=16)
@@ -61,11 +62,11 @@ def ours(options: argparse.Namespace, precision: str) -> Step:
             targets = model.targets(clips, masks)
         for mask, wanted in zip(masks, targets, strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                loss = model(clips, [mask], [wanted]) / len(masks)
+                loss = model.loss(clips, mask, wanted) / len(masks)
             loss.backward()
             losses.append(loss.item())
         optimizer.step()
-        model.after_step(MOMENTUM)
+        model.update_ema(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
         return sum(losses)
 
@@ -215,7 +216,7 @@ def parts(
         if number == 1:
             seconds.clear()
         with timed(seconds, "prepare clips", now):
-            clips = SPEC.prepare(raw)
+            clips = prepare(SPEC, raw)
         losses = []
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             with timed(seconds, "target pass", now):
@@ -231,7 +232,7 @@ def parts(
         with timed(seconds, "optimiser", now):
             optimizer.step()
         with timed(seconds, "EMA", now):
-            model.after_step(MOMENTUM)
+            model.update_ema(MOMENTUM)
         optimizer.zero_grad(set_to_none=True)
     return {name: value / (len(fed) - 1) for name, value in seconds.items()}
 

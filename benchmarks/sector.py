@@ -30,9 +30,9 @@ from echojepa.data.dicom.writer import write_cine
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Sector, find_sector, probe_frames
-from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import PhantomLoop, one_loop
-from echojepa.phantom.screens import CAPITAL, Layout, PlantedText, burn_in
+from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
+from echojepa.phantom.screen.layouts import LAYOUTS
+from echojepa.phantom.screen.screens import CAPITAL, PlantedText, ScreenLayout, burn_in
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import View
 
@@ -89,7 +89,7 @@ def place_text(recorded: PhantomLoop, rng: np.random.Generator) -> PlantedText |
     return PlantedText(words, x, y, size, int(rng.integers(120, 256)))
 
 
-def measure(layout: Layout | None, seed: int, patients: int) -> Tally:
+def measure(layout: ScreenLayout | None, seed: int, patients: int) -> Tally:
     """Show, find, plant, find."""
     tally = Tally()
     rng = np.random.default_rng(derive_seed(seed, "text", *map(ord, layout.name if layout else "small")))

@@ -10,7 +10,7 @@ import torch
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.ingest import ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.cohort import write_cohort
+from echojepa.phantom.cohort.make import write_cohort
 
 torch.set_num_threads(1)
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.backbones.layouts import read_weights
 from echojepa.cli import COMMANDS, Command, main
-from echojepa.config import DemoConfig, SimulateConfig, config_from_json
+from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig, config_from_json
 from echojepa.data.store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
-from echojepa.models.contract import InputSpec
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.layouts import read_weights
 
 ROOT = Path(__file__).parents[1]
 

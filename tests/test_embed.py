@@ -15,14 +15,13 @@ import torch
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.cli import main
-from echojepa.config import ConfigError, EmbedConfig
+from echojepa.config import Architecture, ConfigError, EmbedConfig, InputSpec
 from echojepa.data.clips import ClipDataset
 from echojepa.data.store import LoopStore
 from echojepa.evaluation import embed as embedding
 from echojepa.evaluation.embed import METADATA, FeatureTable, embed
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import Origin, save_weights, weights_of
 
 
 def quiet(done: int, total: int) -> None:

@@ -14,13 +14,13 @@ from scipy.ndimage import binary_erosion
 from echojepa.data.dicom.reader import example_cines
 from echojepa.data.recording import read_cine
 from echojepa.data.sector import find_sector
-from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import one_loop, record_loop
-from echojepa.phantom.presets import PRESETS
-from echojepa.phantom.scanner import Nuisance
-from echojepa.phantom.sidecar import loop_truth
-from echojepa.phantom.sites import Planned, Protocol
-from echojepa.phantom.study import Drawn, draw_study
+from echojepa.phantom.cohort.loops import one_loop, record_loop
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.sidecar import loop_truth
+from echojepa.phantom.cohort.sites import Planned, Protocol
+from echojepa.phantom.cohort.study import Drawn, draw_study
+from echojepa.phantom.scanner.settings import Nuisance
+from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.vocabulary import View
 
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from echojepa.config import SimulateConfig
 from echojepa.data.clips import letterbox
 from echojepa.data.sector import find_sector
 from echojepa.evaluation.perturbations import PERTURBATIONS
-from echojepa.phantom.cohort import simulate_study
+from echojepa.phantom.cohort.make import simulate_study
 
 HERE = Path(__file__).parent
 SIDE, GAP, LINE = 116, 2, 12

@@ -19,7 +19,7 @@ from echojepa.config import (
 )
 from echojepa.data.dicom.reader import example_cines
 from echojepa.recipes import micro
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.weights.tensors import write_text_atomically
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
 CREDIT = "Cine: the test data of pydicom, MIT licence."

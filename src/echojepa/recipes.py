@@ -6,10 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from echojepa.config import FaultConfig, OptimConfig, PretrainConfig
-from echojepa.models.contract import InputSpec
-from echojepa.models.masking import TUBE_MASK
-from echojepa.models.vit import Architecture
+from echojepa.config import TUBE_MASK, Architecture, FaultConfig, InputSpec, OptimConfig, PretrainConfig
 
 
 def micro(data: Path, out: Path) -> PretrainConfig:

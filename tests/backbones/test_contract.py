@@ -12,18 +12,18 @@ import echojepa
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime
-from echojepa.backbones.layouts import write_weights
 from echojepa.backbones.loading import CONTROLS
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.backbones.videomae import untrained_videomae
-from echojepa.config import Layout
+from echojepa.config import Architecture, InputSpec, Layout
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec
+from echojepa.models.contract import prepare
 from echojepa.models.predictor import Predictor, PredictorShape
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.checkpoint import CheckpointError
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.layouts import write_weights
+from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 KINDS = ("ours", "huggingface", "meta", "videomae", "echoprime", "panecho", "constant")
@@ -48,7 +48,7 @@ def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         path, weights_of(encoder, Architecture("micro", patch=8), SPEC, origin, predictor), layouts[kind]
     )
     loaded = echojepa.load_backbone(path, SPEC)
-    assert torch.equal(loaded(clips_for(loaded)).tokens, encoder(SPEC.prepare(clips_for(loaded))))
+    assert torch.equal(loaded(clips_for(loaded)).tokens, encoder(prepare(SPEC, clips_for(loaded))))
     return loaded
 
 
@@ -89,7 +89,7 @@ def test_a_clip_s_features_depend_on_that_clip_alone(backbone: Backbone) -> None
 
 def test_pixels_are_prepared_once_by_the_spec_and_by_nobody_else(backbone: Backbone) -> None:
     clips = clips_for(backbone, 1)
-    prepared = backbone.spec.prepare(clips)
+    prepared = prepare(backbone.spec, clips)
     with torch.inference_mode():
         expected = backbone.features(prepared).tokens
     assert torch.equal(backbone(clips).tokens, expected)

@@ -11,11 +11,10 @@ import torch
 
 import echojepa
 from echojepa.backbones.echoprime import EchoPrime
-from echojepa.config import Engine, Precision
+from echojepa.config import Architecture, Engine, InputSpec, Precision
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import Origin, save_weights, weights_of
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 CLIPS = torch.randint(

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from echojepa.backbones import echoprime, panecho
 from echojepa.backbones.loading import load_backbone
-from echojepa.models.contract import InputSpec, resize
-from echojepa.training.checkpoint import CheckpointError
+from echojepa.config import InputSpec
+from echojepa.models.contract import fit, resize
+from echojepa.weights.tensors import CheckpointError
 
 torchvision = pytest.importorskip("torchvision")
 CLIPS = torch.randint(
@@ -109,12 +110,12 @@ def test_inputs_are_the_published_ones() -> None:
     assert (echoprime.SPEC.stride, echoprime.SPEC.frames, echoprime.SPEC.value_max) == (2, 16, 255)
     assert (panecho.SPEC.stride, panecho.SPEC.frames, panecho.SPEC.value_max) == (1, 16, 1)
     ramp = torch.arange(200, dtype=torch.uint8).expand(1, 1, 200, 200)
-    fitted = echoprime.SPEC.fit(ramp)[0, 0, 112].float()
+    fitted = fit(echoprime.SPEC, ramp)[0, 0, 112].float()
     inner = torch.nn.functional.interpolate(ramp[..., 20:180].float(), size=(160, 224), mode="bicubic")
     assert fitted.shape == (224,) and (fitted - inner[0, 0, 80]).abs()[2:-2].max() <= 1
     marked = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     marked[..., 16:240, 16:240] = 200
-    assert (panecho.SPEC.fit(marked) == 200).all() and panecho.SPEC.fit(marked).shape[-1] == 224
+    assert (fit(panecho.SPEC, marked) == 200).all() and fit(panecho.SPEC, marked).shape[-1] == 224
 
 
 def test_area_resizing_is_the_mean_of_what_a_pixel_covers() -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.models.contract import InputSpec
-from echojepa.training.checkpoint import CheckpointError
+from echojepa.config import InputSpec
+from echojepa.models.contract import prepare
+from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 CLIPS = torch.randint(
@@ -76,7 +77,7 @@ def test_both_layouts_give_the_un_pooled_grid_of_transformers(
     output = backbone(CLIPS)
     inner = getattr(model, "videomae", model)
     with torch.no_grad():
-        expected = inner(SPEC.prepare(CLIPS).transpose(1, 2)).last_hidden_state
+        expected = inner(prepare(SPEC, CLIPS).transpose(1, 2)).last_hidden_state
     torch.testing.assert_close(output.tokens.clone(), expected, atol=1e-5, rtol=1e-5)
     assert output.grid == (2, 8, 8) and len(backbone.sha256) == 64
     if kind == "VideoMAEForVideoClassification":

@@ -24,8 +24,8 @@ from echojepa.data.convert import Job, convert
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.private import IngestError
 from echojepa.data.store import LoopStore
-from echojepa.data.workers import Died, Limits, run_in_order
-from echojepa.phantom.loops import one_loop
+from echojepa.phantom.cohort.loops import one_loop
+from echojepa.processes.workers import Died, Limits, run_in_order
 from echojepa.vocabulary import Reason, View
 
 Bytes = np.ndarray

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from echojepa.config import InputSpec
 from echojepa.data.clips import Augment, ClipDataset, frame_indices, is_short, latest_start, letterbox
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
 
 SPEC = InputSpec(size=48, frames=4, seconds=0.2)
 

@@ -21,9 +21,9 @@ from echojepa.data.dicom.writer import write_cine
 from echojepa.data.dry_run import dry_run
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import PhantomLoop, one_loop
-from echojepa.phantom.screens import PlantedText
+from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
+from echojepa.phantom.screen.layouts import LAYOUTS
+from echojepa.phantom.screen.screens import PlantedText
 from echojepa.vocabulary import Kind, Reason, View
 
 

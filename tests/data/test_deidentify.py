@@ -18,7 +18,7 @@ from echojepa.data.cine import CineLoop
 from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.store import LoopStore
-from echojepa.phantom.loops import one_loop
+from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import View
 
 KEY = b"a test key of sufficient length"

@@ -23,7 +23,7 @@ from echojepa.data.labels import read_labels
 from echojepa.data.sector import find_sector
 from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
-from echojepa.phantom.loops import one_loop
+from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import Reason, Split, View
 
 

@@ -11,13 +11,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from echojepa.config import IngestConfig
+from echojepa.config import IngestConfig, InputSpec
 from echojepa.data.clips import ClipDataset
 from echojepa.data.ingest import ingest
 from echojepa.data.location import Location
 from echojepa.data.store import LoopStore, StoreError
 from echojepa.data.verify import verify
-from echojepa.models.contract import InputSpec
 
 
 def quiet(done: int, total: int) -> None:

@@ -14,19 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from echojepa.config import EmbedConfig, IngestConfig
-from echojepa.data import cluster
+from echojepa.config import Architecture, EmbedConfig, IngestConfig, InputSpec
 from echojepa.data import ingest as ingesting
-from echojepa.data.cluster import ClusterError, map_on_cluster
 from echojepa.data.ingest import ingest
 from echojepa.data.store import LoopStore
-from echojepa.data.workers import run_in_order
 from echojepa.errors import UserError
 from echojepa.evaluation import embed as embedding
 from echojepa.evaluation.embed import embed
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.vit import VisionTransformer
+from echojepa.processes import cluster
+from echojepa.processes.cluster import ClusterError, map_on_cluster
+from echojepa.processes.workers import run_in_order
+from echojepa.weights.folder import Origin, save_weights, weights_of
 
 
 def quiet(done: int, total: int) -> None:

@@ -20,9 +20,9 @@ from echojepa.data.fan import Fan, fit_fan
 from echojepa.data.recording import read_cine
 from echojepa.data.rejection import Rejected
 from echojepa.data.sector import Mask, Sector, find_sector
-from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import PhantomLoop, one_loop
-from echojepa.phantom.screens import Layout, PlantedText, burn_in
+from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
+from echojepa.phantom.screen.layouts import LAYOUTS
+from echojepa.phantom.screen.screens import PlantedText, ScreenLayout, burn_in
 from echojepa.vocabulary import Reason, View
 
 SCREENS = (None, *LAYOUTS)
@@ -32,7 +32,7 @@ on_every_screen = pytest.mark.parametrize(
 
 
 @cache
-def record(layout: Layout | None, *planted: PlantedText, view: View = View.A4C) -> PhantomLoop:
+def record(layout: ScreenLayout | None, *planted: PlantedText, view: View = View.A4C) -> PhantomLoop:
     return one_loop(view, 0.5, layout, planted, seed=1, ordinal=40)
 
 
@@ -46,7 +46,9 @@ def overlap(one: Mask, other: Mask) -> float:
 
 
 @on_every_screen
-def test_the_sector_is_found_to_a_pixel_and_no_overlay_with_it(layout: Layout | None, tmp_path: Path) -> None:
+def test_the_sector_is_found_to_a_pixel_and_no_overlay_with_it(
+    layout: ScreenLayout | None, tmp_path: Path
+) -> None:
     """As the scanner holds it, and after JPEG in a file as the writer makes it."""
     recorded = record(layout)
     write_cine(tmp_path / "a.dcm", recorded.loop, patient_name="X", study_date="20260101")
@@ -149,14 +151,16 @@ def test_a_fan_is_fitted_to_itself_though_half_its_pixels_are_dead() -> None:
     assert (fitted.near, fitted.far) == pytest.approx((true.near, true.far), abs=1.0)
 
 
-def planted(layout: Layout | None, words: str, level: int, size: int = 14) -> tuple[PhantomLoop, PlantedText]:
+def planted(
+    layout: ScreenLayout | None, words: str, level: int, size: int = 14
+) -> tuple[PhantomLoop, PlantedText]:
     rows, columns = np.nonzero(record(layout).sector)
     place = PlantedText(words, int(columns.mean()) - 30, int(rows.mean()), size, level)
     return record(layout, place), place
 
 
 @on_every_screen
-def test_a_clean_loop_is_not_held(layout: Layout | None) -> None:
+def test_a_clean_loop_is_not_held(layout: ScreenLayout | None) -> None:
     frames = record(layout).loop.frames
     assert not find_text(frames, find_sector(frames))
 
@@ -168,7 +172,7 @@ def test_the_real_cine_is_not_held(path: Path) -> None:
 
 
 @on_every_screen
-def test_a_name_in_the_picture_is_found_where_it_stands(layout: Layout | None) -> None:
+def test_a_name_in_the_picture_is_found_where_it_stands(layout: ScreenLayout | None) -> None:
     recorded, place = planted(layout, "DOE JANE", 220)
     sector = find_sector(recorded.loop.frames)
     found = find_text(recorded.loop.frames, sector)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from echojepa.config import InputSpec
 from echojepa.data.clips import Augment, ClipDataset
 from echojepa.data.store import LoopStore
 from echojepa.data.studies import StudyDataset, StudySlots, ViewSlot, choose_slots
-from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
 from echojepa.vocabulary import View
 

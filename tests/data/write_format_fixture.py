@@ -21,7 +21,7 @@ from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.ingest import ingest
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
 from echojepa.data.verify import read_rows
-from echojepa.phantom.cohort import write_cohort
+from echojepa.phantom.cohort.make import write_cohort
 
 FIXTURE = Path(__file__).parent / "format_v1"
 

@@ -17,11 +17,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import ConfigError, FinetuneConfig, HarnessConfig, TuningConfig, config_to_json
+from echojepa.config import (
+    Architecture,
+    ConfigError,
+    FinetuneConfig,
+    HarnessConfig,
+    InputSpec,
+    TuningConfig,
+    config_to_json,
+)
 from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
@@ -40,16 +47,17 @@ from echojepa.evaluation.stored_probes import load_readout, read_predictions
 from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
 from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
-from echojepa.models.contract import InputSpec
+from echojepa.models.building import build_encoder
+from echojepa.models.contract import fit
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 from echojepa.recipes import smoke
 from echojepa.report.html import attention_player
 from echojepa.tasks import LVEF
 from echojepa.training import rotation
-from echojepa.training.building import build_encoder
-from echojepa.training.checkpoint import CheckpointError, load_safetensors, save_tensors
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.layouts import read_weights
+from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
 
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
 ARCHITECTURE = Architecture("micro", patch=16)
@@ -370,7 +378,7 @@ def test_random_clips_are_whole_pictures_unless_they_are_cropped(dataset: Path, 
     cohort = read_cohort([dataset])
     wanted = job_of(cohort, settings(dataset, start, dataset)).wanted
     loop = cohort.loops[int(wanted.clips[2, 0, 0])]
-    pictures = SPEC.fit(letterbox(cohort.stores[0].loop(loop.row).frames()))[0]
+    pictures = fit(SPEC, letterbox(cohort.stores[0].loop(loop.row).frames()))[0]
     whole, cropped = (SampleClips(cohort, wanted, SPEC, 1, crop, 0)[0, 2][0, 0] for crop in (1.0, 0.5))
     assert all((pictures == frame).flatten(1).all(1).any() for frame in whole)
     assert not any((pictures == frame).flatten(1).all(1).any() for frame in cropped)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.commands.evaluation import probes_of
-from echojepa.config import ConfigError, HarnessConfig
+from echojepa.config import ConfigError, HarnessConfig, InputSpec
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
@@ -32,10 +32,10 @@ from echojepa.evaluation.plans import PLANS, Block, Cell, Condition, Plan, Sites
 from echojepa.evaluation.results import read_results
 from echojepa.evaluation.samples import training_samples, want
 from echojepa.evaluation.stored_probes import read_predictions
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.contract import TokenGrid, prepare
 from echojepa.tasks import LVEF, LVEF_BY_LOOP, VIEW, Task, find_task
-from echojepa.training.checkpoint import CheckpointError
 from echojepa.vocabulary import Split, View
+from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
 PLAN = Plan("small", (Block((LVEF, VIEW), ("linear", "ridge")),))
@@ -200,7 +200,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
 
 def test_a_clip_normalised_already_is_refused() -> None:
     with pytest.raises(TypeError, match="uint8"):
-        Counting()(Counting().spec.prepare(torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8)))
+        Counting()(prepare(Counting().spec, torch.zeros(1, 3, 4, 32, 32, dtype=torch.uint8)))
 
 
 def test_backbones_are_fed_uint8(dataset: Path) -> None:
@@ -263,8 +263,9 @@ def test_weights_that_are_silently_missing_are_told(tmp_path: Path, monkeypatch:
     with torch.no_grad():
         other.network.weight[0, 0] += 1e-3
     assert weights_digest(one) != weights_digest(other)
-    from echojepa.models.vit import Architecture, VisionTransformer
-    from echojepa.training.checkpoint import build_from
+    from echojepa.config import Architecture
+    from echojepa.models.vit import VisionTransformer
+    from echojepa.weights.tensors import build_from
 
     def build() -> VisionTransformer:
         return VisionTransformer(Architecture("micro", patch=8), InputSpec(64, 4), torch.Generator())

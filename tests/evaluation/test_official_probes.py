@@ -11,7 +11,7 @@ from torch import Tensor
 
 from echojepa.evaluation.official_probes import load_official_probes
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.training.checkpoint import CheckpointError
+from echojepa.weights.tensors import CheckpointError
 
 GRID, WIDTH = (2, 4, 4), 64
 

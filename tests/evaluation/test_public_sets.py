@@ -19,13 +19,13 @@ from echojepa.backbones.echoprime import EchoPrime, network
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import SimulateConfig
+from echojepa.config import Architecture, InputSpec, SimulateConfig
 from echojepa.evaluation.results import read_results
 from echojepa.evaluation.stored_probes import read_predictions
-from echojepa.models.contract import InputSpec, TokenGrid
-from echojepa.models.vit import Architecture, VisionTransformer
-from echojepa.phantom.cohort import write_cohort
-from echojepa.training.weights import Origin, save_weights, weights_of
+from echojepa.models.contract import TokenGrid
+from echojepa.models.vit import VisionTransformer
+from echojepa.phantom.cohort.make import write_cohort
+from echojepa.weights.folder import Origin, save_weights, weights_of
 
 QUICK = (
     "--epochs",

@@ -8,19 +8,18 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import PAPER_MASKS, TUBE_MASK, Architecture, InputSpec
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import PAPER_MASKS, TUBE_MASK, Mask, sample_mask
-from echojepa.models.objective import Objective
+from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.videomae import VideoMAE
-from echojepa.models.vit import Architecture, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 SPEC = InputSpec(size=96, frames=4)
 CLIPS = 2
 
 
-def make(kind: type[JEPA] | type[VideoMAE]) -> tuple[Objective, Tensor, list[Mask]]:
+def make(kind: type[JEPA] | type[VideoMAE]) -> tuple[JEPA | VideoMAE, Tensor, list[Mask]]:
     generator = torch.Generator().manual_seed(0)
     encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
     outputs = encoder.width if kind is JEPA else 3 * 2 * 8 * 8
@@ -36,7 +35,8 @@ def test_the_formulas_equal_torchs_own_counter(kind: type[JEPA] | type[VideoMAE]
     ours = model.flops(masks).times(CLIPS)
     with sdpa_kernel(SDPBackend.MATH):  # whose two products the counter sees on every device
         with FlopCounterMode(display=False) as forward:
-            loss = model(clips, masks)
+            targets = model.targets(clips, masks)
+            loss = sum(model.loss(clips, *pair) for pair in zip(masks, targets, strict=True))
         with FlopCounterMode(display=False) as backward:
             loss.backward()
     assert forward.get_total_flops() == ours.encoder + ours.predictor + ours.target

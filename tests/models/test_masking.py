@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echojepa.models.masking import PAPER_MASKS, MaskConfig, equalise, sample_mask
+from echojepa.config import PAPER_MASKS, MaskConfig
+from echojepa.models.masking import equalise, sample_mask
 
 GRID = (4, 12, 12)
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.config import SIZES, Architecture, InputSpec, SizeName
+from echojepa.models.contract import TokenGrid, prepare
 from echojepa.models.positions import rotary_tables, rotate
-from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 ARCHITECTURE = Architecture("micro", patch=8)
@@ -74,12 +75,12 @@ def test_sizes_have_the_field_s_parameter_counts(size: SizeName, millions: float
 def test_pixels_are_prepared_once_and_only_from_uint8() -> None:
     spec = InputSpec(size=32, frames=2, seconds=1.0)
     clips = torch.full((1, 3, 2, 64, 64), 255, dtype=torch.uint8)
-    prepared = spec.prepare(clips)
+    prepared = prepare(spec, clips)
     expected = (1 - torch.tensor(spec.mean)) / torch.tensor(spec.std)
     torch.testing.assert_close(prepared[0, :, 0, 0, 0], expected)
     assert prepared.shape == (1, 3, 2, 32, 32)
     with pytest.raises(TypeError, match="uint8"):
-        spec.prepare(prepared)
+        prepare(spec, prepared)
 
 
 def test_a_clip_that_cannot_be_cut_into_tubelets_is_refused() -> None:

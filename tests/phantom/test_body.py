@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echojepa.phantom.anatomy import Anatomy
-from echojepa.phantom.body import Slab, empty_scene, heart_scene
-from echojepa.phantom.patients import draw_patient, with_ejection
-from echojepa.phantom.rhythm import timing_of
-from echojepa.phantom.views import standard_pose
+from echojepa.phantom.heart.anatomy import Anatomy
+from echojepa.phantom.heart.body import Slab, empty_scene, heart_scene
+from echojepa.phantom.heart.patients import draw_patient, with_ejection
+from echojepa.phantom.heart.rhythm import timing_of
+from echojepa.phantom.heart.views import standard_pose
 from echojepa.vocabulary import View
 
 PATIENT = replace(draw_patient(np.random.default_rng(1)), breath_depth=0.0, sway=0.0)

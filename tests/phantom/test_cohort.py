@@ -25,14 +25,14 @@ from echojepa.data.ingest import ingest
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.phantom.cohort import labels_of, study_of, write_cohort
-from echojepa.phantom.loops import record_loop
-from echojepa.phantom.presets import PRESETS, Order, order_of
-from echojepa.phantom.sidecar import OF_THE_HEART, loop_truth, truth_row, truth_table
-from echojepa.phantom.sites import SITES, Planned, Protocol
-from echojepa.phantom.study import draw_study, plan_study
-from echojepa.phantom.vary import FACTORS, counterfactual
-from echojepa.phantom.writers import StoreWriter
+from echojepa.phantom.cohort.counterfactual import FACTORS, counterfactual
+from echojepa.phantom.cohort.loops import record_loop
+from echojepa.phantom.cohort.make import labels_of, study_of, write_cohort
+from echojepa.phantom.cohort.presets import PRESETS, Order, order_of
+from echojepa.phantom.cohort.sidecar import OF_THE_HEART, loop_truth, truth_row, truth_table
+from echojepa.phantom.cohort.sites import SITES, Planned, Protocol
+from echojepa.phantom.cohort.study import draw_study, plan_study
+from echojepa.phantom.cohort.writers import StoreWriter
 from echojepa.vocabulary import Split, View
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
@@ -122,8 +122,9 @@ def test_a_second_run_adds_nothing_and_another_cohort_is_refused(written: Path) 
 def test_killed_at_any_moment_and_run_again_a_data_set_is_whole(written: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
     program = (
-        "import sys; from pathlib import Path; import echojepa.phantom.writers as w; w.COMMIT_EVERY = 4; "
-        "from echojepa.config import SimulateConfig; from echojepa.phantom.cohort import write_cohort\n"
+        "import sys; from pathlib import Path\n"
+        "import echojepa.phantom.cohort.writers as w; w.COMMIT_EVERY = 4\n"
+        "from echojepa.config import SimulateConfig; from echojepa.phantom.cohort.make import write_cohort\n"
         "if __name__ == '__main__':\n"
         "    config = SimulateConfig(Path(sys.argv[1]), preset='tiny', patients=3, seconds=0.1, workers=1)\n"
         "    write_cohort(config, lambda done, total: print(done, flush=True))\n"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echojepa.phantom.beam import Beam
-from echojepa.phantom.display import Display, ScanConverter, grey_table
-from echojepa.phantom.recording import Draws, record
-from echojepa.phantom.scanner import GreyMap, Scanner
+from echojepa.phantom.scanner.beam import Beam
+from echojepa.phantom.scanner.display import Display, ScanConverter, grey_table
+from echojepa.phantom.scanner.recording import Draws, record
+from echojepa.phantom.scanner.settings import GreyMap, Scanner
 
 SCANNER = Scanner(depth=120, half_angle=0.7, frame_rate=30, gain_drift=0.0, persistence=0.0, speckle=1.0)
 

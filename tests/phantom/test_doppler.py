@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from echojepa.errors import ConfigError
-from echojepa.phantom.beam import Beam
-from echojepa.phantom.display import ScanConverter
-from echojepa.phantom.doppler import ColourFlow, colour_table
-from echojepa.phantom.recording import Draws, Recording, record
-from echojepa.phantom.scanner import Colour, Scanner
+from echojepa.phantom.scanner.beam import Beam
+from echojepa.phantom.scanner.display import ScanConverter
+from echojepa.phantom.scanner.doppler import ColourFlow, colour_table
+from echojepa.phantom.scanner.recording import Acquisition, Draws, record
+from echojepa.phantom.scanner.settings import Colour, Scanner
 
 BOX = Colour(near=30, far=80, left=-0.3, right=0.4, frequency=2e6, repetition=4000, persistence=0.0)
 SCANNER = Scanner(
@@ -27,7 +27,7 @@ def flow(scenes, away: float, spread: float = 0.0, **changes: object) -> ColourF
     return ColourFlow(scenes.Stream(away, spread), scenes.pose, scanner, screen, 0)
 
 
-def filmed(scenes, away: float, spread: float = 0.0) -> tuple[Recording, np.ndarray]:
+def filmed(scenes, away: float, spread: float = 0.0) -> tuple[Acquisition, np.ndarray]:
     """A recording of a stream, and which pixels of its first frame have a colour within the box."""
     shown = record(scenes.Stream(away, spread), scenes.pose, SCANNER, 1, 0.0, Draws.of(0), 1.0)
     frame = shown.pictures[0].astype(int)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echojepa.phantom.anatomy import Anatomy
-from echojepa.phantom.flow import Blood
-from echojepa.phantom.motion import Motion
-from echojepa.phantom.patients import draw_patient
-from echojepa.phantom.rhythm import timing_of
-from echojepa.phantom.views import standard_pose
+from echojepa.phantom.heart.anatomy import Anatomy
+from echojepa.phantom.heart.flow import Blood
+from echojepa.phantom.heart.motion import Motion
+from echojepa.phantom.heart.patients import draw_patient
+from echojepa.phantom.heart.rhythm import timing_of
+from echojepa.phantom.heart.views import standard_pose
 from echojepa.vocabulary import View
 
 PATIENT = replace(

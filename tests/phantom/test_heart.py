@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echojepa.phantom.discs import biplane_volume
-from echojepa.phantom.motion import Layers
-from echojepa.phantom.organs import Organ, find_organs
-from echojepa.phantom.patients import Population, draw_patient
-from echojepa.phantom.rhythm import timing_of
-from echojepa.phantom.truth import Truth, in_plane
-from echojepa.phantom.valves import draw_leaflets, swing
-from echojepa.phantom.views import true_apical_poses
+from echojepa.phantom.heart.discs import biplane_volume
+from echojepa.phantom.heart.motion import Layers
+from echojepa.phantom.heart.organs import Organ, find_organs
+from echojepa.phantom.heart.patients import Population, draw_patient
+from echojepa.phantom.heart.rhythm import timing_of
+from echojepa.phantom.heart.truth import Truth, in_plane
+from echojepa.phantom.heart.valves import draw_leaflets, swing
+from echojepa.phantom.heart.views import true_apical_poses
 
 PATIENTS = [
     draw_patient(np.random.default_rng(seed), Population.CHILD if seed % 3 == 0 else Population.ADULT)

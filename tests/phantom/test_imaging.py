@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from echojepa.phantom.artefacts import Artefacts, decibel
-from echojepa.phantom.beam import HALF_WIDTH, Beam
-from echojepa.phantom.recording import Draws, Imager, record
-from echojepa.phantom.scanner import Nuisance, Scanner, at_level
+from echojepa.phantom.scanner.artefacts import Artefacts, decibel
+from echojepa.phantom.scanner.beam import HALF_WIDTH, Beam
+from echojepa.phantom.scanner.recording import Draws, Imager, record
+from echojepa.phantom.scanner.settings import Nuisance, Scanner, at_level
 
 OFF = -400.0
 CLEAN = Scanner(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echojepa.errors import UserError
-from echojepa.phantom.patients import Population, draw_patient, with_ejection, with_rvsp
+from echojepa.phantom.heart.patients import Population, draw_patient, with_ejection, with_rvsp
 
 ADULTS = [draw_patient(np.random.default_rng(seed)) for seed in range(600)]
 CHILDREN = [draw_patient(np.random.default_rng(seed), Population.CHILD) for seed in range(600)]

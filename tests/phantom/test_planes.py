@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echojepa.phantom.anatomy import Anatomy
-from echojepa.phantom.discs import diameters
-from echojepa.phantom.organs import Organ, find_organs
-from echojepa.phantom.patients import Population, draw_patient
-from echojepa.phantom.truth import Truth
-from echojepa.phantom.views import OTHERS, PERFECT, Operator, draw_pose, standard_pose
+from echojepa.phantom.heart.anatomy import Anatomy
+from echojepa.phantom.heart.discs import diameters
+from echojepa.phantom.heart.organs import Organ, find_organs
+from echojepa.phantom.heart.patients import Population, draw_patient
+from echojepa.phantom.heart.truth import Truth
+from echojepa.phantom.heart.views import OTHERS, PERFECT, Operator, draw_pose, standard_pose
 from echojepa.vocabulary import View
 
 LV, RV, LA, RA = Organ.LEFT_VENTRICLE, Organ.RIGHT_VENTRICLE, Organ.LEFT_ATRIUM, Organ.RIGHT_ATRIUM

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from echojepa.phantom.rhythm import LONGEST, Rhythm, timing_of
+from echojepa.phantom.heart.rhythm import LONGEST, Rhythm, timing_of
 
 SINUS = Rhythm(70, 0.03, False, 0.65, 1)
 FIBRILLATION = Rhythm(85, 0.2, True, 1.0, 1)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from echojepa.errors import ConfigError
-from echojepa.phantom.scanner import Nuisance, Scanner, at_level
-from echojepa.phantom.settings import (
+from echojepa.phantom.cohort.habits import (
     CHILDREN,
     OESOPHAGUS,
     PLAIN,
@@ -19,6 +18,7 @@ from echojepa.phantom.settings import (
     draw_scanner,
     with_colour,
 )
+from echojepa.phantom.scanner.settings import Nuisance, Scanner, at_level
 
 PRESETS = {"sharp": SHARP, "smooth": SMOOTH, "plain": PLAIN, "children": CHILDREN, "oesophagus": OESOPHAGUS}
 ADULT = (SHARP, SMOOTH, PLAIN)

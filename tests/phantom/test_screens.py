@@ -8,17 +8,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from echojepa.phantom.layouts import LAYOUTS
-from echojepa.phantom.loops import PhantomLoop, one_loop, simulate_loop
-from echojepa.phantom.presets import PRESETS
-from echojepa.phantom.screens import Layout, PlantedText, ecg_wave
-from echojepa.phantom.sites import Planned, Protocol
-from echojepa.phantom.study import draw_study
+from echojepa.phantom.cohort.loops import PhantomLoop, one_loop, simulate_loop
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.sites import Planned, Protocol
+from echojepa.phantom.cohort.study import draw_study
+from echojepa.phantom.screen.layouts import LAYOUTS
+from echojepa.phantom.screen.screens import PlantedText, ScreenLayout, ecg_wave
 from echojepa.vocabulary import View
 
 
 @cache
-def record(layout: Layout | None, *planted: PlantedText, ordinal: int = 0) -> PhantomLoop:
+def record(layout: ScreenLayout | None, *planted: PlantedText, ordinal: int = 0) -> PhantomLoop:
     return one_loop(View.A4C, 0.2, layout, planted, ordinal=ordinal)
 
 
@@ -30,7 +30,7 @@ def test_there_are_six_different_screens() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_what_is_neither_ultrasound_nor_overlay_is_background(layout: Layout) -> None:
+def test_what_is_neither_ultrasound_nor_overlay_is_background(layout: ScreenLayout) -> None:
     recorded = record(layout)
     frames = recorded.loop.frames
     assert frames.shape[1:3] == (layout.height, layout.width)
@@ -41,7 +41,7 @@ def test_what_is_neither_ultrasound_nor_overlay_is_background(layout: Layout) ->
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_the_ultrasound_is_the_same_whatever_stands_around_it(layout: Layout) -> None:
+def test_the_ultrasound_is_the_same_whatever_stands_around_it(layout: ScreenLayout) -> None:
     """Without its overlays a screen of the same size shows the same pixels in the sector."""
     recorded = record(layout)
     bare = record(replace(layout, still=lambda paint: None, moving=lambda paint: None))
@@ -91,7 +91,9 @@ def test_the_ecg_has_its_r_waves_where_the_rhythm_has_them() -> None:
 
 
 @pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[1]], ids=("rgb", "grey"))
-def test_a_scale_of_colours_stands_on_the_screen_when_doppler_is_on_and_not_else(layout: Layout) -> None:
+def test_a_scale_of_colours_stands_on_the_screen_when_doppler_is_on_and_not_else(
+    layout: ScreenLayout,
+) -> None:
     order = replace(PRESETS["demo"], seconds=0.1, protocol=Protocol((Planned(View.A4C, colour=True),)))
     coloured = simulate_loop(draw_study(order, 0), 0, layout)
     assert coloured.loop.frames.ndim == 4 and not coloured.sector[layout.colour_bar[1], layout.colour_bar[0]]

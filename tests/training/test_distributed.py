@@ -17,9 +17,8 @@ from typing import Literal
 import pytest
 import torch
 
-from echojepa.config import ConfigError, PretrainConfig
+from echojepa.config import ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
 from echojepa.recipes import smoke
 from echojepa.training import rotation
 from echojepa.training.distributed import LostRankError, World

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from echojepa.config import PretrainConfig
+from echojepa.models.building import build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.randomness import derive_seed
 from echojepa.recipes import RECIPES
-from echojepa.training.building import build_objective, build_optimizer
+from echojepa.training.building import build_optimizer
 from echojepa.training.distributed import World
 from echojepa.training.loader import Batch
 from echojepa.training.step import TrainStep

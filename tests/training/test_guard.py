@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from echojepa.config import ConfigError, FaultConfig, PretrainConfig
-from echojepa.models.contract import InputSpec
+from echojepa.config import ConfigError, FaultConfig, InputSpec, PretrainConfig
+from echojepa.models.building import build_objective
 from echojepa.recipes import smoke
 from echojepa.training import rotation
-from echojepa.training.building import build_objective
 from echojepa.training.guard import CollapseError, sudden_drop
 from echojepa.training.journal import read_lines
 from echojepa.training.monitors import monitored_loops, patient_retrieval
 from echojepa.training.pretrain import Run, planned_steps, pretrain
-from echojepa.training.weights import load_card
+from echojepa.weights.folder import load_card
 
 FAULTS = FaultConfig(window=10)
 

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import ConfigError, PretrainConfig, config_from_json, config_to_json
+from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig, config_from_json, config_to_json
 from echojepa.data.store import LoopStore
-from echojepa.models.masking import TUBE_MASK
+from echojepa.models.building import build_encoder
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
-from echojepa.training.building import build_encoder
-from echojepa.training.checkpoint import CheckpointError
 from echojepa.training.journal import read_lines
 from echojepa.training.pretrain import pretrain, training_loops
-from echojepa.training.weights import load_weights
+from echojepa.weights.folder import load_weights
+from echojepa.weights.tensors import CheckpointError
 
 
 def quiet(done: int, total: int, note: str) -> None:

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.backbones.layouts import read_start
-from echojepa.config import PretrainConfig
-from echojepa.models.contract import InputSpec
+from echojepa.config import TUBE_MASK, Architecture, InputSpec, PretrainConfig
+from echojepa.models.building import build_objective
 from echojepa.models.jepa import JEPA
-from echojepa.models.masking import TUBE_MASK, sample_mask
-from echojepa.models.vit import Architecture
+from echojepa.models.masking import sample_mask
 from echojepa.recipes import (
     MATCHED_FLOPS,
     RECIPES,
@@ -24,13 +22,13 @@ from echojepa.recipes import (
     smoke,
     videomae_l,
 )
+from echojepa.training import pretrain as pretrain_module
 from echojepa.training import rotation
-from echojepa.training.building import build_objective
-from echojepa.training.checkpoint import CheckpointError
 from echojepa.training.pretrain import pretrain
 from echojepa.training.schedules import learning_rate
-from echojepa.training.start import Start, take_start
-from echojepa.training.weights import load_weights
+from echojepa.training.start import Start, read_start, take_start
+from echojepa.weights.folder import load_weights
+from echojepa.weights.tensors import CheckpointError
 
 DATA, OUT = Path("data"), Path("out")
 
@@ -106,7 +104,7 @@ def test_a_cooldown_takes_every_network_of_a_run_at_another_resolution_and_lengt
     assert not torch.equal(names["encoder.norm.bias"], names["target_encoder.norm.bias"])
     optim = replace(finished.optim, warmup=0.0, cooldown=1.0)
     end = replace(finished, spec=InputSpec(96, 4, 0.8), optim=optim, start=finished.out, out=tmp_path)
-    pretrain(end, quiet, read_start)
+    pretrain(end, quiet)
     assert load_weights(tmp_path).spec.size == 96
 
 
@@ -145,15 +143,33 @@ def test_weights_that_do_not_fit_are_refused_in_words(finished: PretrainConfig, 
 def test_a_predictor_of_embeddings_is_no_start_for_pixels(finished: PretrainConfig, tmp_path: Path) -> None:
     config = replace(finished, objective="videomae", masks=(TUBE_MASK,), start=finished.out, out=tmp_path)
     with pytest.raises(CheckpointError, match="predictor of"):
-        pretrain(config, quiet, read_start)
+        pretrain(config, quiet)
 
 
 def test_a_start_is_read_once_and_a_resumed_run_goes_on_from_its_own(
-    finished: PretrainConfig, tmp_path: Path
+    finished: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(path: Path) -> Start:
         raise AssertionError("the start was read again")
 
     config = replace(finished, start=finished.out, out=tmp_path)
-    first = pretrain(config, quiet, read_start)
-    assert pretrain(config, quiet, gone) == first
+    first = pretrain(config, quiet)
+    monkeypatch.setattr(pretrain_module, "read_start", gone)
+    assert pretrain(config, quiet) == first
+
+
+def test_a_run_from_python_starts_where_its_config_says(finished: PretrainConfig, tmp_path: Path) -> None:
+    """At a learning rate of next to nothing it ends where it started, and not at the weights of its seed."""
+    still = replace(finished, seed=5, steps=1, optim=replace(finished.optim, lr=1e-12), start=finished.out)
+    pretrain(replace(still, out=tmp_path / "started"), quiet)
+    pretrain(replace(still, out=tmp_path / "random", start=None), quiet)
+    started, random, source = (
+        load_weights(run) for run in (tmp_path / "started", tmp_path / "random", finished.out)
+    )
+    for name, tensor in source.encoder.items():
+        torch.testing.assert_close(started.encoder[name], tensor, rtol=0, atol=1e-5)
+    moved = "blocks.0.mlp.fc1.weight"
+    assert (random.encoder[moved] - source.encoder[moved]).abs().max() > 1e-2
+    torch.testing.assert_close(
+        started.predictor["predictor_proj.weight"], source.predictor["predictor_proj.weight"]
+    )

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import Precision
+from echojepa.config import InputSpec, Precision
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import Block, VisionTransformer
 
 HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.config import InputSpec
+from echojepa.models.contract import TokenGrid, prepare
 
 
 class Backbone(ABC):
@@ -36,7 +37,7 @@ class Backbone(ABC):
 
         TypeError and ValueError as `InputSpec.prepare`.
         """
-        return self.features(self.spec.prepare(clips.to(self.device)))
+        return self.features(prepare(self.spec, clips.to(self.device)))
 
     @abstractmethod
     def features(self, pixels: Tensor) -> TokenGrid:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.config import InputSpec
+from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import initialise
 
 WIDTH = 8

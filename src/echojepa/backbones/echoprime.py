@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.vision import torchvision_models
-from echojepa.models.contract import InputSpec, TokenGrid
-from echojepa.training.checkpoint import build_from, file_sha256
+from echojepa.config import InputSpec
+from echojepa.models.contract import TokenGrid
+from echojepa.weights.tensors import build_from, file_sha256
 
 SPEC = InputSpec(
     size=224,

@@ -10,7 +10,6 @@ from echojepa.backbones.compiled import CompiledTransformer
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime, is_echoprime
-from echojepa.backbones.meta import ENCODERS, is_meta
 from echojepa.backbones.panecho import PanEcho, is_panecho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.backbones.videomae import (
@@ -19,11 +18,11 @@ from echojepa.backbones.videomae import (
     read_videomae_folder,
     untrained_videomae,
 )
-from echojepa.config import Engine, Precision
+from echojepa.config import Engine, InputSpec, Precision
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec
-from echojepa.training.checkpoint import CheckpointError, load_foreign
-from echojepa.training.weights import CARD
+from echojepa.weights.folder import CARD
+from echojepa.weights.meta import ENCODERS, is_meta
+from echojepa.weights.tensors import CheckpointError, load_foreign
 
 RANDOM = "random:"
 """Before a run's folder: the weights that it started from."""

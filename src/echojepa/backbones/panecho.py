@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.vision import torchvision_models
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.config import InputSpec
+from echojepa.models.contract import TokenGrid
 from echojepa.models.positions import sincos_table
-from echojepa.training.checkpoint import build_from, file_sha256
+from echojepa.weights.tensors import build_from, file_sha256
 
 SPEC = InputSpec(size=224, frames=16, seconds=None, stride=1, resized=256, interpolation="area")
 WIDTH, LAYERS, HEADS = 768, 4, 8

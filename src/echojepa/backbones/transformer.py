@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.backbones.layouts import read_weights
-from echojepa.config import Precision, PretrainConfig, config_from_json
+from echojepa.config import InputSpec, Precision, PretrainConfig, config_from_json
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec, TokenGrid
+from echojepa.models.building import build_encoder
+from echojepa.models.contract import TokenGrid, prepare
 from echojepa.models.vit import VisionTransformer
-from echojepa.training.pretrain import build_encoder
-from echojepa.training.weights import Weights, load_card, save_weights
+from echojepa.weights.folder import Weights, load_card, save_weights
+from echojepa.weights.layouts import read_weights
 
 CPU_TOKENS = 2048
 """Tokens that a processor is given at a time: more take more memory and no less time."""
@@ -99,5 +99,5 @@ class VideoTransformer(Backbone):
     @torch.inference_mode()
     def attention(self, clips: Tensor, block: int) -> Tensor:
         """Attention (B, heads, N, N) of one block for uint8 clips (B, 3, T, H, W)."""
-        parts = self.parts(self.spec.prepare(clips.to(self.device)))
+        parts = self.parts(prepare(self.spec, clips.to(self.device)))
         return torch.cat([self.encoder.attention(part, block) for part in parts]).float()

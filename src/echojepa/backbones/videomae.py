@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.models.contract import InputSpec
-from echojepa.models.vit import SIZES, Architecture, SizeName, VisionTransformer
-from echojepa.training.checkpoint import CheckpointError, build_from, file_sha256, load_safetensors
-from echojepa.training.weights import recognise
+from echojepa.config import SIZES, Architecture, InputSpec, SizeName
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import recognise
+from echojepa.weights.tensors import CheckpointError, build_from, file_sha256, load_safetensors
 
 LEFT_OUT = ("decoder.", "encoder_to_decoder.", "mask_token", "head.", "classifier.")
 """What pretraining and classification add to the encoder."""

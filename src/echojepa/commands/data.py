@@ -12,12 +12,12 @@ from echojepa.vocabulary import Reason
 
 def run_simulate(config: SimulateConfig) -> None:
     """Simulate and say what was written."""
-    from echojepa.phantom.cohort import write_cohort
+    from echojepa.phantom.cohort.make import write_cohort
 
     with progress_bar("simulate patients") as show:
         made = write_cohort(config, show)
     console.print(
-        f"{made.patients} synthetic patients, {made.loops} cine loops ({made.layout}) in {config.out}"
+        f"{made.patients} synthetic patients, {made.loops} cine loops ({made.written_as}) in {config.out}"
     )
 
 

@@ -44,7 +44,7 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     from echojepa.report.figures import damage_panels
     from echojepa.report.html import synthetic_share
     from echojepa.report.tables import as_markdown, damage_curves, page_tables
-    from echojepa.training.checkpoint import write_text_atomically
+    from echojepa.weights.tensors import write_text_atomically
 
     harness = Harness(plan, config)
     with progress_bar(f"evaluate {plan.name}") as show:

@@ -14,13 +14,12 @@ from echojepa.terminal import console, progress_bar
 
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
-    from echojepa.backbones.layouts import read_start
     from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
 
     console.quiet = not speaks()
     with progress_bar("pretrain steps") as show:
-        summary = pretrain(config, show, read_start)
+        summary = pretrain(config, show)
     console.print(
         f"{summary.steps} steps, {summary.clips} clips of {summary.loops} loops, "
         f"{summary.flops:.3g} FLOPs, last loss {summary.loss:.3f}"
@@ -54,7 +53,7 @@ def run_report(config: ReportConfig) -> None:
 
 def run_convert(config: ConvertConfig) -> None:
     """Convert and say what was read and written."""
-    from echojepa.backbones.layouts import read_weights, write_weights
+    from echojepa.weights.layouts import read_weights, write_weights
 
     weights = read_weights(config.source)
     write_weights(config.out, weights, config.to)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.config import InputSpec
 from echojepa.data.pictures import Kept, Pictures, letterbox
 from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
+from echojepa.models.contract import fit
 from echojepa.randomness import derive_seed
 
 
@@ -45,7 +46,7 @@ class Augment:
     def __call__(self, pixels: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
         """Square pictures (C, T, S, S), cropped and fitted: (C, T, size, size)."""
         top, left, height, width = self.crop(pixels.shape[-1], generator)
-        return spec.fit(pixels[..., top : top + height, left : left + width])
+        return fit(spec, pixels[..., top : top + height, left : left + width])
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Shift:
         """Square pictures (C, T, S, S), fitted and shifted: (C, T, size, size)."""
         most = round(self.share * spec.size)
         right, down = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
-        return F.pad(spec.fit(pixels), (right, -right, down, -down))
+        return F.pad(fit(spec, pixels), (right, -right, down, -down))
 
 
 AUGMENTATIONS: dict[str, Augment | Shift] = {"crop": Augment(), "shift": Shift()}
@@ -174,5 +175,5 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if self.augment and generator:
             pixels = self.augment(pixels, self.spec, generator)
         else:
-            pixels = self.spec.fit(pixels)
+            pixels = fit(self.spec, pixels)
         return pixels.expand(3, -1, -1, -1)

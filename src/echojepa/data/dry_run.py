@@ -19,7 +19,7 @@ from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
 from echojepa.data.private import beside, read_key, write_left_out, write_private_table
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
-from echojepa.data.workers import Died, run_in_order
+from echojepa.processes.workers import Died, run_in_order
 from echojepa.vocabulary import Reason
 
 SAMPLE = 48

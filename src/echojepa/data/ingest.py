@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
-from echojepa.data.cluster import run_on_cluster
 from echojepa.data.convert import Job, KeyAtHand, Refused, convert, lost, placed
 from echojepa.data.deidentify import pseudonym
 from echojepa.data.importers.archive import list_files
@@ -38,7 +37,8 @@ from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
-from echojepa.data.workers import Died, Limits, run_in_order
+from echojepa.processes.cluster import run_on_cluster
+from echojepa.processes.workers import Died, Limits, run_in_order
 from echojepa.vocabulary import Reason
 
 COMMIT_EVERY = 64

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from echojepa.data.locking import locked
+from echojepa.processes.lock import locked
 
 _SCHEME = re.compile(r"^(s3|gs|abfss):/+")
 

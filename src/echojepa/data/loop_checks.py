@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echojepa.config import InputSpec
 from echojepa.data.clips import is_short
 from echojepa.data.encoding import Encoding, surely_black
 from echojepa.data.rows import DamagedLoop, black_outside
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
 from echojepa.vocabulary import Kind, Split, View
 
 Subject = TypeVar("Subject")

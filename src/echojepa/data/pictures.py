@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from echojepa.config import InputSpec
 from echojepa.data.store import LoopStore, replace_parquet
 from echojepa.errors import ConfigError, UserError
-from echojepa.models.contract import InputSpec, resize
+from echojepa.models.contract import resize
 
 UNREADABLE = (OSError, UserError, ValueError, RuntimeError)
 
@@ -123,7 +124,7 @@ def keep_pictures(
     needed = bytes_needed(store, rows, side) / 1e9
     if needed > limit_gb:
         raise ConfigError(
-            f"the pictures of {len(rows)} loops need {needed:.1f} GB of memory and pictures_gb is {limit_gb}; "
+            f"the pictures of {len(rows)} loops need {needed:.1f} GB of memory, pictures_gb is {limit_gb}; "
             "raise it, choose --augment shift, which keeps them at the input's size, or leave --pictures out"
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,5 @@ def write_pictures(
     replace_parquet(path.with_suffix(".parquet"), pa.Table.from_pylist(index, schema=INDEX))
 
 
-INDEX = pa.schema(
-    [("row", pa.int64()), ("start", pa.int64()), ("channels", pa.int64()), ("frames", pa.int64())]
-    + [("side", pa.int64()), ("times", pa.list_(pa.float64()))]
-)
+WHOLE_NUMBERS = ("row", "start", "channels", "frames", "side")
+INDEX = pa.schema([*((name, pa.int64()) for name in WHOLE_NUMBERS), ("times", pa.list_(pa.float64()))])

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from echojepa.data.locking import locked
 from echojepa.errors import UserError
+from echojepa.processes.lock import locked
 
 
 class IngestError(UserError):

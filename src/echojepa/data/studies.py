@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.config import InputSpec
 from echojepa.data.clips import Augment, ClipDataset
 from echojepa.data.store import LoopStore
-from echojepa.models.contract import InputSpec
 from echojepa.vocabulary import Kind, View
 
 

@@ -12,14 +12,13 @@ from typing import Protocol
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant, random_start
 from echojepa.backbones.echoprime import EchoPrime
-from echojepa.backbones.layouts import read_weights
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import ConfigError, HarnessConfig
+from echojepa.config import ConfigError, HarnessConfig, InputSpec
 from echojepa.evaluation.cache import weights_digest
-from echojepa.models.contract import InputSpec
-from echojepa.training.weights import CARD, Origin, Weights
+from echojepa.weights.folder import CARD, Origin, Weights
+from echojepa.weights.layouts import read_weights
 
 BIG = 50_000_000
 """Parameters above which a backbone sees a subset of test loops on a processor."""

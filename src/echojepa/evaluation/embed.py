@@ -26,12 +26,12 @@ from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.config import ConfigError, EmbedConfig, Engine, Precision
 from echojepa.data.clips import ClipDataset
-from echojepa.data.cluster import map_on_cluster
-from echojepa.data.locking import locked
 from echojepa.data.store import LoopStore, replace_parquet
 from echojepa.errors import UserError
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.processes.cluster import map_on_cluster
+from echojepa.processes.lock import locked
 from echojepa.vocabulary import Kind
+from echojepa.weights.tensors import write_text_atomically
 
 compute: Any = pyarrow.compute  # its functions are made at run time, without types
 FORMAT_VERSION = 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from echojepa.config import HarnessConfig
+from echojepa.config import HarnessConfig, InputSpec
 from echojepa.data.clips import ClipDataset, letterbox
 from echojepa.evaluation.cache import (
     BYTES,
@@ -26,7 +26,6 @@ from echojepa.evaluation.contenders import Contender
 from echojepa.evaluation.features import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.evaluation.progress import Progress
-from echojepa.models.contract import InputSpec
 
 Pair = tuple[int, int]
 """Number of the cohort's loop, and of the clip in it."""

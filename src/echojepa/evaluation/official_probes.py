@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.training.checkpoint import CheckpointError, build_from, load_foreign
+from echojepa.weights.tensors import CheckpointError, build_from, load_foreign
 
 CROSS = "pooler.cross_attention_block"
 RENAMED = (

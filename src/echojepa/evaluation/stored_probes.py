@@ -24,7 +24,7 @@ from echojepa.evaluation.predictions import ItemPredictions
 from echojepa.evaluation.probing import ConstantProbe, Fitted, HeadProbe, Readout, ReducedProbe
 from echojepa.evaluation.ridge import RidgeProbe
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.training.checkpoint import load_safetensors, save_tensors, write_text_atomically
+from echojepa.weights.tensors import load_safetensors, save_tensors, write_text_atomically
 
 FACTS, TENSORS = "probe.json", "probe.safetensors"
 

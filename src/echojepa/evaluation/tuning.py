@@ -32,14 +32,16 @@ from echojepa.evaluation.probing import Fitted, HeadProbe, Readout, loss_of, sch
 from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.stored_probes import FACTS, about, save_fitted
 from echojepa.evaluation.tuning_clips import SampleClips, encoded, outputs_of
+from echojepa.models.building import generator_for
+from echojepa.models.contract import prepare
 from echojepa.models.probe import Probes, Scale, drop_views
 from echojepa.models.vit import VisionTransformer
 from echojepa.training import rotation
-from echojepa.training.building import generator_for, training_tensors, working_dtype
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.training.building import training_tensors, working_dtype
 from echojepa.training.distributed import World
-from echojepa.training.weights import Origin, Weights, save_weights
 from echojepa.vocabulary import Split
+from echojepa.weights.folder import Origin, Weights, save_weights
+from echojepa.weights.tensors import write_text_atomically
 
 RECORD = "finetune.json"
 """What a fine-tuning depends on; written first."""
@@ -110,7 +112,7 @@ class Tuning:
 
     def encode(self, clips: Tensor) -> Tensor:
         """Tokens of uint8 clips (m, 3, T, H, W), with gradient where it is on."""
-        prepared = self.weights.spec.prepare(clips.to(self.world.device, non_blocking=True))
+        prepared = prepare(self.weights.spec, clips.to(self.world.device, non_blocking=True))
         with torch.autocast(self.world.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             return self.encoder(prepared).float()
 

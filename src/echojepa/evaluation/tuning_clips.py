@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from echojepa.config import TuningConfig
+from echojepa.config import InputSpec, TuningConfig
 from echojepa.data.clips import Augment, ClipDataset
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.samples import Wanted
-from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes
 
 Key = tuple[int, int]

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.backbones.transformer import VideoTransformer
+from echojepa.config import InputSpec
 from echojepa.data.clips import clock, frame_indices, letterbox
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.models.contract import InputSpec, resize
+from echojepa.models.contract import fit, resize
 from echojepa.models.probe import Probes
 
 AttentionOf = Callable[[Tensor], Tensor]
@@ -99,7 +100,7 @@ def attention_film(
     clips, shown = [], []
     for number in range(max(1, round((moments[-1] + moments[1]) / span))):
         pixels = letterbox(store.frames(row, frame_indices(times, number * span, spec).tolist()))
-        clips.append(spec.fit(pixels).expand(3, -1, -1, -1))
+        clips.append(fit(spec, pixels).expand(3, -1, -1, -1))
         shown.append(grey_frames(resize(pixels, side)))
     frames, fed = np.concatenate(shown), torch.stack(clips)
     painted = [overlay(frames, attention(fed).flatten(0, 1), mask) for attention in maps]

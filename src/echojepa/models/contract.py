@@ -7,81 +7,38 @@ H W pixels, N tokens, M target tokens, D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Interpolation = Literal["bilinear", "bicubic", "area"]
+from echojepa.config import InputSpec, Interpolation
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """The input a model was trained on; the only owner of resolution, sampling and normalisation."""
+def fit(spec: InputSpec, pixels: Tensor) -> Tensor:
+    """Resize square pictures (..., S, S) uint8 and cut their centre -> (..., size, size) uint8."""
+    side = spec.resized or spec.size
+    if pixels.shape[-2:] != (side, side):
+        pixels = resize(pixels, side, spec.interpolation)
+    edge = (side - spec.size) // 2
+    return pixels[..., edge : edge + spec.size, edge : edge + spec.size]
 
-    size: int = 224
-    """Height and width in pixels."""
-    frames: int = 16
-    """Frames in a clip."""
-    seconds: float | None = 2.0
-    """Time the clip spans, from its first frame to one frame interval after its last."""
-    stride: int | None = None
-    """In place of `seconds`: stored frames from one frame of a clip to the next, whatever their rate."""
-    resized: int | None = None
-    """Side that pictures are resized to before their centre of `size` is cut; `size` itself if None."""
-    interpolation: Interpolation = "bilinear"
-    """How pictures are resized: bilinear is antialiased, bicubic is not (OpenCV's), area takes the mean
-    of what a new pixel covers (OpenCV's, bilinear where a picture grows)."""
-    value_max: float = 1.0
-    """What the brightest pixel, 255, is before the mean is subtracted."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Channel means subtracted."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Channel standard deviations divided by."""
 
-    def __post_init__(self) -> None:
-        if (self.seconds is None) == (self.stride is None):
-            raise ValueError(
-                f"InputSpec needs either seconds or stride; got seconds={self.seconds}, stride={self.stride}"
-            )
-        numbers = (self.size, self.frames, self.seconds or self.stride or 0, self.value_max, *self.std)
-        if min(numbers) <= 0 or (self.resized or self.size) < self.size:
-            raise ValueError(
-                "InputSpec needs positive size, frames, seconds or stride, value_max and std, and "
-                f"resized not below size; got {self}"
-            )
+def prepare(spec: InputSpec, clips: Tensor) -> Tensor:
+    """Turn uint8 clips (B, 3, T, H, W) into the normalised float clips the model expects.
 
-    @property
-    def sampling(self) -> str:
-        """Which frames a clip has, in words."""
-        if self.stride is None:
-            return f"{self.frames} frames over {self.seconds} s"
-        return f"{self.frames} frames, every {self.stride} of the stored ones"
-
-    def fit(self, pixels: Tensor) -> Tensor:
-        """Resize square pictures (..., S, S) uint8 and cut their centre -> (..., size, size) uint8."""
-        side = self.resized or self.size
-        if pixels.shape[-2:] != (side, side):
-            pixels = resize(pixels, side, self.interpolation)
-        edge = (side - self.size) // 2
-        return pixels[..., edge : edge + self.size, edge : edge + self.size]
-
-    def prepare(self, clips: Tensor) -> Tensor:
-        """Turn uint8 clips (B, 3, T, H, W) into the normalised float clips the model expects.
-
-        Clips of `size` are taken as fitted, all others are fitted. Raises TypeError for clips that are
-        not uint8, because a clip normalised twice looks plausible and ruins a comparison, and
-        ValueError for another number of frames or channels.
-        """
-        if clips.dtype != torch.uint8:
-            raise TypeError(f"clips must be uint8 until the backbone, got {clips.dtype}")
-        if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] != self.frames:
-            raise ValueError(f"expected clips (B, 3, {self.frames}, H, W), got {tuple(clips.shape)}")
-        pixels = clips if clips.shape[-2:] == (self.size, self.size) else self.fit(clips)
-        mean = torch.tensor(self.mean, device=clips.device).view(1, 3, 1, 1, 1)
-        std = torch.tensor(self.std, device=clips.device).view(1, 3, 1, 1, 1)
-        return (pixels.float() * (self.value_max / 255.0) - mean) / std
+    Clips of `size` are taken as fitted, all others are fitted. Raises TypeError for clips that are
+    not uint8, because a clip normalised twice looks plausible and ruins a comparison, and
+    ValueError for another number of frames or channels.
+    """
+    if clips.dtype != torch.uint8:
+        raise TypeError(f"clips must be uint8 until the backbone, got {clips.dtype}")
+    if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] != spec.frames:
+        raise ValueError(f"expected clips (B, 3, {spec.frames}, H, W), got {tuple(clips.shape)}")
+    pixels = clips if clips.shape[-2:] == (spec.size, spec.size) else fit(spec, clips)
+    mean = torch.tensor(spec.mean, device=clips.device).view(1, 3, 1, 1, 1)
+    std = torch.tensor(spec.std, device=clips.device).view(1, 3, 1, 1, 1)
+    return (pixels.float() * (spec.value_max / 255.0) - mean) / std
 
 
 def resize(pixels: Tensor, side: int, interpolation: Interpolation = "bilinear") -> Tensor:

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.objective import Objective
+from echojepa.models.objective import masked_flops
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
-
 
 CENTRE_WEIGHT = 0.01
 """Weight of a step's clips in the running mean that centred targets are taken from: 100 steps' memory."""
@@ -47,7 +46,7 @@ class RunningMean(nn.Module):
         return targets - self.mean
 
 
-class JEPA(Objective):
+class JEPA(nn.Module):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
     targets_move = True
@@ -73,12 +72,16 @@ class JEPA(Objective):
         normalised = self.centre(F.layer_norm(features, features.shape[-1:]))
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
 
-    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Mean L1 distance between predicted and target features."""
+    def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
+        """Mean L1 distance between the predicted and the target features (B, M, D) of the hidden tokens."""
+        context = self.encoder(clips, mask.context_ids)
+        predicted = self.predictor(context, mask.context_ids, mask.target_ids)
         return F.l1_loss(predicted, targets)
 
+    forward = loss
+
     @torch.no_grad()
-    def after_step(self, momentum: float) -> None:
+    def update_ema(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
         targets: list[Tensor] = [*self.target_encoder.parameters()]
         online: list[Tensor] = [*self.encoder.parameters()]
@@ -86,4 +89,5 @@ class JEPA(Objective):
 
     def flops(self, masks: Sequence[Mask]) -> Flops:
         """Arithmetic of a step a clip, the target encoder's pass over all tokens included."""
-        return super().flops(masks) + Flops(target=self.target_encoder.flops(math.prod(self.encoder.grid)))
+        everything = self.target_encoder.flops(math.prod(self.encoder.grid))
+        return masked_flops(self.encoder, self.predictor, masks) + Flops(target=everything)

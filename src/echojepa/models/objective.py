@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
@@ -14,7 +13,7 @@ from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer
 
 
-class Objective(nn.Module):
+class Objective(Protocol):
     """An encoder, the predictor it is trained with, and a loss."""
 
     encoder: VisionTransformer
@@ -27,40 +26,34 @@ class Objective(nn.Module):
     @property
     def result(self) -> VisionTransformer:
         """The encoder that a run keeps."""
-        return self.encoder
+        ...
 
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
         """What is to be inferred of prepared clips (B, 3, T, H, W): (B, M, outputs) for each mask type."""
-        raise NotImplementedError
+        ...
 
-    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of what was inferred of one mask type."""
-        raise NotImplementedError
+    def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
+        """Scalar loss of prepared clips (B, 3, T, H, W) under one mask type, from its targets.
 
-    def forward(
-        self, clips: Tensor, masks: Sequence[Mask], targets: Sequence[Tensor] | None = None
-    ) -> Tensor:
-        """Scalar loss of prepared clips (B, 3, T, H, W), averaged over mask types.
-
-        With the `targets` of these mask types at hand they can be taken one at a time, each with its own
-        backward pass: the same gradients, and the activations of one in memory.
+        The loss of a step is the mean over its mask types. Each can have its own backward pass: the same
+        gradients, and the activations of one in memory.
         """
-        losses = []
-        for mask, wanted in zip(masks, targets or self.targets(clips, masks), strict=True):
-            context = self.encoder(clips, mask.context_ids)
-            predicted = self.predictor(context, mask.context_ids, mask.target_ids)
-            losses.append(self.distance(predicted, wanted))
-        return torch.stack(losses).mean()
+        ...
 
-    def after_step(self, momentum: float) -> None:
-        """What is to be done once the optimiser has moved the weights; nothing by default."""
+    def update_ema(self, momentum: float) -> None:
+        """Move what follows the weights, once the optimiser has moved these; or nothing."""
+        ...
 
     def flops(self, masks: Sequence[Mask]) -> Flops:
         """Arithmetic of a step a clip, by part."""
-        total = Flops()
-        for mask in masks:
-            visible, hidden = mask.context_ids.shape[1], mask.target_ids.shape[1]
-            encoder, predictor = self.encoder.flops(visible), self.predictor.flops(visible, hidden)
-            backward = 2 * (encoder + predictor) - self.encoder.embed_flops(visible)
-            total += Flops(encoder, predictor, 0, backward)
-        return total
+        ...
+
+
+def masked_flops(encoder: VisionTransformer, predictor: Predictor, masks: Sequence[Mask]) -> Flops:
+    """Arithmetic a clip of encoding what is visible and inferring what is hidden, forward and backward."""
+    total = Flops()
+    for mask in masks:
+        visible, hidden = mask.context_ids.shape[1], mask.target_ids.shape[1]
+        seen, inferred = encoder.flops(visible), predictor.flops(visible, hidden)
+        total += Flops(seen, inferred, 0, 2 * (seen + inferred) - encoder.embed_flops(visible))
+    return total

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-PositionKind = Literal["vjepa2", "interleaved", "sincos"]
+from echojepa.config import PositionKind
 
 
 def rotary_tables(

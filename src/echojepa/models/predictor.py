@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from echojepa.config import PositionKind
 from echojepa.models.flops import block_flops, product
-from echojepa.models.positions import PositionKind, Positions
+from echojepa.models.positions import Positions
 from echojepa.models.vit import Block, initialise, through
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.objective import Objective
+from echojepa.models.objective import masked_flops
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
@@ -30,7 +31,7 @@ def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
     return (centred / (pixels.var(dim=2, keepdim=True).sqrt() + 1e-6)).flatten(2)
 
 
-class VideoMAE(Objective):
+class VideoMAE(nn.Module):
     """Encoder and a decoder that gives each hidden tubelet's pixels."""
 
     targets_move = False
@@ -40,12 +41,28 @@ class VideoMAE(Objective):
         self.encoder = encoder
         self.predictor = decoder
 
+    @property
+    def result(self) -> VisionTransformer:
+        """The encoder itself."""
+        return self.encoder
+
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
         """Normalised pixels (B, M, tubelet * patch * patch * 3) of each mask type's hidden tokens."""
         tubelet, patch, _ = self.encoder.patch_embed.kernel
         pixels = pixel_targets(clips, tubelet, patch)
         return [gather_tokens(pixels, mask.target_ids) for mask in masks]
 
-    def distance(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error of the pixels."""
+    def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
+        """Mean squared error of the hidden tokens' pixels."""
+        context = self.encoder(clips, mask.context_ids)
+        predicted = self.predictor(context, mask.context_ids, mask.target_ids)
         return F.mse_loss(predicted.float(), targets)
+
+    forward = loss
+
+    def update_ema(self, momentum: float) -> None:
+        """Nothing: pixels do not follow the weights."""
+
+    def flops(self, masks: Sequence[Mask]) -> Flops:
+        """Arithmetic of a step a clip; cutting out the pixels costs none."""
+        return masked_flops(self.encoder, self.predictor, masks)

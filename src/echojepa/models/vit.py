@@ -7,74 +7,15 @@ V-JEPA 2 (arXiv 2506.09985) and its released code: LayerNorm eps 1e-6, fused qkv
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import SIZES, Architecture, InputSpec
 from echojepa.models.flops import block_flops, product
-from echojepa.models.positions import PositionKind, Positions, RotaryTables, rotate
-
-SizeName = Literal["nano", "micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
-
-
-@dataclass(frozen=True)
-class Size:
-    """Width, depth, heads and hidden width of the MLPs of a transformer."""
-
-    width: int
-    depth: int
-    heads: int
-    hidden: int
-
-
-SIZES: dict[SizeName, Size] = {
-    "nano": Size(128, 4, 2, 512),  # ours: an hour or two of one CPU core
-    "micro": Size(192, 4, 3, 768),  # ours: minutes on a laptop CPU
-    "tiny": Size(192, 12, 3, 768),
-    "small": Size(384, 12, 6, 1536),
-    "base": Size(768, 12, 12, 3072),
-    "large": Size(1024, 24, 16, 4096),
-    "huge": Size(1280, 32, 16, 5120),
-    "giant": Size(1408, 40, 22, 6144),  # the paper's "G", V-JEPA 2's `vit_giant_xformers`
-    "gigantic": Size(1664, 48, 26, 8192),  # V-JEPA 2.1's largest
-}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What must be known beside the tensors to rebuild an encoder."""
-
-    size: SizeName = "large"
-    """Row of the size table."""
-    patch: int = 16
-    """Patch height and width in pixels."""
-    tubelet: int = 2
-    """Frames in a tubelet."""
-    position: PositionKind = "vjepa2"
-    """How tokens know where they are: rotary with frequencies tiled as V-JEPA 2's weights need, rotary
-    interleaved (V-JEPA 2.1), or a fixed table added to them (VideoMAE)."""
-    trained_side: int | None = None
-    """Tokens along a side in pretraining: rows and columns of another picture are stretched over that
-    range of rotary positions (V-JEPA 2.1). None goes on counting."""
-
-    def __post_init__(self) -> None:
-        if self.trained_side is not None and (self.trained_side < 2 or self.position == "sincos"):
-            raise ValueError(f"trained_side needs rotary positions and at least 2 tokens; got {self}")
-
-    def grid(self, spec: InputSpec) -> tuple[int, int, int]:
-        """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide."""
-        if spec.size % self.patch or spec.frames % self.tubelet:
-            raise ValueError(
-                f"a clip of {spec.frames} frames of {spec.size} px cannot be cut into tubelets of "
-                f"{self.tubelet} x {self.patch} x {self.patch}; choose multiples"
-            )
-        side = spec.size // self.patch
-        return spec.frames // self.tubelet, side, side
+from echojepa.models.positions import Positions, RotaryTables, rotate
 
 
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ from echojepa.config import SheetConfig
 from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.store import LoopStore
 from echojepa.data.verify import evenly_spaced, read_rows
-from echojepa.training.checkpoint import write_text_atomically
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
+from echojepa.weights.tensors import write_text_atomically
 
 THUMBNAIL = 208
 """Pixels of a picture's longer side."""

@@ -30,9 +30,9 @@ from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
 from echojepa.report import figures
-from echojepa.training.checkpoint import write_text_atomically
-from echojepa.training.weights import load_card
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
+from echojepa.weights.folder import load_card
+from echojepa.weights.tensors import write_text_atomically
 
 MONITORED = {
     "effective_rank": "effective rank",

@@ -22,7 +22,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from echojepa.errors import UserError
-from echojepa.models.objective import Objective
 from echojepa.models.vit import Block
 
 PATIENCE = timedelta(minutes=10)
@@ -115,7 +114,7 @@ def joined() -> Iterator[World]:
 
 
 def distribute(
-    model: Objective, how: Literal["replicate", "shard"], world: World, precision: torch.dtype
+    model: nn.Module, how: Literal["replicate", "shard"], world: World, precision: torch.dtype
 ) -> nn.Module:
     """What is called in the model's place: itself alone, under DDP, or with its parts sharded by FSDP2.
 
@@ -138,9 +137,9 @@ def distribute(
 
 
 @contextmanager
-def last_backward(model: Objective, runner: nn.Module, last: bool) -> Iterator[None]:
+def last_backward(runner: nn.Module, last: bool) -> Iterator[None]:
     """Within a step of several backward passes, let gradients cross the network in the last one only."""
-    for part in model.children():
+    for part in runner.children():
         if isinstance(part, FSDPModule):
             part.set_requires_gradient_sync(last)
     if isinstance(runner, DistributedDataParallel) and not last:

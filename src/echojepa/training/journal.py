@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from echojepa.config import ConfigError, PretrainConfig, config_to_json
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.weights.tensors import write_text_atomically
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 
 
-FREE = {"out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures", "pictures_gb"}
+FREE = {
+    "out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures",
+    "pictures_gb",
+}  # fmt: skip
 """Settings that say how a run is run and not what comes out of it: they may change when it goes on."""
 
 

@@ -129,7 +129,7 @@ def check_share(config: PretrainConfig, world: World) -> None:
     """ConfigError unless the batch can be dealt to the ranks, and each can know the targets' mean."""
     if config.centred_targets and world.ranks > 1:
         raise ConfigError(
-            f"centred_targets are of one process' clips and there are {world.ranks}; start one, or leave it out"
+            f"centred_targets know one process' clips and there are {world.ranks}; start one, or leave it out"
         )
     if config.batch_size % world.ranks:
         raise ConfigError(

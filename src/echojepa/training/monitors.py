@@ -22,7 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from echojepa.models.contract import InputSpec
+from echojepa.config import InputSpec
+from echojepa.models.contract import prepare
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Monitor:
     @torch.no_grad()
     def features(self, encoder: nn.Module) -> Tensor:
         """Features (B, N, D) of the fixed clips, on the processor."""
-        parts = [encoder(self.spec.prepare(part)).float().cpu() for part in self.clips.split(16)]
+        parts = [encoder(prepare(self.spec, part)).float().cpu() for part in self.clips.split(16)]
         return torch.cat(parts)
 
     def look(self, encoder: nn.Module, untrained: Callable[[], nn.Module]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,23 @@ from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips import ClipDataset
 from echojepa.data.pictures import Pictures, keep_pictures
 from echojepa.data.store import LoopStore
+from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
 from echojepa.training.allocator import keep_pages
-from echojepa.training.building import (
-    build_encoder,
-    build_objective,
-    build_optimizer,
-    training_tensors,
-    working_dtype,
-)
+from echojepa.training.building import build_optimizer, training_tensors, working_dtype
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
 from echojepa.training.loader import Batch, Steps, check_share, load_steps
 from echojepa.training.monitors import Monitor, monitored_loops
 from echojepa.training.rotation import Facts
-from echojepa.training.start import Start, take_start
+from echojepa.training.start import read_start, take_start
 from echojepa.training.step import TrainStep
-from echojepa.training.weights import Origin, Weights, save_weights
 from echojepa.vocabulary import Kind, Split
+from echojepa.weights.folder import Origin, Weights, save_weights
 
 MONITOR_CLIPS = 96
 PLANNING_DRAWS = 64
@@ -129,12 +123,12 @@ class Run:
         self.prepare = lambda: distribute(self.model, config.parallel, world, dtype)
         self.dtype = dtype
 
-    def begin(self, read_start: Callable[[Path], Start] | None) -> None:
+    def begin(self) -> None:
         """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
         which checkpoints were damaged. The model is cut up for the ranks."""
         found = rotation.find(self.config.out) if self.world.first else None
         found = next(found for found in self.world.gather(found) if found)
-        if self.config.start and read_start and not found.path:
+        if self.config.start and not found.path:
             take_start(self.model, read_start(self.config.start), self.config.architecture)
         runner = self.prepare()
         optimizer = build_optimizer(self.model, self.config)
@@ -207,39 +201,38 @@ class Run:
         self.journal.step(line | seconds)
         self.facts = replace(self.facts, step=step + 1, flops=self.facts.flops + line["flops"])
 
-    def judge(self) -> bool:
-        """Whether to go on with the next step; False after a rollback, which starts another loop.
-
-        Raises CollapseError or FaultError with the reason, which is written to `events.jsonl` first.
-        """
-        faults, lines = self.config.faults, self.journal.lines
-        settled = round(self.config.optim.warmup * self.steps) + faults.window
-        drop = sudden_drop(lines, faults, settled, self.model.targets_move)
-        step = self.facts.step - 1
+    def bear_faults(self) -> None:
+        """FaultError, said in `events.jsonl` first, once more was lost than the settings bear."""
         try:
-            check_counts(lines, faults, self.config.optim.lr)
+            check_counts(self.journal.lines, self.config.faults, self.config.optim.lr)
         except FaultError as error:
-            self.journal.event(step, "stopped", str(error))
+            self.journal.event(self.facts.step - 1, "stopped", str(error))
             raise
-        if not drop:
-            return True
-        if faults.on_collapse == "warn":
+
+    def collapse(self) -> str:
+        """Why the newest step calls for a rollback, "" where the run goes on.
+
+        Raises CollapseError where the settings stop the run at a sudden drop, or it cannot go back again.
+        """
+        faults, step = self.config.faults, self.facts.step - 1
+        settled = round(self.config.optim.warmup * self.steps) + faults.window
+        drop = sudden_drop(self.journal.lines, faults, settled, self.model.targets_move)
+        if drop and faults.on_collapse == "warn":
             self.journal.event(step, "warned", drop)
-            return True
-        earlier = rotation.checkpoints(self.config.out)
-        if faults.on_collapse == "stop" or self.facts.branch == faults.max_rollbacks or not earlier:
+            return ""
+        again = self.facts.branch < faults.max_rollbacks and rotation.checkpoints(self.config.out)
+        if drop and not (faults.on_collapse == "rollback" and again):
             reason = f"{drop}; after {self.facts.branch} rollbacks the run was stopped at step {step}"
             self.journal.event(step, "stopped", reason)
             raise CollapseError(
                 f"{reason}. Lower optim.lr or raise optim.ema_start in another run; or go on here with "
                 "--faults.on-collapse rollback, or warn"
             )
-        self.roll_back(earlier[-1], drop)
-        return False
+        return drop
 
-    def roll_back(self, path: Path, reason: str) -> None:
-        """Go back to an earlier checkpoint with new draws, and make it the newest."""
-        failed = self.facts
+    def roll_back(self, reason: str) -> None:
+        """Go back to the oldest checkpoint kept, with new draws, and make it the newest."""
+        failed, path = self.facts, rotation.checkpoints(self.config.out)[-1]
         self.world.barrier()
         self.resume(rotation.Found(path, rotation.read_facts(path)))
         self.journal.event(failed.step - 1, "rolled back", f"{reason}; went back to step {self.facts.step}")
@@ -263,15 +256,11 @@ class Run:
         return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
 
 
-def pretrain(
-    config: PretrainConfig,
-    progress: Callable[[int, int, str], None],
-    read_start: Callable[[Path], Start] | None = None,
-) -> PretrainSummary:
+def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
     """Run or resume pretraining; calls progress(steps done, steps, state in words) on the first rank.
 
-    `read_start` reads the weights of `config.start`. Raises ConfigError for a folder of another run or a data
-    set without training loops, CollapseError and FaultError as the config's faults say, LostRankError.
+    Raises ConfigError for a folder of another run or a data set without training loops, CheckpointError where
+    `config.start` does not fit, CollapseError and FaultError as the config's faults say, LostRankError.
     """
     with joined() as world:
         check_share(config, world)
@@ -285,14 +274,14 @@ def pretrain(
         if len(table) < 3:
             raise ConfigError(f"{config.data} has {len(table)} training cine loops; at least 3 are needed")
         run = Run(config, store, table, world)
-        run.begin(read_start)
-        while not train(run, progress):
-            pass
+        run.begin()
+        while reason := train(run, progress):
+            run.roll_back(reason)
         return run.finish()
 
 
-def train(run: Run, progress: Callable[[int, int, str], None]) -> bool:
-    """Step until the run is at its end; False where it was rolled back and is to go on."""
+def train(run: Run, progress: Callable[[int, int, str], None]) -> str:
+    """Step until the run is at its end, ""; or to a sudden drop that calls for a rollback, and why."""
     asked = time.perf_counter()
     for step, batch in run.batches():
         flops = run.model.flops(batch.masks).total * run.config.batch_size
@@ -301,10 +290,11 @@ def train(run: Run, progress: Callable[[int, int, str], None]) -> bool:
         run.step(step, batch, time.perf_counter() - asked)
         if run.world.first:
             progress(step + 1, run.steps, f"loss {run.journal.lines[-1]['loss'] or float('nan'):.3f}")
-        if not run.judge():
-            return False
+        run.bear_faults()
+        if reason := run.collapse():
+            return reason
         if run.facts.step % run.config.checkpoint_every == 0:
             run.save(run.facts)
         asked = time.perf_counter()
     run.save(run.facts)
-    return True
+    return ""

@@ -25,8 +25,8 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
-from echojepa.training.checkpoint import CheckpointError, file_sha256, write_text_atomically
 from echojepa.training.distributed import World
+from echojepa.weights.tensors import CheckpointError, file_sha256, write_text_atomically
 
 FOLDER, FACTS = "checkpoints", "facts.json"
 KEPT = 2

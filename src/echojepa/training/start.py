@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from echojepa.config import PretrainConfig, config_from_json
+from echojepa.config import Architecture, PretrainConfig, config_from_json
 from echojepa.models.jepa import JEPA
 from echojepa.models.objective import Objective
-from echojepa.models.vit import Architecture
 from echojepa.training import rotation
-from echojepa.training.checkpoint import CheckpointError, load_strictly
+from echojepa.weights.layouts import read_weights
+from echojepa.weights.meta import read_online
+from echojepa.weights.tensors import CheckpointError, load_strictly
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,20 @@ def start_of_run(run: Path) -> Start:
         parts["encoder"],
         target,
         parts["predictor"],
+    )
+
+
+def read_start(path: Path) -> Start:
+    """What a run can start from: the newest checkpoint of a run, finished or not, or weights of any layout.
+
+    A file that holds encoder and moving average gives both; others give the one they have for both.
+    """
+    if (path / rotation.FOLDER).is_dir():
+        return start_of_run(path)
+    weights = read_weights(path)
+    online = read_online(path) if path.is_file() else {}
+    return Start(
+        path.name, weights.architecture, online or weights.encoder, weights.encoder, weights.predictor
     )
 
 

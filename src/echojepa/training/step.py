@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.config import PretrainConfig
+from echojepa.models.contract import prepare
 from echojepa.models.objective import Objective
 from echojepa.training.distributed import World, gradient_norm, last_backward
 from echojepa.training.loader import Batch
@@ -31,44 +32,20 @@ class TrainStep:
     steps: int
     """Steps that the schedules are laid out over."""
 
-    def backward(self, batch: Batch) -> float:
-        """Sum over this rank's clips of the loss; gradients are left of the mean over all planned clips.
-
-        A clip that could not be read counts as one without gradient, whatever the number of ranks. Each mask
-        type has its own backward pass, so that the activations of one are in memory.
-        """
-        clips, losses = len(batch.clips), []
-        size, types = self.config.microbatch or clips, len(batch.masks)
-        for first in range(0, clips, size):
-            part = batch.part(first, first + size)
-            prepared = self.config.spec.prepare(part.clips)
-            with self.autocast(prepared):
-                targets = self.model.targets(prepared, part.masks)
-            for number, (mask, wanted) in enumerate(zip(part.masks, targets, strict=True), start=1):
-                last = number == types and first + size >= clips
-                with last_backward(self.model, self.runner, last):
-                    with self.autocast(prepared):
-                        loss = self.runner(prepared, [mask], [wanted]) / types
-                    (loss * (len(part.clips) / batch.planned)).backward()
-                losses.append(loss.detach() * len(part.clips))
-        return torch.stack(losses).sum().item()
-
-    def autocast(self, clips: Tensor) -> torch.autocast:
-        """Matrix products within compute in the step's dtype."""
-        return torch.autocast(clips.device.type, torch.bfloat16, self.dtype == torch.bfloat16)
-
     def __call__(self, batch: Batch, step: int) -> dict[str, Any]:
-        """One step on this rank's share; what to log. Weights stay where loss or gradient is no number,
-        and `nonfinite` in the log says which."""
+        """One step on this rank's share: forward, backward, optimiser, EMA; what to log.
+
+        Weights stay where loss or gradient is no number, and `nonfinite` in the log says which.
+        """
         rate = learning_rate(self.config.optim, step, self.steps)
         momentum = ema_momentum(self.config.optim, step, self.steps)
-        summed, clips = self.world.sum([self.backward(batch), len(batch.clips)])
+        summed, clips = self.world.sum([self.forward_and_backward(batch), len(batch.clips)])
         measured: dict[str, Any] = {
             "loss": summed / clips,
             "lr": rate,
             "momentum": momentum,
             "redraws": sum(mask.redraws for mask in batch.masks),
-            "gradient": gradient_norm(self.model),
+            "gradient": gradient_norm(self.runner),
             "flops": self.model.flops(batch.masks).total * self.config.batch_size,
         }
         wrong = [name for name in ("loss", "gradient") if not math.isfinite(measured[name])]
@@ -78,6 +55,32 @@ class TrainStep:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.step()
-            self.model.after_step(momentum)
+            self.model.update_ema(momentum)
         self.optimizer.zero_grad(set_to_none=True)
         return measured
+
+    def forward_and_backward(self, batch: Batch) -> float:
+        """Sum over this rank's clips of the loss; gradients are left of the mean over all planned clips.
+
+        A clip that could not be read counts as one without gradient, whatever the number of ranks. Each mask
+        type has its own backward pass, so that the activations of one are in memory.
+        """
+        clips, losses = len(batch.clips), []
+        size = self.config.microbatch or clips
+        parts = [batch.part(first, first + size) for first in range(0, clips, size)]
+        for part in parts:
+            prepared = prepare(self.config.spec, part.clips)
+            with self.autocast(prepared):
+                targets = self.model.targets(prepared, part.masks)
+            for mask, wanted in zip(part.masks, targets, strict=True):
+                last = part is parts[-1] and mask is part.masks[-1]
+                with last_backward(self.runner, last):
+                    with self.autocast(prepared):
+                        loss = self.runner(prepared, mask, wanted) / len(part.masks)
+                    (loss * (len(part.clips) / batch.planned)).backward()
+                losses.append(loss.detach() * len(part.clips))
+        return torch.stack(losses).sum().item()
+
+    def autocast(self, clips: Tensor) -> torch.autocast:
+        """Matrix products within compute in the step's dtype."""
+        return torch.autocast(clips.device.type, torch.bfloat16, self.dtype == torch.bfloat16)

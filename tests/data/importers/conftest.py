@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from echojepa.config import IngestConfig
 from echojepa.data.ingest import IngestSummary, ingest
 from echojepa.data.store import LoopStore
-from echojepa.phantom.loops import record_loop
-from echojepa.phantom.presets import PRESETS
-from echojepa.phantom.public_sets import squared
-from echojepa.phantom.sites import Planned, Protocol
-from echojepa.phantom.study import draw_study
+from echojepa.phantom.cohort.loops import record_loop
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.public_sets import squared
+from echojepa.phantom.cohort.sites import Planned, Protocol
+from echojepa.phantom.cohort.study import draw_study
 from echojepa.vocabulary import View
 
 SIDE, FRAMES = 112, 6

@@ -11,7 +11,7 @@ import pytest
 from echojepa.data.dicom.writer import write_cine
 from echojepa.data.importers.listing import LayoutError
 from echojepa.data.importers.mimic import measured
-from echojepa.phantom.loops import one_loop
+from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import View
 
 FILES = (("10002221", "94106955", 1), ("10002221", "94106955", 2), ("11000000", "95000000", 1))

@@ -1,0 +1,74 @@
+"""Every setting of every command, as frozen dataclasses; nothing here imports torch."""
+
+from __future__ import annotations
+
+from echojepa.config.commands import (
+    ConvertConfig,
+    DemoConfig,
+    EmbedConfig,
+    IngestConfig,
+    Layout,
+    ReportConfig,
+    SheetConfig,
+    SimulateConfig,
+    VerifyConfig,
+    config_from_json,
+    config_to_json,
+    save_config,
+)
+from echojepa.config.evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
+from echojepa.config.finetune import FinetuneConfig, TuningConfig
+from echojepa.config.pretrain import FaultConfig, OptimConfig, PretrainConfig
+from echojepa.config.values import (
+    PAPER_MASKS,
+    SIZES,
+    TIME_MASK,
+    TUBE_MASK,
+    Architecture,
+    InputSpec,
+    Interpolation,
+    MaskConfig,
+    PositionKind,
+    Size,
+    SizeName,
+    TimeSplit,
+)
+from echojepa.errors import ConfigError
+
+__all__ = [
+    "PAPER_MASKS",
+    "SIZES",
+    "TIME_MASK",
+    "TUBE_MASK",
+    "Architecture",
+    "ConfigError",
+    "ConvertConfig",
+    "DemoConfig",
+    "EmbedConfig",
+    "Engine",
+    "EvaluateConfig",
+    "FaultConfig",
+    "FinetuneConfig",
+    "HarnessConfig",
+    "IngestConfig",
+    "InputSpec",
+    "Interpolation",
+    "Layout",
+    "MaskConfig",
+    "OptimConfig",
+    "PositionKind",
+    "Precision",
+    "PretrainConfig",
+    "ProbeConfig",
+    "ReportConfig",
+    "SheetConfig",
+    "SimulateConfig",
+    "Size",
+    "SizeName",
+    "TimeSplit",
+    "TuningConfig",
+    "VerifyConfig",
+    "config_from_json",
+    "config_to_json",
+    "save_config",
+]

@@ -1,0 +1,247 @@
+"""Every setting of every command, as frozen dataclasses; tyro makes the command line from them.
+
+A sentence stands under each field and is its help text. The resolved config is saved as
+`config.json` with each run, and a saved one is accepted in place of a recipe's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
+from echojepa.errors import ConfigError
+
+ConfigType = TypeVar("ConfigType")
+Layout = Literal["echojepa", "huggingface", "meta"]
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Write a cohort of synthetic patients: DICOM files, a data set, or a public data set's layout."""
+
+    out: Path
+    """Folder to write; run again after a stop, it goes on."""
+    preset: Literal["tiny", "demo", "benchmark", "counterfactual"] = "demo"
+    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops,
+    `counterfactual` two loops of a patient at each step of the factor that `--vary` names."""
+    patients: int | None = None
+    """Number of synthetic patients; by default the preset's."""
+    seconds: float | None = None
+    """Length of each loop; by default the preset's."""
+    site: str | None = None
+    """`teaching`, `community`, `apical` or `children`, or `all` for a mix; by default the preset's."""
+    layout: str | None = None
+    """What to write: `archive` is DICOM files and `labels.csv`, `store` a data set as ingest makes them, or a
+    public data set's folder by the name that `ingest --from` knows; by default the preset's."""
+    nuisance: Literal["low", "standard", "high"] = "standard"
+    """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
+    vary: str | None = None
+    """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
+    `depth`, `tilt`, `site`, or `heart`, which is there or not."""
+    seed: int = 0
+    """A patient is a function of this seed and its number alone."""
+    workers: int = 0
+    """Processes; 0 uses every core."""
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Turn folders of DICOM files, or a public data set, into one de-identified data set."""
+
+    sources: tuple[Path, ...]
+    """Folders or files to read, searched recursively; of a public data set the folder with its tables."""
+    out: Path
+    """The data set's folder: `loops.lance`, `labels.parquet`, `rejected.parquet`, `dataset.json`."""
+    key: Path
+    """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
+    labels: Path | None = None
+    """Table of labels (CSV) with the columns `study_uid`, `label`, `value` and `unit`."""
+    layout: str = "archive"
+    """What the sources are, also written `--from`: an archive of any files, or a data set by its name."""
+    held_out: tuple[int, int] = (0, 1)
+    """EchoNet-Pediatric: the folds, 0 to 9, whose patients are the test and val splits; others train."""
+    patient_is: Literal["folder", "file"] = "folder"
+    """Videos without a named patient: whether those of one folder are one patient's, or each is another's."""
+    frame_rate: float | None = None
+    """CAMUS's older release, which states no frame rate: frames a second that you take its cines to have."""
+    columns: tuple[str, ...] = ()
+    """Tables and lists: `WHAT=COLUMN` where a column has another name, `LABEL:UNIT=COLUMN` for a label."""
+    site: str = "site"
+    """Name of where the files came from, stored with every loop."""
+    max_side: int = 256
+    """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    lossless: bool = False
+    """Store frames as PNG, bit for bit, in place of JPEG of quality 95; twice the disk, and slower."""
+    cleared: Path | None = None
+    """Table (CSV) with the column `file_id`: held files that a person looked at and found free of names."""
+    dry_run: bool = False
+    """Write no data set: say what would come in, what would not and why, and the disk and time needed."""
+    seed: int = 0
+    """Seed of the patient-level split."""
+    strict: bool = False
+    """Exit with an error if any file was rejected."""
+    workers: int = 0
+    """Processes; 0 uses every core."""
+    ray: str | None = None
+    """Address of a Ray cluster to convert files on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Look for what would spoil a result; exit with 1 if there is anything."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    pixels: int = 1000
+    """Evenly spaced loops whose pixels are looked at, too; 0 looks at all."""
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ConfigError(f"pixels must be a number of loops, or 0 for all; got {self.pixels}")
+
+
+@dataclass(frozen=True)
+class SheetConfig:
+    """Put a picture of each loop, and what did not come in, on one page for a person to look over."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    out: Path
+    """The HTML file to write."""
+    limit: int = 400
+    """Loops on the page at most, evenly spaced."""
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError(f"limit must be at least 1 loop; got {self.limit}")
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Write a frozen backbone's feature vector of every cine loop into a table."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    out: Path
+    """Folder for the table, `features/` (Parquet in parts), and `embed.json`; run again, it goes on."""
+    backbone: str
+    """Run folder, weights of another layout (docs/reference/weights.md), or name, as for `echojepa probe`."""
+    precision: Precision = "float32"
+    """Arithmetic of the backbone; int8 needs the openvino engine."""
+    engine: Engine = "torch"
+    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
+    clips_per_loop: int = 1
+    """Clips of each loop, evenly spaced: a row each."""
+    batch_size: int = 32
+    """Clips that go through the backbone together."""
+    workers: int = 0
+    """Processes that read clips ahead; 0 reads them in between."""
+    csv: bool = False
+    """Write `features.csv`, too: for small tables."""
+    ray: str | None = None
+    """Address of a Ray cluster to embed on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
+
+    def __post_init__(self) -> None:
+        if min(self.clips_per_loop, self.batch_size) < 1 or self.workers < 0:
+            raise ConfigError(
+                "clips_per_loop and batch_size must be at least 1 and workers at least 0; got "
+                f"{self.clips_per_loop}, {self.batch_size} and {self.workers}"
+            )
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Write JEPA weights, read from any layout, in another one."""
+
+    source: Path
+    """A V-JEPA 2 file (`.pt`), a Hugging Face `VJEPA2Model` folder, or the folder of a run."""
+    to: Layout
+    """Layout to write: our folder, a Hugging Face folder, or Meta's file."""
+    out: Path
+    """Folder to write, or file for `meta`; nothing is overwritten."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Put a run and its results into one self-contained HTML file."""
+
+    data: Path
+    """Data set made by `echojepa ingest`."""
+    run: Path
+    """Run folder made by `echojepa pretrain`."""
+    results: Path
+    """Folder written by `echojepa evaluate` or `echojepa probe`."""
+    out: Path
+    """The HTML file to write."""
+    map_method: Literal["pca", "umap"] = "pca"
+    """How test embeddings are laid out in two dimensions; umap needs the extra `umap`."""
+    attention_site: str | None = None
+    """Site whose longest loop attention is laid over; by default the site that came in last."""
+    attention_credit: str = ""
+    """Whose pictures those are, printed below them."""
+    finetuned: Path | None = None
+    """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Run every stage, from synthetic and real DICOM files to a report."""
+
+    out: Path = Path("demo")
+    """Folder for everything that the stages make."""
+    patients: int = 200
+    """Synthetic patients."""
+    steps: int = 600
+    """Pretraining steps."""
+    seed: int = 0
+    """Seed of every stage."""
+
+
+def config_to_json(config: Any) -> str:
+    """The resolved config as JSON text, keys in field order."""
+    return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
+
+
+def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
+    """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
+    because the paths it was given can name a patient."""
+    (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
+
+
+def config_from_json(cls: type[ConfigType], text: str) -> ConfigType:
+    """Rebuild a config of type `cls`; unknown, missing or ill-typed entries raise ConfigError."""
+    try:
+        return _build(cls, json.loads(text), cls.__name__)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"not a JSON config: {error}") from error
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` as an instance of the annotation `kind`; `where` names the place for errors."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _build(inner, value, where)
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is Literal and value in arguments:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        if set(value) != set(hints):
+            unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value))
+            raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
+        make: Any = kind
+        return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+    if (kind is Path and isinstance(value, str)) or (kind is float and isinstance(value, int | float)):
+        return typing.cast("Any", kind)(value)
+    if type(value) is kind:
+        return value
+    raise ConfigError(f"{where}: {value!r} is not a {kind}")

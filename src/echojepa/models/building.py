@@ -1,0 +1,46 @@
+"""Networks of a run before its first step, functions of its config alone."""
+
+from __future__ import annotations
+
+import torch
+
+from echojepa.config import PretrainConfig
+from echojepa.models.jepa import JEPA
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.videomae import VideoMAE
+from echojepa.models.vit import VisionTransformer
+from echojepa.randomness import derive_seed
+
+
+def generator_for(seed: int, purpose: str, *numbers: int) -> torch.Generator:
+    """A generator that belongs to (seed, purpose, numbers)."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, *numbers))
+
+
+def build_encoder(config: PretrainConfig) -> VisionTransformer:
+    """The encoder before any training, a function of the config's seed alone."""
+    return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
+
+
+def build_objective(config: PretrainConfig) -> JEPA | VideoMAE:
+    """Encoder and predictor before any training, under the config's objective."""
+    encoder, architecture = build_encoder(config), config.architecture
+    pixels = 3 * architecture.tubelet * architecture.patch**2
+    shape = PredictorShape(
+        config.predictor_width,
+        config.predictor_depth,
+        config.predictor_heads,
+        outputs=pixels if config.objective == "videomae" else encoder.width,
+    )
+    predictor = Predictor(
+        encoder.width,
+        encoder.grid,
+        shape,
+        architecture.position,
+        generator_for(config.seed, "predictor"),
+        architecture.trained_side,
+    )
+    encoder.recompute = predictor.recompute = config.recompute
+    if config.objective == "videomae":
+        return VideoMAE(encoder, predictor)
+    return JEPA(encoder, predictor, centred=config.centred_targets)

@@ -1,0 +1,1 @@
+"""Many patients: who is drawn at which site, what is recorded of them, and how it is written."""

@@ -1,0 +1,117 @@
+"""From what was drawn to pixels: bare pictures, or a screen as a scanner stores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echojepa.data.cine import CineLoop, Region
+from echojepa.phantom.cohort.presets import PRESETS
+from echojepa.phantom.cohort.sites import Planned, Protocol
+from echojepa.phantom.cohort.study import Drawn, Study, draw_study
+from echojepa.phantom.heart.body import Slab, empty_scene, heart_scene
+from echojepa.phantom.scanner.recording import Acquisition, record
+from echojepa.phantom.screen.layouts import small_layout
+from echojepa.phantom.screen.screens import Case, Identity, PlantedText, Screen, ScreenLayout, show
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
+
+SLAB = 6.0
+"""Scatterers of an adult further from the plane than this, mm, are not simulated."""
+
+
+@dataclass(frozen=True)
+class PhantomLoop:
+    """One recording with its truth."""
+
+    loop: CineLoop
+    """As the scanner stores it: screen with overlays."""
+    sector: NDArray[np.bool_]
+    """(H, W) where on the screen the ultrasound truly is."""
+    overlay: NDArray[np.bool_]
+    """(T, H, W) pixels drawn by the screen, beside the ultrasound or over it."""
+    drawn: Drawn
+    """All that was drawn for it."""
+
+
+def record_loop(drawn: Drawn) -> Acquisition:
+    """The pictures of one loop, nothing around them."""
+    patient, scanner = drawn.patient, drawn.scanner
+    density = drawn.density / patient.scale**3
+    slab = Slab(scanner.depth, scanner.half_angle, SLAB * patient.scale)
+    chance = drawn.generator("scatterers")
+    if drawn.heart:
+        scene = replace(heart_scene(patient, drawn.pose, slab, density, chance), drift=drawn.drift)
+    else:
+        scene = empty_scene(drawn.pose, slab, density, chance)
+    return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
+
+
+def screen_of(
+    study: Study, drawn: Drawn, layout: ScreenLayout | None, planted: tuple[PlantedText, ...]
+) -> Screen:
+    """One loop on a screen; without a layout on the small one."""
+    identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
+    colour = drawn.scanner.colour
+    case = Case(
+        drawn.scanner,
+        drawn.patient.rhythm.r_waves,
+        drawn.patient.heart_rate,
+        drawn.start,
+        identity,
+        colour.nyquist if colour else None,
+    )
+    made = record_loop(drawn)
+    return show(made.pictures, made.sector, layout or small_layout(drawn.scanner), case, planted)
+
+
+def simulate_loop(
+    study: Study,
+    number: int,
+    layout: ScreenLayout | None = None,
+    planted: tuple[PlantedText, ...] = (),
+) -> PhantomLoop:
+    """One loop of a study as a scanner stores it; `planted` is burned into the picture.
+
+    With a layout its height in pixels is that of the layout.
+    """
+    drawn = study.loops[number]
+    if layout is not None:
+        drawn = replace(drawn, scanner=replace(drawn.scanner, height=layout.picture))
+    screen = screen_of(study, drawn, layout, planted)
+    loop = cine_of(study, drawn, screen.frames, (screen.region,))
+    return PhantomLoop(loop, screen.sector, screen.overlay, drawn)
+
+
+def cine_of(study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]) -> CineLoop:
+    """Frames with the facts that a scanner states of them."""
+    patient = drawn.patient
+    return CineLoop(
+        frames=frames,
+        times=np.arange(len(frames)) / drawn.scanner.frame_rate,
+        time_source="simulated",
+        patient_id=study.patient_id,
+        study_id=study.study_id,
+        loop_id=study.loop_id(drawn),
+        view=drawn.view,
+        regions=regions,
+        heart_rate=patient.heart_rate,
+        sex="M" if patient.male else "F",
+        age=patient.age,
+        manufacturer=SYNTHETIC_MANUFACTURER,
+    )
+
+
+def one_loop(
+    view: View,
+    seconds: float,
+    layout: ScreenLayout | None = None,
+    planted: tuple[PlantedText, ...] = (),
+    *,
+    seed: int = 0,
+    ordinal: int = 0,
+) -> PhantomLoop:
+    """A loop of one view of one patient, as the demo's site records it."""
+    order = replace(PRESETS["demo"], seconds=seconds, seed=seed, protocol=Protocol((Planned(view),)))
+    return simulate_loop(draw_study(order, ordinal), 0, layout, planted)

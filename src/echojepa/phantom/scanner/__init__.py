@@ -1,0 +1,1 @@
+"""From a scene to pictures: settings, beams, artefacts, grey display, colour Doppler. It knows no heart."""

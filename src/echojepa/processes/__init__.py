@@ -1,0 +1,1 @@
+"""Work on many processes: with limits on each, on a cluster, one writer at a time."""

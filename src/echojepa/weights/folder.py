@@ -1,0 +1,207 @@
+"""A pretrained encoder, with its predictor where there is one, as plain tensors; and our folder of them.
+
+`encoder.safetensors`, `predictor.safetensors` and, written last, `encoder.json` that vouches for both.
+Other layouts are read into the same thing and written from it (`echojepa.backbones`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import echojepa
+from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, config_from_json
+from echojepa.models.predictor import Predictor, PredictorShape
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.tensors import (
+    CheckpointError,
+    build_from,
+    check_fit,
+    file_sha256,
+    load_safetensors,
+    save_tensors,
+    write_text_atomically,
+)
+
+CARD, ENCODER, PREDICTOR = "encoder.json", "encoder.safetensors", "predictor.safetensors"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from."""
+
+    name: str
+    """The objective they were trained with here, or the file they were converted from."""
+    steps: int | None = None
+    """Training steps behind the weights, where we ran them."""
+    clips: int | None = None
+    """Training clips behind the weights, where we ran them."""
+    data_fingerprint: str | None = None
+    """Fingerprint of the data set, where we ran them."""
+    flops: float | None = None
+    """Arithmetic of those steps, forward and backward, where we ran them."""
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """`encoder.json`: what travels beside the tensors."""
+
+    architecture: Architecture
+    """Size, tubelets and positions of the encoder."""
+    spec: InputSpec
+    """How to feed it."""
+    predictor: PredictorShape | None
+    """Its predictor, in `predictor.safetensors`."""
+    origin: Origin
+    """Where the weights come from."""
+    version: str
+    """Version of this package that wrote them."""
+    sha256: str
+    """Checksum of `encoder.safetensors`."""
+    predictor_sha256: str | None
+    """Checksum of `predictor.safetensors`."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors under our names (Meta's) and all that is needed to rebuild the networks."""
+
+    architecture: Architecture
+    spec: InputSpec
+    encoder: dict[str, Tensor]
+    origin: Origin
+    sha256: str = ""
+    """Checksum of the file they were read from."""
+    predictor_shape: PredictorShape | None = None
+    predictor: dict[str, Tensor] = field(default_factory=dict)
+
+    def blank_encoder(self) -> VisionTransformer:
+        """The encoder's architecture, for weights to come."""
+        return VisionTransformer(self.architecture, self.spec, torch.Generator())
+
+    def blank_predictor(self) -> Predictor:
+        """The predictor's architecture, for weights to come; CheckpointError where there is none."""
+        shape = self.predictor_shape
+        if shape is None:
+            raise CheckpointError(
+                f"{self.origin.name} holds no predictor; a whole pretraining file is needed"
+            )
+        return Predictor(
+            SIZES[self.architecture.size].width,
+            self.architecture.grid(self.spec),
+            shape,
+            self.architecture.position,
+            torch.Generator(),
+            self.architecture.trained_side,
+        )
+
+    def build_encoder(self) -> VisionTransformer:
+        """The encoder; CheckpointError where a tensor is missing, unknown or misshapen."""
+        return build_from(self.blank_encoder, self.encoder, self.origin.name)
+
+    def build_predictor(self) -> Predictor:
+        """The predictor; CheckpointError where there is none, or its tensors do not fit."""
+        return build_from(self.blank_predictor, self.predictor, self.origin.name)
+
+    def fed(self, spec: InputSpec) -> Weights:
+        """The same weights, fed otherwise."""
+        return replace(self, spec=spec)
+
+    def check(self) -> Weights:
+        """Itself, once every tensor is known to be there; CheckpointError otherwise."""
+        with torch.device("meta"):
+            check_fit(self.blank_encoder(), self.encoder, self.origin.name)
+            if self.predictor_shape:
+                check_fit(self.blank_predictor(), self.predictor, self.origin.name)
+        return self
+
+
+def recognise(
+    tensors: dict[str, Tensor], name: str, position: PositionKind = "vjepa2", trained_side: int | None = None
+) -> Architecture:
+    """The architecture that an encoder's tensors under our names belong to; CheckpointError if none does."""
+    embedding = "patch_embed.proj.weight"
+    if embedding not in tensors or tensors[embedding].ndim != 5:
+        raise CheckpointError(f"{name} holds no {embedding} of five dimensions; found {sorted(tensors)[:5]}")
+    width, _, tubelet, patch, _ = tensors[embedding].shape
+    depth = len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
+    for row, size in SIZES.items():
+        if (size.width, size.depth) == (width, depth):
+            return Architecture(row, patch, tubelet, position, trained_side)
+    known = ", ".join(f"{row} {size.width} x {size.depth}" for row, size in SIZES.items())
+    raise CheckpointError(f"{name} is {width} wide and {depth} blocks deep; known are {known}")
+
+
+def weights_of(
+    encoder: nn.Module,
+    architecture: Architecture,
+    spec: InputSpec,
+    origin: Origin,
+    predictor: Predictor | None = None,
+) -> Weights:
+    """The weights of networks in memory."""
+    return Weights(
+        architecture,
+        spec,
+        dict(encoder.state_dict()),
+        origin,
+        predictor_shape=predictor.shape if predictor else None,
+        predictor=dict(predictor.state_dict()) if predictor else {},
+    )
+
+
+def save_weights(folder: Path, weights: Weights) -> WeightsCard:
+    """Write our folder; an `encoder.json` that is there is replaced last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / ENCODER, weights.encoder)
+    if weights.predictor_shape:
+        save_tensors(folder / PREDICTOR, weights.predictor)
+    card = WeightsCard(
+        weights.architecture,
+        weights.spec,
+        weights.predictor_shape,
+        weights.origin,
+        echojepa.__version__,
+        file_sha256(folder / ENCODER),
+        file_sha256(folder / PREDICTOR) if weights.predictor_shape else None,
+    )
+    write_text_atomically(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
+    return card
+
+
+def load_card(folder: Path) -> WeightsCard:
+    """Read `encoder.json`; CheckpointError where the run has not finished."""
+    path = folder / CARD
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no {CARD}; give the folder of a finished `echojepa pretrain` run"
+        )
+    try:
+        return config_from_json(WeightsCard, path.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        raise CheckpointError(f"{path} was not written by this version of echojepa: {error}") from error
+
+
+def load_weights(folder: Path) -> Weights:
+    """Read our folder; CheckpointError if the tensors are not those that the card vouches for."""
+    card = load_card(folder)
+    tensors = [
+        read_vouched(folder / name, sha256) if sha256 else {}
+        for name, sha256 in ((ENCODER, card.sha256), (PREDICTOR, card.predictor_sha256))
+    ]
+    return Weights(
+        card.architecture, card.spec, tensors[0], card.origin, card.sha256, card.predictor, tensors[1]
+    )
+
+
+def read_vouched(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Tensors of a file; CheckpointError if it is not the one with this checksum."""
+    if not path.is_file() or file_sha256(path) != sha256:
+        raise CheckpointError(
+            f"{path} is missing or is not the file that {CARD} describes; copy all files together again"
+        )
+    return load_safetensors(path)

@@ -1,0 +1,45 @@
+"""Where JEPA weights of each layout are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from echojepa.config import InputSpec, Layout
+from echojepa.weights.folder import CARD, Weights, load_weights, save_weights
+from echojepa.weights.huggingface import read_huggingface, write_huggingface
+from echojepa.weights.meta import read_meta, write_meta
+from echojepa.weights.tensors import CheckpointError
+
+WRITERS: dict[Layout, Callable[[Path, Weights], object]] = {
+    "echojepa": save_weights,
+    "huggingface": write_huggingface,
+    "meta": write_meta,
+}
+
+
+def read_weights(path: Path, spec: InputSpec | None = None) -> Weights:
+    """JEPA weights of any layout: our folder, a Hugging Face `VJEPA2Model` folder, or Meta's file.
+
+    `spec` replaces the input that the weights name. Every tensor is checked against the architecture;
+    CheckpointError tells what was found and what was expected.
+    """
+    if path.is_file():
+        return read_meta(path, spec).check()
+    if (path / CARD).is_file():
+        weights = load_weights(path)
+    elif (path / "config.json").is_file() and any(path.glob("*.safetensors")):
+        weights = read_huggingface(path)
+    else:
+        raise CheckpointError(
+            f"{path} is neither a weights file, nor the folder of a finished `echojepa pretrain` run "
+            f"({CARD}), nor a Hugging Face folder (config.json and *.safetensors)"
+        )
+    return (weights.fed(spec) if spec else weights).check()
+
+
+def write_weights(out: Path, weights: Weights, layout: Layout) -> None:
+    """Write weights in a layout; CheckpointError where it cannot hold them, or something is there already."""
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise CheckpointError(f"{out} is there already; give another --out, nothing is overwritten")
+    WRITERS[layout](out, weights)
