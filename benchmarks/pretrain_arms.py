@@ -1,7 +1,6 @@
 """Arms of a pretraining sweep: one a call, each with the same quick read-outs on validation patients.
 
     python benchmarks/pretrain_arms.py ARM --data DATA --runs RUNS --steps 5000    # pretrain and read out
-    python benchmarks/pretrain_arms.py --list                                      # arms and their settings
     python benchmarks/pretrain_arms.py --table --runs RUNS                         # what was found so far
 
 An arm is a change of one base recipe, written below by name. A call that was stopped goes on from its last
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from echojepa.config import (
@@ -55,11 +55,11 @@ from echojepa.weights.folder import load_weights
 
 Change = Callable[[PretrainConfig], PretrainConfig]
 Numbers = NDArray[np.float64]
-PENALTIES = 10.0 ** np.arange(-4, 3)
+PENALTIES = 10.0 ** np.arange(-3, 2)
 """Multiples of the mean diagonal of the kernel."""
 FOLDS, RESAMPLES, FEW = 5, 1000, 0.05
-FLAT_AT_MOST = 1200
-"""Loops that the read-out of the whole grid is fitted on, at most: its kernel is what takes time."""
+FIT_AT_MOST = 1200
+"""Loops that a read-out is fitted on, at most."""
 
 
 def base(data: Path, out: Path) -> PretrainConfig:
@@ -188,25 +188,24 @@ def features(
     return {key: torch.cat(parts).float().numpy() for key, parts in found.items()}
 
 
-class Ridge:
-    """Dual ridge on standardised features, all penalties at once by one decomposition."""
+def kernel_of(x: NDArray[np.float32]) -> Numbers:
+    """Inner products (n, n) of features (n, columns), standardised over all loops that are read out."""
+    z = x - x.mean(0)
+    z /= z.std(0) + 1e-6
+    return (z @ z.T).astype(np.float64)
 
-    def __init__(self, x: NDArray[np.float32], fit: NDArray[np.int64]) -> None:
-        """Standardise features x (n, columns) by the rows `fit` and take their inner products."""
-        mean, std = x[fit].mean(0), x[fit].std(0) + 1e-6
-        self.z = (x - mean) / std
-        self.fit = fit
-        self.kernel = (self.z @ self.z[fit].T).astype(np.float64)
-        self.values, self.vectors = np.linalg.eigh(self.kernel[fit])
 
-    def predict(self, y: Numbers, rows: NDArray[np.int64]) -> Numbers:
-        """Predictions (penalties, rows, outputs) of a fit to y (n, outputs)."""
-        centre = y[self.fit].mean(0)
-        turned = self.vectors.T @ (y[self.fit] - centre)
-        basis = self.kernel[rows] @ self.vectors
-        scale = np.trace(self.kernel[self.fit]) / len(self.fit)
-        weights = [turned / (np.maximum(self.values, 0)[:, None] + p * scale) for p in PENALTIES]
-        return np.stack([basis @ w for w in weights]) + centre
+def ridge(kernel: Numbers, y: Numbers, fit: NDArray[np.int64], rows: NDArray[np.int64]) -> Numbers:
+    """Predictions (penalties, rows, outputs) of dual ridge fitted on `fit` to y (n, outputs)."""
+    own, other = kernel[np.ix_(fit, fit)], kernel[np.ix_(rows, fit)]
+    centre = y[fit].mean(0)
+    scale = np.trace(own) / len(fit)
+    found = []
+    for penalty in PENALTIES:
+        own.flat[:: len(fit) + 1] += penalty * scale
+        found.append(other @ cho_solve(cho_factor(own, check_finite=False), y[fit] - centre) + centre)
+        own.flat[:: len(fit) + 1] -= penalty * scale
+    return np.stack(found)
 
 
 @dataclass(frozen=True)
@@ -256,28 +255,27 @@ def few_labels(patients: NDArray[np.int64], rows: NDArray[np.int64], share: floa
 
 
 def choose(
-    layers: list[NDArray[np.float32]], ask: Question, patients: NDArray[np.int64], fit: NDArray[np.int64]
+    layers: list[Numbers], ask: Question, patients: NDArray[np.int64], fit: NDArray[np.int64]
 ) -> tuple[int, int]:
-    """Layer and penalty with the least error by folds over the fitting patients."""
+    """Layer, of which `layers` has the kernels, and penalty with the least error by folds over patients."""
     fold = folds_of(patients, fit, 1)
     errors = np.zeros((len(layers), len(PENALTIES)))
-    for layer, x in enumerate(layers):
+    for layer, kernel in enumerate(layers):
         for number in np.unique(fold):
             inner, held = fit[fold != number], fit[fold == number]
-            predicted = Ridge(x, inner).predict(ask.y, held)
+            predicted = ridge(kernel, ask.y, inner, held)
             errors[layer] += ask.wrong(predicted, ask.y[held]).sum(-1)
     layer, penalty = np.unravel_index(errors.argmin(), errors.shape)
     return int(layer), int(penalty)
 
 
 def predicted(
-    layers: list[NDArray[np.float32]],
+    layers: list[Numbers],
     ask: Question,
     loops: Loops,
     *,
     cross: bool,
     share: float = 1.0,
-    at_most: int | None = None,
 ) -> tuple[NDArray[np.int64], Numbers, list[int]]:
     """Rows that were predicted, the error of each, and the layers chosen."""
     rows = np.flatnonzero(ask.usable)
@@ -290,10 +288,10 @@ def predicted(
     for fit, held in pairs:
         if share < 1:
             fit = few_labels(loops.patients, fit, share)
-        if at_most and len(fit) > at_most:
-            fit = np.sort(np.random.default_rng(3).permutation(fit)[:at_most])
+        if len(fit) > FIT_AT_MOST:
+            fit = np.sort(np.random.default_rng(3).permutation(fit)[:FIT_AT_MOST])
         layer, penalty = choose(layers, ask, loops.patients, fit)
-        output = Ridge(layers[layer], fit).predict(ask.y, held)[penalty]
+        output = ridge(layers[layer], ask.y, fit, held)[penalty]
         asked.append(held)
         errors.append(ask.wrong(output, ask.y[held]))
         chosen.append(layer)
@@ -334,16 +332,13 @@ def read_out(
         store, loops.rows, config.spec, options.runs / "pictures", reduced=True, limit_gb=config.pictures_gb
     )
     dataset = ClipDataset(store, loops.rows, config.spec, pictures=pictures)
-    found = features(encoder.eval(), config.spec, dataset)
+    found = {key: kernel_of(x) for key, x in features(encoder.eval(), config.spec, dataset).items()}
     asked = questions(loops)
     figures: dict[str, Any] = {}
     errors: dict[str, NDArray[Any]] = {"rows": loops.rows, "patients": loops.patients}
     for name, (question, form, share) in READOUTS.items():
         layers = [found[form, layer] for layer in range(len(found) // 3)]
-        most = FLAT_AT_MOST if form == "flat" else 2 * FLAT_AT_MOST
-        rows, wrong, chosen = predicted(
-            layers, asked[question], loops, cross=options.cross, share=share, at_most=most
-        )
+        rows, wrong, chosen = predicted(layers, asked[question], loops, cross=options.cross, share=share)
         figures[name] = [*interval(wrong, loops.patients[rows]), chosen]
         errors[f"{name}/rows"], errors[f"{name}/errors"] = rows, wrong
     apical = np.flatnonzero(asked["lvef"].usable)
