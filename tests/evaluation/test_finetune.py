@@ -20,15 +20,8 @@ from torch import Tensor
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import (
-    Architecture,
-    ConfigError,
-    FinetuneConfig,
-    HarnessConfig,
-    InputSpec,
-    TuningConfig,
-    config_to_json,
-)
+from echojepa.config import Architecture, ConfigError, FinetuneConfig, HarnessConfig, InputSpec, TuningConfig
+from echojepa.files.records import encode
 from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
@@ -504,7 +497,7 @@ def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path
     run = smoke(dataset, tmp_path / "run")
     encoder = build_encoder(replace(run, seed=5))
     save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
-    (run.out / "config.json").write_text(config_to_json(run))
+    (run.out / "config.json").write_text(encode(run))
     fresh = read_trainable(f"random:{run.out}")
     expected = build_encoder(run).state_dict()
     assert_equal_tensors(fresh.encoder, expected)

@@ -235,8 +235,8 @@ def test_torchrun_ends_the_job_with_the_failed_ranks_own_error(
 
 def alone_record(config: PretrainConfig, folder: Path) -> Path:
     """The config as the file that the command line takes."""
-    from echojepa.config import config_to_json
+    from echojepa.files.records import encode
 
     record = folder / "config.json"
-    record.write_text(config_to_json(replace(config, out=folder / "run")))
+    record.write_text(encode(replace(config, out=folder / "run")))
     return record

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig, config_from_json, config_to_json
+from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig
+from echojepa.files.records import decode, encode
 from echojepa.data.store import LoopStore
 from echojepa.models.building import build_encoder
 from echojepa.recipes import RECIPES, smoke
@@ -147,14 +148,14 @@ def test_a_recipe_builds_and_its_config_survives_json(name: str) -> None:
     config = RECIPES[name](Path("data"), Path("out"))
     with torch.device("meta"):
         assert build_encoder(config).grid[1] >= 12
-    assert config_from_json(PretrainConfig, config_to_json(config)) == config
+    assert decode(PretrainConfig, encode(config)) == config
 
 
 def test_unknown_missing_and_ill_typed_settings_are_named(finished: PretrainConfig) -> None:
-    facts = json.loads(config_to_json(finished))
+    facts = json.loads(encode(finished))
     with pytest.raises(ConfigError, match="stepz"):
-        config_from_json(PretrainConfig, json.dumps(facts | {"stepz": 3}))
+        decode(PretrainConfig, json.dumps(facts | {"stepz": 3}))
     with pytest.raises(ConfigError, match="batch_size"):
-        config_from_json(PretrainConfig, json.dumps({k: v for k, v in facts.items() if k != "batch_size"}))
+        decode(PretrainConfig, json.dumps({k: v for k, v in facts.items() if k != "batch_size"}))
     with pytest.raises(ConfigError, match="steps"):
-        config_from_json(PretrainConfig, json.dumps(facts | {"steps": "many"}))
+        decode(PretrainConfig, json.dumps(facts | {"steps": "many"}))

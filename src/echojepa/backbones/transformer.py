@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.config import InputSpec, Precision, PretrainConfig, config_from_json
+from echojepa.config import InputSpec, Precision, PretrainConfig
 from echojepa.errors import UserError
+from echojepa.files.records import decode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import TokenGrid, prepare
 from echojepa.models.vit import VisionTransformer
@@ -60,7 +61,7 @@ class VideoTransformer(Backbone):
     def untrained(cls, folder: Path) -> VideoTransformer:
         """The very weights that a run started from: what its architecture alone can do."""
         card = load_card(folder)
-        config = config_from_json(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+        config = decode(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
         return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256)
 
     def set_precision(self, precision: Precision) -> None:

@@ -12,8 +12,6 @@ from echojepa.config.commands import (
     SheetConfig,
     SimulateConfig,
     VerifyConfig,
-    config_from_json,
-    config_to_json,
     save_config,
 )
 from echojepa.config.evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
@@ -64,7 +62,5 @@ __all__ = [
     "SizeName",
     "TuningConfig",
     "VerifyConfig",
-    "config_from_json",
-    "config_to_json",
     "save_config",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ class Objective(Protocol):
     """What sees the visible tokens and is trained."""
     predictor: Predictor
     """What infers the hidden ones from its features."""
-    targets_move: ClassVar[bool]
+    targets_move: bool
     """Whether the targets are learned too: then they can collapse, and a sudden drop of the loss says so."""
 
     @property

@@ -15,6 +15,7 @@ from echojepa.data.clips import Augment, ClipDataset
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.masking import Mask, sample_mask
+from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
 from echojepa.training.distributed import World
 
@@ -99,21 +100,9 @@ class Steps(Dataset[Batch]):
         return Batch(stacked, masks, len(wanted), tuple(damaged))
 
 
-def load_steps(steps: Steps, start: int, stop: int, device: torch.device) -> DataLoader[Batch]:
-    """The batches of steps `start` to `stop`, in order, read ahead by the config's workers.
-
-    Workers start from a fork server: Lance is not fork-safe.
-    """
-    workers = steps.config.workers
-    return DataLoader(
-        steps,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-    )
+def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
+    """The batches of steps `start` to `stop`, in order, read ahead by the config's workers."""
+    return read_ahead(steps, steps.config.workers, batch_size=None, sampler=range(start, stop))
 
 
 def check_share(config: PretrainConfig, world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from echojepa.data.store import LoopStore
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
+from echojepa.progress import Progress
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
 from echojepa.training.allocator import keep_pages
@@ -138,7 +139,7 @@ class Run:
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""
         steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch)
-        loader = load_steps(steps, self.facts.step, self.steps, self.world.device)
+        loader = load_steps(steps, self.facts.step, self.steps)
         yield from enumerate(loader, start=self.facts.step)
 
     def look(self) -> dict[str, Any]:
@@ -231,7 +232,7 @@ class Run:
         return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
 
 
-def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
+def pretrain(config: PretrainConfig, progress: Progress) -> PretrainSummary:
     """Run or resume pretraining; calls progress(steps done, steps, state in words) on the first rank.
 
     Raises ConfigError for a folder of another run or a data set without training loops, CheckpointError where
@@ -255,7 +256,7 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
         return run.finish()
 
 
-def train(run: Run, progress: Callable[[int, int, str], None]) -> str:
+def train(run: Run, progress: Progress) -> str:
     """Step until the run is at its end, ""; or to a sudden drop that calls for a rollback, and why."""
     asked = time.perf_counter()
     for step, batch in run.batches():

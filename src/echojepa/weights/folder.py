@@ -6,17 +6,17 @@ Other layouts are read into the same thing and written from it (`echojepa.backbo
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-import echojepa
-from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, config_from_json
+from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind
+from echojepa.files.records import decode, write_record
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
+from echojepa.version import __version__
 from echojepa.weights.tensors import (
     CheckpointError,
     build_from,
@@ -24,7 +24,6 @@ from echojepa.weights.tensors import (
     file_sha256,
     load_safetensors,
     save_tensors,
-    write_text_atomically,
 )
 
 CARD, ENCODER, PREDICTOR = "encoder.json", "encoder.safetensors", "predictor.safetensors"
@@ -165,11 +164,11 @@ def save_weights(folder: Path, weights: Weights) -> WeightsCard:
         weights.spec,
         weights.predictor_shape,
         weights.origin,
-        echojepa.__version__,
+        __version__,
         file_sha256(folder / ENCODER),
         file_sha256(folder / PREDICTOR) if weights.predictor_shape else None,
     )
-    write_text_atomically(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
+    write_record(folder / CARD, card)
     return card
 
 
@@ -181,7 +180,7 @@ def load_card(folder: Path) -> WeightsCard:
             f"{folder} holds no {CARD}; give the folder of a finished `echojepa pretrain` run"
         )
     try:
-        return config_from_json(WeightsCard, path.read_text(encoding="utf-8"))
+        return decode(WeightsCard, path.read_text(encoding="utf-8"))
     except ConfigError as error:
         raise CheckpointError(f"{path} was not written by this version of echojepa: {error}") from error
 

@@ -6,7 +6,6 @@ which let it load what is written here.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echojepa.config import SIZES, InputSpec, config_from_json
+from echojepa.config import SIZES, InputSpec
+from echojepa.files.records import decode_plain, read_plain, write_record
 from echojepa.models.predictor import PredictorShape
 from echojepa.weights.folder import Origin, Weights, recognise
-from echojepa.weights.tensors import (
-    CheckpointError,
-    file_sha256,
-    load_safetensors,
-    save_tensors,
-    write_text_atomically,
-)
+from echojepa.weights.tensors import CheckpointError, file_sha256, load_safetensors, save_tensors
 
 TENSORS = "model.safetensors"
 FRAMES_PER_SECOND = 8
@@ -95,7 +89,7 @@ def from_huggingface(theirs: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def read_huggingface(folder: Path) -> Weights:
     """The weights of a folder; CheckpointError for another kind of model or an unknown size."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_plain(folder / "config.json")
     if config.get("model_type") != "vjepa2":
         raise CheckpointError(f"{folder} holds a model of type '{config.get('model_type')}', not 'vjepa2'")
     files = sorted(folder.glob("*.safetensors"))
@@ -133,7 +127,7 @@ def read_huggingface(folder: Path) -> Weights:
 def input_of(config: dict[str, Any]) -> InputSpec:
     """What the model is fed: our own entry, or their size and frames at EchoJEPA's sampling."""
     if SPEC_ENTRY in config:
-        return config_from_json(InputSpec, json.dumps(config[SPEC_ENTRY]))
+        return decode_plain(InputSpec, config[SPEC_ENTRY])
     frames = config["frames_per_clip"]
     return InputSpec(size=config["crop_size"], frames=frames, seconds=frames / FRAMES_PER_SECOND)
 
@@ -179,5 +173,5 @@ def write_huggingface(folder: Path, weights: Weights) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / TENSORS, tensors)
-    write_text_atomically(folder / "video_preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
-    write_text_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_record(folder / "video_preprocessor_config.json", processor)
+    write_record(folder / "config.json", config)

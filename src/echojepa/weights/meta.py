@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from echojepa.config import SIZES, InputSpec
+from echojepa.files.durable import write_file
 from echojepa.models.predictor import PredictorShape
 from echojepa.weights.folder import Origin, Weights, recognise
-from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign, write_atomically
+from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign
 
 ENCODERS = ("target_encoder", "ema_encoder", "encoder")
 """Entries that hold an encoder, the one to evaluate with first."""
@@ -119,4 +120,4 @@ def write_meta(path: Path, weights: Weights) -> None:
     if shape:
         content["predictor"] = {PREFIX + key: value.contiguous() for key, value in weights.predictor.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: torch.save(content, file))
+    write_file(path, lambda file: torch.save(content, file))
