@@ -15,9 +15,9 @@ import torch
 
 from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig
-from echojepa.files.records import decode
 from echojepa.data.store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
+from echojepa.files.records import decode
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import Origin, save_weights, weights_of
@@ -103,7 +103,7 @@ def test_a_full_disk_is_said_in_words(
 
     monkeypatch.setitem(COMMANDS, "demo", Command(DemoConfig, full))
     assert main(["demo"]) == 1
-    assert "make room and run the same command again" in capsys.readouterr().err
+    assert "make room and run again: finished work is kept" in capsys.readouterr().err
 
 
 def test_a_saved_config_is_accepted_in_place_of_a_recipe(

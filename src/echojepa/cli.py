@@ -31,7 +31,7 @@ from echojepa.config import (
 )
 from echojepa.errors import UserError, unknown
 from echojepa.files.durable import disk_full
-from echojepa.files.records import decode
+from echojepa.files.records import read_record
 from echojepa.terminal import complain, console
 
 
@@ -72,7 +72,7 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
     if name.replace("_", "-") in RECIPES:
         default = RECIPES[name.replace("_", "-")](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
     elif name.endswith(".json"):
-        default = decode(PretrainConfig, Path(name).read_text(encoding="utf-8"))
+        default = read_record(PretrainConfig, Path(name))
     else:
         raise unknown(name, RECIPES, "recipe")
     return tyro.cli(PretrainConfig, args=rest, default=default, prog=f"echojepa pretrain {name}")

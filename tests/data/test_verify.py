@@ -31,8 +31,8 @@ from echojepa.data.rows import encode_loop
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, REJECTED_SCHEMA, LoopStore, StoredLoop
-from echojepa.files.tables import write_parquet
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
+from echojepa.files.tables import write_parquet
 from echojepa.vocabulary import Kind, Reason
 
 PATIENTS = 20

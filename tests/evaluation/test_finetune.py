@@ -21,7 +21,6 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import Architecture, ConfigError, FinetuneConfig, HarnessConfig, InputSpec, TuningConfig
-from echojepa.files.records import encode
 from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
@@ -40,6 +39,7 @@ from echojepa.evaluation.stored_probes import load_readout, read_predictions
 from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
 from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
+from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import fit
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser

@@ -11,8 +11,8 @@ import torch
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig
-from echojepa.files.records import decode, encode
 from echojepa.data.store import LoopStore
+from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
@@ -133,7 +133,7 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
 
 
 def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match="holds another run, of other seed"):
         pretrain(replace(finished, seed=7), quiet)
 
 

@@ -58,6 +58,11 @@ def decode(cls: type[Record], text: str | bytes) -> Record:
         raise ConfigError(f"not the JSON of a {cls.__name__}: {error}") from error
 
 
+def read_record(cls: type[Record], path: Path) -> Record:
+    """The value of type `cls` in a JSON file; OSError and, as `decode`, ConfigError."""
+    return decode(cls, path.read_text(encoding="utf-8"))
+
+
 def decode_plain(cls: type[Record], value: Any) -> Record:
     """As `decode`, of what JSON text was read into."""
     return _build(cls, value, cls.__name__)

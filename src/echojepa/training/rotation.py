@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
 from echojepa.files.durable import replace_folder
-from echojepa.files.records import decode, write_record
+from echojepa.files.records import read_record, write_record
 from echojepa.training.distributed import World
 from echojepa.weights.tensors import CheckpointError, file_sha256
 
@@ -63,7 +63,7 @@ def checkpoints(run: Path) -> list[Path]:
 def read_facts(path: Path) -> Facts:
     """The facts of a checkpoint; CheckpointError names the file that is not as it was written."""
     try:
-        facts = decode(Facts, (path / FACTS).read_text(encoding="utf-8"))
+        facts = read_record(Facts, path / FACTS)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path.name} is damaged: its {FACTS} cannot be read") from error
     for name, sha256 in facts.files.items():
