@@ -21,11 +21,8 @@ from echojepa.data.store import LoopStore
 from echojepa.evaluation import embed as embedding
 from echojepa.evaluation.embed import METADATA, FeatureTable, embed
 from echojepa.models.vit import VisionTransformer
+from echojepa.progress import quiet
 from echojepa.weights.folder import Origin, save_weights, weights_of
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def write_weights(path: Path, seed: int = 0) -> Path:

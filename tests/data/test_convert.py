@@ -25,11 +25,8 @@ from echojepa.files.tables import TableError
 from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.phantom.screen.screens import PlantedText
+from echojepa.progress import quiet
 from echojepa.vocabulary import Kind, Reason, View
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def record(*planted: PlantedText, frames: int = 20) -> PhantomLoop:

@@ -25,11 +25,8 @@ from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
 from echojepa.files.tables import TableError
 from echojepa.phantom.cohort.loops import one_loop
+from echojepa.progress import quiet
 from echojepa.vocabulary import Reason, Split, View
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def config_for(folder: Path, source: Path) -> IngestConfig:

@@ -33,6 +33,7 @@ from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, REJECTED_SCHEMA, LoopStore, StoredLoop
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
 from echojepa.files.tables import write_parquet
+from echojepa.progress import quiet
 from echojepa.vocabulary import Kind, Reason
 
 PATIENTS = 20
@@ -41,10 +42,6 @@ MASK = np.tri(*SIZE, k=8, dtype=bool)
 SPECK = MASK & (MASK.cumsum().reshape(SIZE) <= 20)
 Label = dict[str, str | float]
 Fault = Callable[[list[StoredLoop], list[Label]], object]
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def pseudonym(*parts: object) -> str:

@@ -18,14 +18,11 @@ from PIL import Image
 from echojepa.config import SheetConfig
 from echojepa.data.store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop
 from echojepa.files.tables import write_parquet
+from echojepa.progress import quiet
 from echojepa.report.contact_sheet import BY, LISTED, thumbnail, write_sheet
 from echojepa.vocabulary import Reason
 
 HELD = "a" * 20
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import torch
 
 from echojepa.config import ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store import LoopStore
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import rotation
 from echojepa.training.distributed import LostRankError, World
@@ -27,10 +28,6 @@ from echojepa.training.loader import Steps, check_share
 from echojepa.training.pretrain import pretrain, training_loops
 
 Parallel = Literal["replicate", "shard"]
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 def free_port() -> int:

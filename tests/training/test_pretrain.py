@@ -14,16 +14,13 @@ from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig
 from echojepa.data.store import LoopStore
 from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
+from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
 from echojepa.training.journal import read_lines
 from echojepa.training.pretrain import pretrain, training_loops
 from echojepa.weights.folder import load_weights
 from echojepa.weights.tensors import CheckpointError
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 class Stop(Exception):

@@ -16,7 +16,7 @@ from echojepa.data.store import LoopStore
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
-from echojepa.progress import Progress
+from echojepa.progress import Progress, quiet
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
 from echojepa.training.allocator import keep_pages
@@ -116,7 +116,7 @@ class Run:
         )
         self.resume(found)
 
-    def resume(self, found: rotation.Found) -> None:
+    def resume(self, found: rotation.NewestCheckpoint) -> None:
         """Go back to a checkpoint, or to the beginning where there is none."""
         for sentence in found.damaged:
             self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
@@ -210,7 +210,7 @@ class Run:
         """Go back to the oldest checkpoint kept, with new draws, and make it the newest."""
         failed, path = self.facts, rotation.checkpoints(self.config.out)[-1]
         self.world.barrier()
-        self.resume(rotation.Found(path, rotation.read_facts(path)))
+        self.resume(rotation.NewestCheckpoint(path, rotation.read_facts(path)))
         self.journal.event(failed.step - 1, "rolled back", f"{reason}; went back to step {self.facts.step}")
         self.facts = replace(self.facts, branch=failed.branch + 1)
         self.save(self.facts)
@@ -232,7 +232,7 @@ class Run:
         return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
 
 
-def pretrain(config: PretrainConfig, progress: Progress) -> PretrainSummary:
+def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSummary:
     """Run or resume pretraining; calls progress(steps done, steps, state in words) on the first rank.
 
     Raises ConfigError for a folder of another run or a data set without training loops, CheckpointError where

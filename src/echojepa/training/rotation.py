@@ -47,7 +47,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Found:
+class NewestCheckpoint:
     """The newest checkpoint that is whole, and sentences about newer ones that are not."""
 
     path: Path | None
@@ -72,17 +72,17 @@ def read_facts(path: Path) -> Facts:
     return facts
 
 
-def find(run: Path) -> Found:
+def find(run: Path) -> NewestCheckpoint:
     """The newest whole checkpoint of a run, none for a new one; CheckpointError where none is whole."""
     damaged: list[str] = []
     for path in checkpoints(run):
         try:
-            return Found(path, read_facts(path), tuple(damaged))
+            return NewestCheckpoint(path, read_facts(path), tuple(damaged))
         except CheckpointError as error:
             damaged.append(str(error))
     if damaged:
         raise CheckpointError(f"{'; '.join(damaged)}. None is left; delete the run's folder to start over")
-    return Found(None, Facts(0))
+    return NewestCheckpoint(None, Facts(0))
 
 
 def save(run: Path, facts: Facts, tensors: dict[str, Tensor], world: World) -> None:
