@@ -73,6 +73,7 @@ def names_in(node: ast.AST) -> list[str]:
     return []
 
 
+@functools.cache
 def imported(path: Path) -> list[str]:
     return [name for node in ast.walk(tree_of(path)) for name in names_in(node)]
 

@@ -88,8 +88,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
         make: Any = kind
         return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
-    if (kind is Path and isinstance(value, str)) or (kind is float and isinstance(value, int | float)):
-        return typing.cast("Any", kind)(value)
-    if type(value) is kind:
-        return value
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is kind or (kind is float and type(value) is int):
+        return kind(value)
     raise ConfigError(f"{where}: {value!r} is not a {kind}")
