@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
 def test_a_file_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a power cut leaves the old file or the new one, whatever was written: text, bytes, a table, a folder."""
+    """So a power cut leaves the old or the new: of text, bytes, a table, a folder."""
     seen: list[list[str]] = []
     real = os.fsync
 
