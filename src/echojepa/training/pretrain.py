@@ -96,11 +96,9 @@ class Run:
         self.monitor = make_monitor(store, table, config, world)
         self.model = build_objective(config).to(world.device)
         self.steps = planned_steps(self.model, config)
-        dtype = working_dtype(config.precision, world.device)
+        self.dtype = working_dtype(config.precision, world.device)
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
-        self.prepare = lambda: distribute(self.model, config.parallel, world, dtype)
-        self.dtype = dtype
 
     def begin(self) -> None:
         """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
@@ -109,10 +107,10 @@ class Run:
         found = next(found for found in self.world.gather(found) if found)
         if self.config.start and not found.path:
             take_start(self.model, read_start(self.config.start), self.config.architecture)
-        runner = self.prepare()
-        optimizer = build_optimizer(self.model, self.config)
+        runner = distribute(self.model, self.config.parallel, self.world, self.dtype)
+        self.optimizer = build_optimizer(self.model, self.config)
         self.train_step = TrainStep(
-            self.config, self.world, self.model, runner, optimizer, self.dtype, self.steps
+            self.config, self.world, self.model, runner, self.optimizer, self.dtype, self.steps
         )
         self.resume(found)
 
@@ -121,7 +119,7 @@ class Run:
         for sentence in found.damaged:
             self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
         if found.path:
-            rotation.load(found.path, training_tensors(self.model, self.train_step.optimizer))
+            rotation.load(found.path, training_tensors(self.model, self.optimizer))
         self.facts = self.saved = found.facts
         self.journal.cut(self.facts.step)
         self.monitor.recall(self.journal.lines)
@@ -132,9 +130,7 @@ class Run:
             return
         self.saved = facts
         self.journal.settle()
-        rotation.save(
-            self.config.out, facts, training_tensors(self.model, self.train_step.optimizer), self.world
-        )
+        rotation.save(self.config.out, facts, training_tensors(self.model, self.optimizer), self.world)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""
