@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from echojepa.config import SimulateConfig, config_from_json
+from echojepa.config import SimulateConfig
 from echojepa.data.clips import letterbox
 from echojepa.data.frames import luma
 from echojepa.data.store import LoopStore
+from echojepa.files.records import decode
 from echojepa.phantom.cohort.presets import order_of
 from echojepa.phantom.cohort.sidecar import opened
 from echojepa.phantom.cohort.study import draw_study
@@ -154,7 +155,7 @@ def lvef_geometry(folder: Path, loops: Loops) -> dict[str, float]:
         ed, es = (area_length(np.array(row[f"contour_{name}"])) for name in ("ed", "es"))
         single.append(100 * (1 - es / ed) - row["lvef"])
     text = (folder / "config.json").read_text(encoding="utf-8")
-    order = order_of(config_from_json(SimulateConfig, text))
+    order = order_of(decode(SimulateConfig, text))
     biplane = []
     for ordinal in sorted({row["ordinal"] for row in rows}):
         patient = draw_study(order, ordinal).loops[0].patient

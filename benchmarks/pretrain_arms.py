@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -41,11 +42,11 @@ from echojepa.config import (
     InputSpec,
     OptimConfig,
     PretrainConfig,
-    config_to_json,
 )
 from echojepa.data.clips import ClipDataset
 from echojepa.data.pictures import keep_pictures
 from echojepa.data.store import LoopStore
+from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import prepare
 from echojepa.models.vit import VisionTransformer
@@ -138,7 +139,9 @@ def read_loops(store: LoopStore) -> Loops:
     """Rows, patients and labels of training and validation cines."""
     columns = ["study_id", "patient_ordinal", "view"]
     parts = [store.rows_where(columns, split=split, kind=Kind.CINE) for split in (Split.TRAIN, Split.VAL)]
-    known = {row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == "lvef"}
+    studies = [study for part in parts for study in part["study_id"].to_pylist()]
+    ours = pc.field("study_id").isin(studies) & (pc.field("label") == "lvef")
+    known = {row["study_id"]: row["value"] for row in store.labels().filter(ours).to_pylist()}
     rows = [row | {"val": number == 1} for number, part in enumerate(parts) for row in part.to_pylist()]
     return Loops(
         np.array([row["row"] for row in rows]),
@@ -375,7 +378,7 @@ def run_arm(options: argparse.Namespace) -> None:
         "data": str(config.data), "cross": options.cross, "cpu_seconds": round(spent),
         "readout_seconds": round(time.process_time() - began),
         **{name: summary[name] for name in ("steps", "clips", "flops", "loss", "warnings")},
-        "readouts": figures, "note": options.note, "config": json.loads(config_to_json(config)),
+        "readouts": figures, "note": options.note, "config": json.loads(encode(config)),
     }  # fmt: skip
     with (options.runs / "arms.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

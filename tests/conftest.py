@@ -11,12 +11,9 @@ from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.ingest import ingest
 from echojepa.data.store import LoopStore
 from echojepa.phantom.cohort.make import write_cohort
+from echojepa.progress import quiet
 
 torch.set_num_threads(1)
-
-
-def quiet(done: int, total: int, note: str = "") -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from echojepa.cli import COMMANDS, Command, main
-from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig, config_from_json
+from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig
 from echojepa.data.store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
+from echojepa.files.records import decode
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import Origin, save_weights, weights_of
@@ -90,7 +91,7 @@ def test_an_impossible_setting_is_wrong_usage_and_says_why(capsys: pytest.Captur
 def test_the_resolved_config_is_left_beside_what_it_made(tmp_path: Path) -> None:
     out = tmp_path / "archive"
     assert main(["simulate", "--out", str(out), "--patients", "1", "--seconds", "0.1", "--workers", "1"]) == 0
-    config = config_from_json(SimulateConfig, (out / "config.json").read_text(encoding="utf-8"))
+    config = decode(SimulateConfig, (out / "config.json").read_text(encoding="utf-8"))
     assert (config.patients, config.seconds, config.preset) == (1, 0.1, "demo")
 
 
@@ -102,7 +103,7 @@ def test_a_full_disk_is_said_in_words(
 
     monkeypatch.setitem(COMMANDS, "demo", Command(DemoConfig, full))
     assert main(["demo"]) == 1
-    assert "make room and run the same command again" in capsys.readouterr().err
+    assert "make room and run again: finished work is kept" in capsys.readouterr().err
 
 
 def test_a_saved_config_is_accepted_in_place_of_a_recipe(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from echojepa.version import __version__
+
 if TYPE_CHECKING:
     from echojepa.backbones.loading import load_backbone
 
 __all__ = ["__version__", "load_backbone"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 import time
@@ -29,9 +28,10 @@ from echojepa.config import (
     SheetConfig,
     SimulateConfig,
     VerifyConfig,
-    config_from_json,
 )
 from echojepa.errors import UserError, unknown
+from echojepa.files.durable import disk_full
+from echojepa.files.records import read_record
 from echojepa.terminal import complain, console
 
 
@@ -72,7 +72,7 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
     if name.replace("_", "-") in RECIPES:
         default = RECIPES[name.replace("_", "-")](tyro.MISSING, tyro.MISSING)  # pyright: ignore[reportArgumentType]
     elif name.endswith(".json"):
-        default = config_from_json(PretrainConfig, Path(name).read_text(encoding="utf-8"))
+        default = read_record(PretrainConfig, Path(name))
     else:
         raise unknown(name, RECIPES, "recipe")
     return tyro.cli(PretrainConfig, args=rest, default=default, prog=f"echojepa pretrain {name}")
@@ -134,9 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, config = parse(arguments)
         command.run(config)
     except (UserError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            error = "the disk is full; make room and run the same command again: finished work is kept"
-        complain(f"echojepa {arguments[0]}: {error}")
+        full = disk_full(error) if isinstance(error, OSError) else ""
+        complain(f"echojepa {arguments[0]}: {full or error}")
         return 1
     except KeyboardInterrupt:
         complain("stopped; run the same command again to go on from here")

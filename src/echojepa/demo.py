@@ -9,17 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echojepa.config import (
-    DemoConfig,
-    EvaluateConfig,
-    IngestConfig,
-    ReportConfig,
-    SimulateConfig,
-    config_to_json,
-)
+from echojepa.config import DemoConfig, EvaluateConfig, IngestConfig, ReportConfig, SimulateConfig
 from echojepa.data.dicom.reader import example_cines
+from echojepa.files.records import encode, read_plain, write_record
 from echojepa.recipes import micro
-from echojepa.weights.tensors import write_text_atomically
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
 CREDIT = "Cine: the test data of pydicom, MIT licence."
@@ -36,20 +29,20 @@ class Stage:
 
     def finished(self) -> bool:
         """Whether this very stage, with these settings, has run to its end."""
-        return self.marker.exists() and json.loads(self.marker.read_text())["config"] == self._settings()
+        return self.marker.exists() and read_plain(self.marker)["config"] == self._settings()
 
     def finish(self, seconds: float) -> None:
         """Record that it has."""
         self.marker.parent.mkdir(parents=True, exist_ok=True)
         record = {"config": self._settings(), "seconds": seconds}
-        write_text_atomically(self.marker, json.dumps(record, indent=2) + "\n")
+        write_record(self.marker, record)
 
     def cost(self) -> float:
         """Seconds that a finished stage took."""
-        return json.loads(self.marker.read_text(encoding="utf-8"))["seconds"]
+        return read_plain(self.marker)["seconds"]
 
     def _settings(self) -> Any:
-        return json.loads(config_to_json(self.config))
+        return json.loads(encode(self.config))
 
 
 def demo_stages(config: DemoConfig) -> list[Stage]:

@@ -10,12 +10,11 @@ import torch
 
 import echojepa
 from echojepa.backbones.contract import Backbone
-from echojepa.backbones.controls import Constant
+from echojepa.backbones.controls import Constant, untrained_videomae
 from echojepa.backbones.echoprime import EchoPrime
 from echojepa.backbones.loading import CONTROLS
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.backbones.videomae import untrained_videomae
 from echojepa.config import Architecture, InputSpec, Layout
 from echojepa.errors import UserError
 from echojepa.models.contract import prepare

@@ -21,14 +21,12 @@ from echojepa.data.dicom.writer import write_cine
 from echojepa.data.dry_run import dry_run
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.store import LoopStore
+from echojepa.files.tables import TableError
 from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.phantom.screen.screens import PlantedText
+from echojepa.progress import quiet
 from echojepa.vocabulary import Kind, Reason, View
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def record(*planted: PlantedText, frames: int = 20) -> PhantomLoop:
@@ -83,7 +81,7 @@ def test_a_name_inside_the_picture_is_held_and_comes_in_only_when_a_person_has_c
         bring_in(tmp_path)  # held it stays
     table = tmp_path / "cleared.csv"
     table.write_text("id\nx\n")
-    with pytest.raises(IngestError, match="lacks the column file_id"):
+    with pytest.raises(TableError, match=r"lacks the columns \['file_id'\]"):
         bring_in(tmp_path, cleared=table)
     table.write_text(f"file_id\n{held['file_id']}\n")
     store = bring_in(tmp_path, cleared=table)

@@ -18,16 +18,13 @@ from echojepa.config import IngestConfig
 from echojepa.data.ingest import IngestError, ingest
 from echojepa.data.splits import check_no_leakage
 from echojepa.data.store import LoopStore, StoreError
+from echojepa.progress import quiet
 from echojepa.vocabulary import Reason
 
 SMALL_COMMITS = (
     "import sys; import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; "
     "sys.exit(main(sys.argv[1:]))"
 )
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def start(archive: Path, out: Path, key: Path) -> subprocess.Popen[str]:

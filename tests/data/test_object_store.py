@@ -17,10 +17,7 @@ from echojepa.data.ingest import ingest
 from echojepa.data.location import Location
 from echojepa.data.store import LoopStore, StoreError
 from echojepa.data.verify import verify
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+from echojepa.progress import quiet
 
 
 @pytest.fixture(scope="module")

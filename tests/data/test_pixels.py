@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,20 @@ from echojepa.vocabulary import Reason
 
 RANDOM = np.random.default_rng(7)
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "dicom.md"
+
+
+def pairwise(*axes: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Few cells of a grid in which every two values of two axes meet once at least, found greedily."""
+
+    def pairs(cell: tuple[int, ...]) -> set[tuple[tuple[int, int], tuple[int, int]]]:
+        return set(combinations(enumerate(cell), 2))
+
+    cells = list(product(*(range(len(axis)) for axis in axes)))
+    missing, chosen = set().union(*map(pairs, cells)), []
+    while missing:
+        chosen.append(max(cells, key=lambda cell: len(pairs(cell) & missing)))
+        missing -= pairs(chosen[-1])
+    return [tuple(axis[place] for axis, place in zip(axes, cell, strict=True)) for cell in chosen]
 
 
 def real(name: str) -> Dataset:
@@ -252,10 +268,9 @@ LOSSLESS = {
 }
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize(
+    ("syntax", "colour", "bits", "count"), pairwise([*LOSSLESS], (False, True), (8, 16), (1, 3))
+)
 def test_lossless_syntaxes_return_what_was_encoded(
     syntax: uid.UID, colour: bool, bits: int, count: int
 ) -> None:
@@ -319,20 +334,18 @@ def test_colour_of_twelve_bit_jpeg_is_converted() -> None:
     assert apart(read(data), rgb) <= 6
 
 
-NATIVE_CELLS = [
-    (photometric, planar, bits, count)
-    for photometric in ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR")
-    for planar in ((0, 1) if photometric in ("RGB", "YBR_FULL") else (0,))
-    for bits in (8, 12, 16)
-    for count in (1, 3)
-]
+FORMS = [
+    ("MONOCHROME1", 0), ("MONOCHROME2", 0), ("RGB", 0), ("RGB", 1), ("YBR_FULL", 0), ("YBR_FULL", 1),
+    ("YBR_FULL_422", 0), ("PALETTE COLOR", 0),
+]  # fmt: skip
+"""Photometric interpretations, and whether colour lies plane by plane."""
 
 
-@pytest.mark.parametrize("syntax", NATIVE, ids=lambda syntax: syntax.name)
-@pytest.mark.parametrize(("photometric", "planar", "bits", "count"), NATIVE_CELLS)
+@pytest.mark.parametrize(("form", "bits", "count", "syntax"), pairwise(FORMS, (8, 12, 16), (1, 3), [*NATIVE]))
 def test_every_photometric_planar_depth_and_count_reads_by_its_definition(
-    photometric: str, planar: int, bits: int, count: int, syntax: uid.UID
+    form: tuple[str, int], bits: int, count: int, syntax: uid.UID
 ) -> None:
+    photometric, planar = form
     colour = photometric in ("RGB", "YBR_FULL", "YBR_FULL_422")
     shape = (
         count,

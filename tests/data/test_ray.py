@@ -25,11 +25,8 @@ from echojepa.models.vit import VisionTransformer
 from echojepa.processes import cluster
 from echojepa.processes.cluster import ClusterError, map_on_cluster
 from echojepa.processes.workers import run_in_order
+from echojepa.progress import quiet
 from echojepa.weights.folder import Origin, save_weights, weights_of
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from echojepa.data.ingest import ingest
 from echojepa.data.rows import DamagedLoop
 from echojepa.data.store import LABEL_SCHEMA, SCHEMA, LoopStore, StoreError
 from echojepa.data.verify import read_rows, verify
+from echojepa.progress import quiet
 
 FIXTURE, SCRIPT = Path(__file__).parent / "format_v1", Path(__file__).parent / "store_writer.py"
 _spec = importlib.util.spec_from_file_location("store_writer", SCRIPT)
@@ -34,10 +35,6 @@ _spec.loader.exec_module(_writer)
 MASK, pictures, row_of, made, fill_up = (
     getattr(_writer, name) for name in ("MASK", "pictures", "row_of", "made", "fill_up")
 )
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def ordinals(root: Path) -> list[int]:

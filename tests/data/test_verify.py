@@ -30,14 +30,10 @@ from echojepa.data.loop_checks import (
 from echojepa.data.rows import encode_loop
 from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.splits import assign_split
-from echojepa.data.store import (
-    LABEL_SCHEMA,
-    REJECTED_SCHEMA,
-    LoopStore,
-    StoredLoop,
-    replace_parquet,
-)
+from echojepa.data.store import LABEL_SCHEMA, REJECTED_SCHEMA, LoopStore, StoredLoop
 from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
+from echojepa.files.tables import write_parquet
+from echojepa.progress import quiet
 from echojepa.vocabulary import Kind, Reason
 
 PATIENTS = 20
@@ -46,10 +42,6 @@ MASK = np.tri(*SIZE, k=8, dtype=bool)
 SPECK = MASK & (MASK.cumsum().reshape(SIZE) <= 20)
 Label = dict[str, str | float]
 Fault = Callable[[list[StoredLoop], list[Label]], object]
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def pseudonym(*parts: object) -> str:
@@ -106,9 +98,9 @@ def stored(
 ) -> LoopStore:
     store = LoopStore.create(root, seed=0)
     store.append(loops)
-    replace_parquet(root / "labels.parquet", pa.Table.from_pylist(list(labels), schema=LABEL_SCHEMA))
+    write_parquet(root / "labels.parquet", pa.Table.from_pylist(list(labels), schema=LABEL_SCHEMA))
     rows = [{"file_id": f, "reason": Reason.NOT_DICOM, "detail": "no preamble"} for f in rejected]
-    replace_parquet(root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
+    write_parquet(root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
     return LoopStore.open(root)
 
 

@@ -20,15 +20,7 @@ from torch import Tensor
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import (
-    Architecture,
-    ConfigError,
-    FinetuneConfig,
-    HarnessConfig,
-    InputSpec,
-    TuningConfig,
-    config_to_json,
-)
+from echojepa.config import Architecture, ConfigError, FinetuneConfig, HarnessConfig, InputSpec, TuningConfig
 from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
@@ -47,6 +39,7 @@ from echojepa.evaluation.stored_probes import load_readout, read_predictions
 from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
 from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
+from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import fit
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
@@ -504,7 +497,7 @@ def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path
     run = smoke(dataset, tmp_path / "run")
     encoder = build_encoder(replace(run, seed=5))
     save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
-    (run.out / "config.json").write_text(config_to_json(run))
+    (run.out / "config.json").write_text(encode(run))
     fresh = read_trainable(f"random:{run.out}")
     expected = build_encoder(run).state_dict()
     assert_equal_tensors(fresh.encoder, expected)

@@ -33,14 +33,11 @@ from echojepa.phantom.cohort.sidecar import OF_THE_HEART, loop_truth, truth_row,
 from echojepa.phantom.cohort.sites import SITES, Planned, Protocol
 from echojepa.phantom.cohort.study import draw_study, plan_study
 from echojepa.phantom.cohort.writers import StoreWriter
+from echojepa.progress import quiet
 from echojepa.vocabulary import Split, View
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 BRIEFLY = replace(PRESETS["tiny"], seconds=0.12, protocol=Protocol((Planned(View.A4C),)))
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def test_the_benchmark_is_as_large_as_it_says() -> None:

@@ -16,15 +16,13 @@ import pytest
 from PIL import Image
 
 from echojepa.config import SheetConfig
-from echojepa.data.store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop, replace_parquet
+from echojepa.data.store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop
+from echojepa.files.tables import write_parquet
+from echojepa.progress import quiet
 from echojepa.report.contact_sheet import BY, LISTED, thumbnail, write_sheet
 from echojepa.vocabulary import Reason
 
 HELD = "a" * 20
-
-
-def quiet(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,7 @@ def odd(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> LoopStore:
     ]
     rows.append({"file_id": HELD, "reason": Reason.HELD_TEXT.value, "detail": "text at 10, 20"})
     rows.append({"file_id": "DOE_JANE.dcm", "reason": Reason.NO_TIME.value, "detail": "none of five"})
-    replace_parquet(store.root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
+    write_parquet(store.root / "rejected.parquet", pa.Table.from_pylist(rows, schema=REJECTED_SCHEMA))
     return store
 
 

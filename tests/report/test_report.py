@@ -19,13 +19,10 @@ from echojepa.evaluation.plans import PLANS
 from echojepa.evaluation.results import read_results
 from echojepa.explain.attention import attention_received, overlay
 from echojepa.explain.maps import embedding_map
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.report.html import write_report
 from echojepa.training.pretrain import pretrain
-
-
-def quiet(done: int, total: int, note: str = "") -> None:
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")

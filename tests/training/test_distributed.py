@@ -19,6 +19,7 @@ import torch
 
 from echojepa.config import ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store import LoopStore
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import rotation
 from echojepa.training.distributed import LostRankError, World
@@ -27,10 +28,6 @@ from echojepa.training.loader import Steps, check_share
 from echojepa.training.pretrain import pretrain, training_loops
 
 Parallel = Literal["replicate", "shard"]
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 def free_port() -> int:
@@ -235,8 +232,8 @@ def test_torchrun_ends_the_job_with_the_failed_ranks_own_error(
 
 def alone_record(config: PretrainConfig, folder: Path) -> Path:
     """The config as the file that the command line takes."""
-    from echojepa.config import config_to_json
+    from echojepa.files.records import encode
 
     record = folder / "config.json"
-    record.write_text(config_to_json(replace(config, out=folder / "run")))
+    record.write_text(encode(replace(config, out=folder / "run")))
     return record

@@ -20,6 +20,7 @@ from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
 from echojepa.models.building import build_objective
 from echojepa.models.contract import prepare
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import pretrain as pretrain_module
 from echojepa.training import rotation
@@ -33,10 +34,6 @@ from echojepa.training.monitors import Monitor
 from echojepa.training.pretrain import Run, pretrain, training_loops
 from echojepa.training.step import TrainStep
 from echojepa.weights.tensors import CheckpointError
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 def run_in_child(config: PretrainConfig, largest_file: int = resource.RLIM_INFINITY) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from echojepa.config import ConfigError, FaultConfig, InputSpec, PretrainConfig
 from echojepa.models.building import build_objective
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import rotation
 from echojepa.training.guard import CollapseError, sudden_drop
@@ -20,10 +21,6 @@ from echojepa.training.pretrain import Run, planned_steps, pretrain
 from echojepa.weights.folder import load_card
 
 FAULTS = FaultConfig(window=10)
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 def log(losses: list[float]) -> list[dict[str, Any]]:

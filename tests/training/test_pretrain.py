@@ -10,18 +10,11 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import (
-    PAPER_MASKS,
-    TIME_MASK,
-    TUBE_MASK,
-    ConfigError,
-    InputSpec,
-    PretrainConfig,
-    config_from_json,
-    config_to_json,
-)
+from echojepa.config import PAPER_MASKS, TIME_MASK, TUBE_MASK, ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store import LoopStore
+from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
+from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
 from echojepa.training.journal import read_lines
@@ -29,10 +22,6 @@ from echojepa.training.pretrain import pretrain, training_loops
 from echojepa.training.start import read_start
 from echojepa.weights.folder import load_weights
 from echojepa.weights.tensors import CheckpointError
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 class Stop(Exception):
@@ -158,7 +147,7 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
 
 
 def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match="holds another run, of other seed"):
         pretrain(replace(finished, seed=7), quiet)
 
 
@@ -173,14 +162,14 @@ def test_a_recipe_builds_and_its_config_survives_json(name: str) -> None:
     config = RECIPES[name](Path("data"), Path("out"))
     with torch.device("meta"):
         assert build_encoder(config).grid[1] >= 12
-    assert config_from_json(PretrainConfig, config_to_json(config)) == config
+    assert decode(PretrainConfig, encode(config)) == config
 
 
 def test_unknown_missing_and_ill_typed_settings_are_named(finished: PretrainConfig) -> None:
-    facts = json.loads(config_to_json(finished))
+    facts = json.loads(encode(finished))
     with pytest.raises(ConfigError, match="stepz"):
-        config_from_json(PretrainConfig, json.dumps(facts | {"stepz": 3}))
+        decode(PretrainConfig, json.dumps(facts | {"stepz": 3}))
     with pytest.raises(ConfigError, match="batch_size"):
-        config_from_json(PretrainConfig, json.dumps({k: v for k, v in facts.items() if k != "batch_size"}))
+        decode(PretrainConfig, json.dumps({k: v for k, v in facts.items() if k != "batch_size"}))
     with pytest.raises(ConfigError, match="steps"):
-        config_from_json(PretrainConfig, json.dumps(facts | {"steps": "many"}))
+        decode(PretrainConfig, json.dumps(facts | {"steps": "many"}))

@@ -12,6 +12,7 @@ from echojepa.config import TUBE_MASK, Architecture, InputSpec, PretrainConfig
 from echojepa.models.building import build_objective
 from echojepa.models.jepa import JEPA
 from echojepa.models.masking import sample_mask
+from echojepa.progress import quiet
 from echojepa.recipes import (
     MATCHED_FLOPS,
     RECIPES,
@@ -31,10 +32,6 @@ from echojepa.weights.folder import load_weights
 from echojepa.weights.tensors import CheckpointError
 
 DATA, OUT = Path("data"), Path("out")
-
-
-def quiet(done: int, total: int, note: str) -> None:
-    """Nobody watches."""
 
 
 def rates(config: PretrainConfig, *steps: int) -> list[float]:

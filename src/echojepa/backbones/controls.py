@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import InputSpec
+from echojepa.config import Architecture, InputSpec, SizeName
 from echojepa.models.contract import TokenGrid
-from echojepa.models.vit import initialise
+from echojepa.models.vit import VisionTransformer, initialise
 
 WIDTH = 8
 GRID = (2, 2, 2)
@@ -27,6 +27,13 @@ class Constant(Backbone):
         """Tokens that differ by place alone."""
         tokens = torch.linspace(-1, 1, 8 * WIDTH, device=pixels.device).view(1, 8, WIDTH)
         return TokenGrid(tokens.expand(len(pixels), -1, -1), GRID)
+
+
+def untrained_videomae(size: SizeName, spec: InputSpec) -> VideoTransformer:
+    """The architecture of the original VideoMAE with random weights."""
+    architecture = Architecture(size, position="sincos")
+    encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
+    return VideoTransformer(f"untrained architecture (VideoMAE, {size})", encoder, spec)
 
 
 def random_start(backbone: VideoTransformer) -> VideoTransformer:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from echojepa.backbones.compiled import CompiledTransformer
 from echojepa.backbones.contract import Backbone
-from echojepa.backbones.controls import Constant
+from echojepa.backbones.controls import Constant, untrained_videomae
 from echojepa.backbones.echoprime import EchoPrime, is_echoprime
 from echojepa.backbones.panecho import PanEcho, is_panecho
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.backbones.videomae import (
-    is_videomae,
-    read_videomae_file,
-    read_videomae_folder,
-    untrained_videomae,
-)
 from echojepa.config import Engine, InputSpec, Precision
 from echojepa.errors import UserError
+from echojepa.files.records import read_plain
 from echojepa.weights.folder import CARD
 from echojepa.weights.meta import ENCODERS, is_meta
 from echojepa.weights.tensors import CheckpointError, load_foreign
+from echojepa.weights.videomae import is_videomae, read_videomae_file, read_videomae_folder
 
 RANDOM = "random:"
 """Before a run's folder: the weights that it started from."""
@@ -89,10 +84,9 @@ def fed_as_built(backbone: Backbone, spec: InputSpec | None) -> Backbone:
 def load_folder(path: Path, spec: InputSpec | None) -> Backbone:
     """The backbone of a folder."""
     config = path / "config.json"
-    if not (path / CARD).is_file() and config.is_file():
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-        if kind == "videomae":
-            return read_videomae_folder(path, spec)
+    foreign = config.is_file() and not (path / CARD).is_file()
+    if foreign and read_plain(config).get("model_type") == "videomae":
+        return VideoTransformer.of_videomae(read_videomae_folder(path, spec))
     return VideoTransformer.from_pretrained(path, spec)
 
 
@@ -102,7 +96,7 @@ def load_file(path: Path, spec: InputSpec | None) -> Backbone:
     if is_meta(content):
         return VideoTransformer.from_pretrained(path, spec)
     if is_videomae(content):
-        return read_videomae_file(content, path, spec)
+        return VideoTransformer.of_videomae(read_videomae_file(content, path, spec))
     if is_panecho(content):
         return fed_as_built(PanEcho.from_file(content, path), spec)
     if is_echoprime(content):

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.config import InputSpec, Precision, PretrainConfig, config_from_json
+from echojepa.config import InputSpec, Precision, PretrainConfig
 from echojepa.errors import UserError
+from echojepa.files.records import read_record
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import TokenGrid, prepare
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import Weights, load_card, save_weights
 from echojepa.weights.layouts import read_weights
+from echojepa.weights.videomae import VideoMAEWeights
 
 CPU_TOKENS = 2048
 """Tokens that a processor is given at a time: more take more memory and no less time."""
@@ -57,10 +59,16 @@ class VideoTransformer(Backbone):
         return cls(name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read)
 
     @classmethod
+    def of_videomae(cls, weights: VideoMAEWeights) -> VideoTransformer:
+        """The original VideoMAE's encoder; CheckpointError where a tensor does not fit."""
+        encoder, pool_norm = weights.build_encoder(), weights.build_pool_norm()
+        return cls(weights.name, encoder, weights.spec, pool_norm=pool_norm, sha256=weights.sha256)
+
+    @classmethod
     def untrained(cls, folder: Path) -> VideoTransformer:
         """The very weights that a run started from: what its architecture alone can do."""
         card = load_card(folder)
-        config = config_from_json(PretrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+        config = read_record(PretrainConfig, folder / "config.json")
         return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256)
 
     def set_precision(self, precision: Precision) -> None:

@@ -40,11 +40,11 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
 
     from echojepa.evaluation.harness import COMPARISONS, Harness
     from echojepa.evaluation.results import leading
+    from echojepa.files.durable import write_text
     from echojepa.report.differences import difference_table
     from echojepa.report.figures import damage_panels
     from echojepa.report.html import synthetic_share
     from echojepa.report.tables import as_markdown, damage_curves, page_tables
-    from echojepa.weights.tensors import write_text_atomically
 
     harness = Harness(plan, config)
     with progress_bar(f"evaluate {plan.name}") as show:
@@ -54,11 +54,11 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     tables = page_tables(rows, harness.children)
     against = difference_table(pq.read_table(config.out / COMPARISONS).to_pylist())
     tables += [against] if against else []
-    write_text_atomically(config.out / "tables.md", as_markdown(tables, synthetic))
+    write_text(config.out / "tables.md", as_markdown(tables, synthetic))
     curves = damage_curves(rows)
     if curves:
         drawn = damage_panels(curves, "LVEF MAE, points")
-        write_text_atomically(config.out / "damage.svg", drawn)
+        write_text(config.out / "damage.svg", drawn)
     show_numbers(leading(rows))
     if harness.untuned:
         console.print(

@@ -6,18 +6,14 @@ A sentence stands under each field and is its help text. The resolved config is 
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
 from echojepa.errors import ConfigError
+from echojepa.files.records import write_record
 
-ConfigType = TypeVar("ConfigType")
 Layout = Literal["echojepa", "huggingface", "meta"]
 
 
@@ -203,45 +199,7 @@ class DemoConfig:
     """Seed of every stage."""
 
 
-def config_to_json(config: Any) -> str:
-    """The resolved config as JSON text, keys in field order."""
-    return json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
-
-
 def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
     """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
     because the paths it was given can name a patient."""
-    (config.out / "config.json").write_text(config_to_json(config), encoding="utf-8")
-
-
-def config_from_json(cls: type[ConfigType], text: str) -> ConfigType:
-    """Rebuild a config of type `cls`; unknown, missing or ill-typed entries raise ConfigError."""
-    try:
-        return _build(cls, json.loads(text), cls.__name__)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"not a JSON config: {error}") from error
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as an instance of the annotation `kind`; `where` names the place for errors."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _build(inner, value, where)
-    if origin is tuple and isinstance(value, list):
-        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is Literal and value in arguments:
-        return value
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        if set(value) != set(hints):
-            unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value))
-            raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
-        make: Any = kind
-        return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
-    if (kind is Path and isinstance(value, str)) or (kind is float and isinstance(value, int | float)):
-        return typing.cast("Any", kind)(value)
-    if type(value) is kind:
-        return value
-    raise ConfigError(f"{where}: {value!r} is not a {kind}")
+    write_record(config.out / "config.json", config)

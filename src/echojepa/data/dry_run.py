@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +15,12 @@ from echojepa.data import convert as conversion
 from echojepa.data.convert import Job, Refused
 from echojepa.data.deidentify import discreetly
 from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
-from echojepa.data.private import beside, read_key, write_left_out, write_private_table
+from echojepa.data.private import beside, read_key, write_left_out
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
+from echojepa.files.tables import write_csv
 from echojepa.processes.workers import Died, run_in_order
+from echojepa.progress import Progress
 from echojepa.vocabulary import Reason
 
 SAMPLE = 48
@@ -61,7 +62,7 @@ def read_header(job: Job) -> str:
             return Reason.LIMITS.value
 
 
-def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRun:
+def dry_run(config: IngestConfig, progress: Progress) -> DryRun:
     """Look at every file below the sources; calls progress(done, total). Nothing is written but the private
     table beside the key. IngestError as `ingest` for sources that are not there."""
     listing = listing_of(config)
@@ -87,8 +88,9 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
         size += 0 if isinstance(result, Refused) else sum(map(len, result.frames))
     share = len(good) / max(1, len(chosen))
     table = beside(config.key, "dry-run")
-    rows = [(job.path, job.file_id, verdict) for job, verdict in zip(jobs, verdicts, strict=True)]
-    write_private_table(table, [("path", "file_id", "verdict"), *rows])
+    looked = zip(jobs, verdicts, strict=True)
+    rows = ({"path": job.path, "file_id": job.file_id, "verdict": verdict} for job, verdict in looked)
+    write_csv(table, rows, private=True)
     return DryRun(
         files=len(jobs),
         left_out=dict(listing.counted()),

@@ -7,11 +7,9 @@ lock. Stopped at any moment and run again, it goes on with the files that are ne
 
 from __future__ import annotations
 
-import csv
-import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,8 +35,11 @@ from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
+from echojepa.files.durable import disk_full
+from echojepa.files.tables import read_rows
 from echojepa.processes.cluster import run_on_cluster
 from echojepa.processes.workers import Died, Limits, run_in_order
+from echojepa.progress import Progress
 from echojepa.vocabulary import Reason
 
 COMMIT_EVERY = 64
@@ -98,16 +99,10 @@ class IngestSummary:
 
 
 def read_cleared(path: Path | None) -> set[str]:
-    """Ids of held files that a person has cleared; IngestError for a table without `file_id`."""
+    """Ids of held files that a person has cleared; TableError for a table without `file_id`."""
     if path is None:
         return set()
-    if not path.is_file():
-        raise IngestError(f"the table of cleared files {path} does not exist")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "file_id" not in (reader.fieldnames or ()):
-            raise IngestError(f"{path} lacks the column file_id; it has {reader.fieldnames}")
-        return {row["file_id"].strip() for row in reader}
+    return {row["file_id"] for row in read_rows(path, ["file_id"])}
 
 
 def file_limits(job: Job) -> Limits:
@@ -247,7 +242,7 @@ def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
     ]
 
 
-def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> IngestSummary:
+def ingest(config: IngestConfig, progress: Progress) -> IngestSummary:
     """Ingest every file below the sources, or that their tables name; calls progress(done, total).
 
     Raises IngestError when there is nothing to ingest, nothing came in, the disk is full, or `strict`
@@ -271,10 +266,8 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
         with store.lock():
             store.add_labels(labels)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise IngestError(
-                f"the disk of {config.out} is full; make room and run again: what came in so far is safe"
-            ) from error
+        if full := disk_full(error, config.out):
+            raise IngestError(full) from error
         raise
     return summarise(config, registrar, len(files) - len(jobs), labels, listing)
 

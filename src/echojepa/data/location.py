@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
+from echojepa.files.durable import write_bytes
 from echojepa.processes.lock import locked
 
 _SCHEME = re.compile(r"^(s3|gs|abfss):/+")
@@ -65,12 +66,7 @@ class Location:
             with system.open_output_stream(f"{base}/{name}", compression=None) as file:
                 file.write(content)
             return
-        temporary = Path(self.root) / f".{name}.tmp"
-        try:
-            temporary.write_bytes(memoryview(content))
-            temporary.replace(Path(self.root) / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_bytes(Path(self.root) / name, memoryview(content))
 
     def delete_folder(self, name: str) -> None:
         """Delete a folder with all that is in it."""

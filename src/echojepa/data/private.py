@@ -4,13 +4,13 @@ pictures of loops that are held for review because they may show a name."""
 from __future__ import annotations
 
 import csv
-import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from echojepa.errors import UserError
+from echojepa.files.durable import write_text
+from echojepa.files.tables import write_csv
 from echojepa.processes.lock import locked
 
 
@@ -28,10 +28,7 @@ def read_key(path: Path, out: Path) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
             if not path.exists():
-                temporary = path.with_name(f".{path.name}.tmp")
-                with open_private(temporary) as file:
-                    file.write(secrets.token_hex(32) + "\n")
-                temporary.replace(path)
+                write_text(path, secrets.token_hex(32) + "\n", private=True)
     key = path.read_bytes().strip()
     if len(key) < 16:
         raise IngestError(
@@ -49,7 +46,7 @@ def write_left_out(key: Path, left_out: Sequence[tuple[str, str]]) -> Path:
     """Beside the key: what of a data set's own tables was passed over, and why; none where nothing was."""
     path = beside(key, "left-out")
     if left_out:
-        write_private_table(path, [("why", "what"), *left_out])
+        write_csv(path, ({"why": why, "what": what} for why, what in left_out), private=True)
     return path
 
 
@@ -62,22 +59,8 @@ def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
             with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
         known |= {file_id: str(p) for p, file_id in zip(files, ids, strict=True)}
-        write_private_table(path, [("file_id", "path"), *known.items()])
+        write_csv(path, ({"file_id": id_, "path": file} for id_, file in known.items()), private=True)
     return path
-
-
-def write_private_table(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV that its owner alone may read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open_private(temporary) as file:
-        csv.writer(file).writerows(rows)
-    temporary.replace(path)
-
-
-def open_private(path: Path) -> TextIO:
-    """A new text file that its owner alone may read; paths that are no text survive a round trip."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def keep_pictures(folder: Path, pictures: dict[str, bytes]) -> None:

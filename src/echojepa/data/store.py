@@ -7,7 +7,6 @@ Every append is one atomic Lance commit; the companions are replaced whole.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +27,8 @@ from numpy.typing import NDArray
 from echojepa.data.location import Location
 from echojepa.data.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
 from echojepa.errors import UserError
+from echojepa.files.durable import disk_full
+from echojepa.files.tables import parquet_bytes
 
 FORMAT_VERSION = 1
 TABLE, LABELS, REJECTED, FACTS = "loops.lance", "labels.parquet", "rejected.parquet", "dataset.json"
@@ -53,18 +54,6 @@ REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), 
 ROWS_AT_ONCE = 1 << 16
 LANCE_ERRORS = (OSError, ValueError, RuntimeError)
 """What Lance raises where files are missing or damaged."""
-
-
-def replace_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table so that a reader sees the old or the new one, never a half."""
-    Location(path.parent).replace(path.name, parquet_bytes(table))
-
-
-def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """A table as a Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    return sink.getvalue()
 
 
 class LoopStore:
@@ -308,8 +297,5 @@ class LoopStore:
 
 def why_not_written(place: Location, error: OSError) -> str:
     """What a failed write means, and what to do."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    # Lance gives the system's error as text only, as Rust writes it.
-    if error.errno in full or any(f"os error {number}" in str(error) for number in full):
-        return f"the disk of {place} is full; make room and run again: what came in so far is safe"
-    return f"{place} cannot be written ({type(error).__name__}: {error}); what came in so far is safe"
+    other = f"{place} cannot be written ({type(error).__name__}: {error}); finished work is kept"
+    return disk_full(error, place) or other

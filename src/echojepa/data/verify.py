@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, Check, Look, Severity, inspect, shown
 from echojepa.data.set_checks import SET_CHECKS, SetCheck
 from echojepa.data.store import HEAVY, SCHEMA, LoopStore
+from echojepa.progress import Progress
 from echojepa.vocabulary import Kind
 
 ROW_COLUMNS = [name for name in SCHEMA.names if name not in HEAVY or name == "times"]
@@ -127,7 +128,7 @@ def take(checks: Sequence[Check[Any]], tallies: list[Tally], subject: Any, loop_
         tally.add(check.fails(subject), f"loop {shown(loop_id)}")
 
 
-def verify(store: LoopStore, pixels: int, progress: Callable[[int, int], None]) -> tuple[Finding, ...]:
+def verify(store: LoopStore, pixels: int, progress: Progress) -> tuple[Finding, ...]:
     """Run every check; calls progress(done, total) over the loops whose pixels are looked at.
 
     Rows are all read; pixels are decoded of `pixels` evenly spaced loops (0: of all), one loop at a time.

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from echojepa.data.frames import DECODE_ERRORS, MAX_FRAME_BYTES, Frames, check_size
 from echojepa.data.rejection import Rejected
+from echojepa.files.durable import write_file
 from echojepa.vocabulary import Reason
 
 FORMATS = "mov,mp4,avi,matroska,webm,mpegts,mpeg,mpegvideo,h264,hevc,m4v"
@@ -42,9 +43,13 @@ def write_video(path: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
 
     Nothing is left at `path` unless the whole file is.
     """
-    temporary = path.with_name(f".tmp-{path.name}")
+    write_file(path, lambda file: encode_mjpeg(file, frames, rate))
+
+
+def encode_mjpeg(path: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
+    """Frames as motion JPEG in an AVI file, whatever its name ends in."""
     grey = frames.ndim == 3
-    with av.open(str(temporary), "w", options={"fflags": "+bitexact"}) as container:
+    with av.open(str(path), "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream("mjpeg", rate=rate, options={"qscale": "2", "flags": "+bitexact"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuvj420p"
@@ -53,7 +58,6 @@ def write_video(path: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
             frame = av.VideoFrame.from_ndarray(picture, format="gray" if grey else "rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    temporary.replace(path)
 
 
 def open_video(content: bytes) -> Video:

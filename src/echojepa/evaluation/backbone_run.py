@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import HarnessConfig, TuningConfig
-from echojepa.data.store import replace_parquet
 from echojepa.evaluation.analysis import conformal_rows, damage_rows, subgroup_rows, views_of
 from echojepa.evaluation.cache import weights_digest
 from echojepa.evaluation.contenders import Contender, read_trainable
@@ -29,7 +28,6 @@ from echojepa.evaluation.mechanism import displacements, mechanism_rows
 from echojepa.evaluation.plans import PROBES, Condition
 from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import Readout, fit_probe
-from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import Row, Scored, only_test, score
 from echojepa.evaluation.samples import Labelled, attach
 from echojepa.evaluation.stored_probes import (
@@ -45,6 +43,8 @@ from echojepa.evaluation.stored_probes import (
 )
 from echojepa.evaluation.tuning import note_of, tune
 from echojepa.evaluation.varied import Varied
+from echojepa.files.tables import write_parquet
+from echojepa.progress import Progress
 
 
 def needs_of(jobs: Sequence[Job]) -> dict[Look, set[Pair]]:
@@ -285,6 +285,6 @@ class BackboneRun:
         path = self.config.out / "embeddings" / f"{slug(self.contender.name)}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         name = [self.contender.name] * len(loops)
-        replace_parquet(
+        write_parquet(
             path, pa.table(columns | {"backbone": name, "embedding": list(features.pooled.numpy())})
         )

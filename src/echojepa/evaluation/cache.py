@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from echojepa.backbones.contract import Backbone
 from echojepa.errors import UserError
 from echojepa.evaluation.features import Features, Tokens
-from echojepa.weights.tensors import write_atomically, write_text_atomically
+from echojepa.files.durable import write_file
+from echojepa.files.records import write_record
 
 SHARD = 64
 """Clips of a shard at most."""
@@ -157,7 +158,7 @@ class FeatureFolder:
         """Note the shape of features the first time."""
         if self.shape is None:
             facts = {"grid": shape.grid, "width": shape.width, "key": asdict(self.key)}
-            write_text_atomically(self.path / FACTS, json.dumps(facts, indent=2) + "\n")
+            write_record(self.path / FACTS, facts)
             self.shape = shape
         if shape != self.shape:
             raise CacheError(f"{self.path} holds features of shape {self.shape}, now come {shape}; delete it")
@@ -181,8 +182,8 @@ class FeatureFolder:
             with file.open("wb") as out:
                 np.savez(out, rows=rows, clips=numbers, pooled=pooled.numpy())
 
-        write_atomically(self.path / f"{name}.tokens.npy", save_tokens)
-        write_atomically(index, save_index)
+        write_file(self.path / f"{name}.tokens.npy", save_tokens)
+        write_file(index, save_index)
         self._take(index)
 
     def features(self, wanted: Sequence[tuple[int, int]], loops: NDArray[np.int64]) -> Features:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,21 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import csv
-from torch.utils.data import DataLoader
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.config import ConfigError, EmbedConfig, Engine, Precision
 from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore, replace_parquet
+from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
+from echojepa.files.durable import write_file
+from echojepa.files.records import keep_record
+from echojepa.files.tables import write_parquet
+from echojepa.processes.ahead import read_ahead
 from echojepa.processes.cluster import map_on_cluster
 from echojepa.processes.lock import locked
+from echojepa.progress import Progress
 from echojepa.vocabulary import Kind
-from echojepa.weights.tensors import write_text_atomically
 
 compute: Any = pyarrow.compute  # its functions are made at run time, without types
 FORMAT_VERSION = 1
@@ -103,12 +106,12 @@ class FeatureTable:
                 if rows.num_rows:
                     path = self.folder / f"part-{self.number:06d}.parquet"
                     facts = {METADATA: json.dumps(self.facts).encode()}
-                    replace_parquet(path, rows.replace_schema_metadata(facts))
+                    write_parquet(path, rows.replace_schema_metadata(facts))
                 self.learn()
         self.waiting, self.committed = [], time.monotonic()
 
 
-def embed(config: EmbedConfig, progress: Callable[[int, int], None]) -> EmbedSummary:
+def embed(config: EmbedConfig, progress: Progress) -> EmbedSummary:
     """Embed every cine loop that the table lacks; calls progress(loops done, loops).
 
     ConfigError where the folder holds features of other weights, settings or data, or the table is too large
@@ -157,13 +160,7 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> Fea
     folder, card = config.out / "features", config.out / "embed.json"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(config.out / ".lock"):
-        if not card.exists():
-            write_text_atomically(card, json.dumps(settings, indent=2) + "\n")
-    known = json.loads(card.read_text(encoding="utf-8"))
-    settings = json.loads(json.dumps(settings))
-    differing = sorted(name for name in settings if known.get(name) != settings[name])
-    if differing:
-        raise ConfigError(f"{config.out} holds features of another {', '.join(differing)}; give a new --out")
+        keep_record(card, settings, "table of features")
     table = FeatureTable(folder, {**settings, "data_fingerprint": store.fingerprint()})
     table.learn()
     return table
@@ -180,13 +177,7 @@ def pooled(
 ) -> Iterator[NDArray[np.float32]]:
     """One vector (E,) a clip, in batches (n, E), loop by loop."""
     dataset = ClipDataset(store, rows, backbone.spec, clips_per_loop=config.clips_per_loop)
-    loader = DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        num_workers=config.workers,
-        multiprocessing_context="forkserver" if config.workers else None,  # Lance is not fork-safe
-    )
-    for clips, _ in loader:
+    for clips, _ in read_ahead(dataset, config.workers, batch_size=config.batch_size):
         yield backbone(clips).pooled.float().cpu().numpy()
 
 
@@ -251,7 +242,5 @@ def write_csv(folder: Path, path: Path) -> Path:
     values = vectors.flatten().to_numpy().reshape(table.num_rows, -1)
     names = {f"e{number}": values[:, number] for number in range(values.shape[1])}
     keys = {name: table[name] for name in (*KEYS, "clip")}
-    temporary = path.with_name(f".{path.name}.tmp")
-    csv.write_csv(pa.table({**keys, **names}), temporary)
-    temporary.replace(path)
+    write_file(path, lambda file: csv.write_csv(pa.table({**keys, **names}), file))
     return path

@@ -25,7 +25,7 @@ from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.contenders import Contender
 from echojepa.evaluation.features import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
-from echojepa.evaluation.progress import Progress
+from echojepa.progress import Progress
 
 Pair = tuple[int, int]
 """Number of the cohort's loop, and of the clip in it."""

@@ -23,7 +23,6 @@ from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_feat
 from echojepa.evaluation.plans import PROBES, Cell, Condition
 from echojepa.evaluation.predictions import ItemPredictions, average
 from echojepa.evaluation.probing import HeadProbe, Readout
-from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
 from echojepa.evaluation.samples import training_samples, want
 from echojepa.evaluation.stored_probes import (
@@ -36,6 +35,7 @@ from echojepa.evaluation.stored_probes import (
 )
 from echojepa.evaluation.tuning import RECORD, name_of, note_of, tune
 from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
+from echojepa.progress import Progress
 from echojepa.tasks import find_task
 from echojepa.vocabulary import Split
 

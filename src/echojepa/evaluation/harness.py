@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 
 from echojepa.config import HarnessConfig
-from echojepa.data.store import replace_parquet
 from echojepa.errors import UserError
 from echojepa.evaluation.analysis import comparisons, seed_rows
 from echojepa.evaluation.backbone_run import BackboneRun
@@ -22,10 +21,11 @@ from echojepa.evaluation.jobs import Job, children_of, nobody, row_facts, sites_
 from echojepa.evaluation.plans import Cell, Plan
 from echojepa.evaluation.predictions import average
 from echojepa.evaluation.probing import fit_constant
-from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.results import CONSTANT, RESULTS, Row, Scored, only_test, score, write_results
 from echojepa.evaluation.samples import training_samples, want
 from echojepa.evaluation.varied import Varied
+from echojepa.files.tables import write_parquet
+from echojepa.progress import Progress
 from echojepa.vocabulary import Split
 
 COMPARISONS = "comparisons.parquet"
@@ -81,7 +81,7 @@ class Harness:
         rows += seed_rows(plain, self.config.resamples, self.config.seed)
         table = write_results(self.config.out / RESULTS, rows)
         pairs = comparisons(plain, self.config.resamples, self.config.seed)
-        replace_parquet(self.config.out / COMPARISONS, pairs)
+        write_parquet(self.config.out / COMPARISONS, pairs)
         return table
 
     def run_of(self, contender: Contender) -> BackboneRun:

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from echojepa.data.store import replace_parquet
 from echojepa.errors import UserError
 from echojepa.evaluation.intervals import estimates
 from echojepa.evaluation.metrics import METRICS, unit_of
 from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.files.tables import write_parquet
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
@@ -111,7 +111,7 @@ def write_results(path: Path, rows: Sequence[Row]) -> pa.Table:
     columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_parquet(path, table)
+    write_parquet(path, table)
     return table
 
 

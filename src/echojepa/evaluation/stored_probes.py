@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from echojepa.data.store import replace_parquet
 from echojepa.evaluation.plans import Cell, Condition
 from echojepa.evaluation.predictions import ItemPredictions
 from echojepa.evaluation.probing import ConstantProbe, Fitted, HeadProbe, Readout, ReducedProbe
 from echojepa.evaluation.ridge import RidgeProbe
+from echojepa.files.records import write_record
+from echojepa.files.tables import write_parquet
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.weights.tensors import load_safetensors, save_tensors, write_text_atomically
+from echojepa.weights.tensors import load_safetensors, save_tensors
 
 FACTS, TENSORS = "probe.json", "probe.safetensors"
 
@@ -44,7 +45,7 @@ def save_fitted(folder: Path, fitted: Fitted, facts: dict[str, Any]) -> None:
         "converged": fitted.converged,
         "history": fitted.history,
     }
-    write_text_atomically(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+    write_record(folder / FACTS, whole)
 
 
 def described(readout: Readout) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def write_predictions(
         columns["prediction"] = made.prediction
     whole = facts | about(cell, classes) | {"condition": asdict(condition)}
     table = pa.table(columns).replace_schema_metadata({"echojepa": json.dumps(whole)})
-    replace_parquet(path, table)
+    write_parquet(path, table)
 
 
 def read_predictions(path: Path) -> tuple[ItemPredictions, dict[str, Any]]:

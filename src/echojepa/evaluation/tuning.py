@@ -23,25 +23,25 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.transformer import OBJECTIVES
-from echojepa.config import ConfigError, TuningConfig
+from echojepa.config import TuningConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.jobs import Job, labels_digest, without_features
 from echojepa.evaluation.predictions import average, error_of
 from echojepa.evaluation.probing import Fitted, HeadProbe, Readout, loss_of, schedule, settled
-from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.stored_probes import FACTS, about, save_fitted
 from echojepa.evaluation.tuning_clips import SampleClips, encoded, outputs_of
+from echojepa.files.records import keep_record
 from echojepa.models.building import generator_for
 from echojepa.models.contract import prepare
 from echojepa.models.probe import Probes, Scale, drop_views
 from echojepa.models.vit import VisionTransformer
+from echojepa.progress import Progress
 from echojepa.training import rotation
 from echojepa.training.building import training_tensors, working_dtype
 from echojepa.training.distributed import World
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import Origin, Weights, save_weights
-from echojepa.weights.tensors import write_text_atomically
 
 RECORD = "finetune.json"
 """What a fine-tuning depends on; written first."""
@@ -231,17 +231,8 @@ def tune(
         "labels": labels_digest(job.wanted.of(job.trained)),
         "seed": seed,
     }
-    mine = json.loads(json.dumps(record))
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / RECORD).is_file():
-        there = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        other = sorted(name for name in mine if mine[name] != there.get(name))
-        if other:
-            raise ConfigError(
-                f"{folder} holds another fine-tuning, of other {' and '.join(other)} (see its {RECORD}); "
-                "give another --out, or delete the folder to start over"
-            )
-    write_text_atomically(folder / RECORD, json.dumps(mine, indent=2) + "\n")
+    keep_record(folder / RECORD, record, "fine-tuning")
     if not (folder / FACTS).is_file():
         probe = head()
         assert isinstance(probe, HeadProbe)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from echojepa.config import InputSpec, TuningConfig
 from echojepa.data.clips import Augment, ClipDataset
 from echojepa.evaluation.cohort import Cohort
 from echojepa.evaluation.samples import Wanted
 from echojepa.models.probe import Probes
+from echojepa.processes.ahead import read_ahead
 
 Key = tuple[int, int]
 """Epoch of a random clip, or EVEN, and number of the sample."""
@@ -62,13 +63,8 @@ class SampleClips(Dataset[Tensor]):
     ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
         """Samples (B,) of each part, their clips (B, S, 3, T, H, W), and which are present (B, S)."""
         parts = list(parts)
-        loader = DataLoader(
-            self,
-            batch_sampler=[[(epoch, sample) for sample in part.tolist()] for part in parts],
-            num_workers=workers,
-            multiprocessing_context="forkserver" if workers else None,  # Lance is not fork-safe
-            pin_memory=torch.cuda.is_available(),
-        )
+        batches = [[(epoch, sample) for sample in part.tolist()] for part in parts]
+        loader = read_ahead(self, workers, batch_sampler=batches)
         for part, clips in zip(parts, loader, strict=True):
             yield part, clips, torch.from_numpy(self.clips[part.numpy(), :, 0] >= 0)
 

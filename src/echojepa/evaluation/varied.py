@@ -8,7 +8,7 @@ from echojepa.evaluation.contenders import Contender
 from echojepa.evaluation.extraction import Extraction, Look, Pair
 from echojepa.evaluation.features import Features
 from echojepa.evaluation.mechanism import find_series
-from echojepa.evaluation.progress import Progress
+from echojepa.progress import Progress
 from echojepa.tasks import LVEF
 
 

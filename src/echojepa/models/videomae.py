@@ -60,6 +60,12 @@ class VideoMAE(nn.Module):
 
     forward = loss
 
+    def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of each hidden token, (B, M), of its pixels (B, M, outputs)."""
+        return (predicted - targets).square().mean(-1)
+
+    """What is called where several processes share the model."""
+
     def update_ema(self, momentum: float) -> None:
         """Nothing: pixels do not follow the weights."""
 

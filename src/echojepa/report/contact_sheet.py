@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,13 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-import echojepa
 from echojepa.config import SheetConfig
 from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.store import LoopStore
 from echojepa.data.verify import evenly_spaced, read_rows
+from echojepa.files.durable import write_text
+from echojepa.progress import Progress
+from echojepa.version import __version__
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
-from echojepa.weights.tensors import write_text_atomically
 
 THUMBNAIL = 208
 """Pixels of a picture's longer side."""
@@ -126,7 +126,7 @@ def counts(store: LoopStore) -> dict[str, Any]:
     }
 
 
-def write_sheet(config: SheetConfig, progress: Callable[[int, int], None]) -> Path:
+def write_sheet(config: SheetConfig, progress: Progress) -> Path:
     """Write the page; calls progress(done, total) over the loops on it."""
     store = LoopStore.open(config.data)
     numbers = counts(store)
@@ -141,7 +141,7 @@ def write_sheet(config: SheetConfig, progress: Callable[[int, int], None]) -> Pa
         resources.files("echojepa.report").joinpath("contact_sheet.html").read_text("utf-8")
     )
     text = template.render(
-        version=echojepa.__version__,
+        version=__version__,
         counts=numbers,
         cards=cards,
         filters={name: Counter(card.values[name] for card in cards) for name in FILTERS},
@@ -149,5 +149,5 @@ def write_sheet(config: SheetConfig, progress: Callable[[int, int], None]) -> Pa
         fingerprint=store.fingerprint(),
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(config.out, text)
+    write_text(config.out, text)
     return config.out

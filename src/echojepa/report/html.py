@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 from PIL import Image
 
-import echojepa
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
 from echojepa.data.store import LoopStore
@@ -29,10 +28,11 @@ from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, only_tes
 from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
+from echojepa.files.durable import write_text
 from echojepa.report import figures
+from echojepa.version import __version__
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
 from echojepa.weights.folder import load_card
-from echojepa.weights.tensors import write_text_atomically
 
 MONITORED = {
     "effective_rank": "effective rank",
@@ -205,7 +205,7 @@ def write_report(config: ReportConfig) -> Path:
         resources.files("echojepa.report").joinpath("template.html").read_text("utf-8")
     )
     text = template.render(
-        version=echojepa.__version__,
+        version=__version__,
         tables=tables,
         figures=draw_figures(config),
         player=attention_player(
@@ -224,5 +224,5 @@ def write_report(config: ReportConfig) -> Path:
         map_method=config.map_method,
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(config.out, text)
+    write_text(config.out, text)
     return config.out

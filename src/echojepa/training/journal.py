@@ -7,12 +7,12 @@ the end it is that of an undisturbed run (but for the seconds). `events.jsonl` i
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from echojepa.config import ConfigError, PretrainConfig, config_to_json
-from echojepa.weights.tensors import write_text_atomically
+from echojepa.config import PretrainConfig
+from echojepa.files.durable import flush, write_text
+from echojepa.files.records import keep_record
 
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 
@@ -30,17 +30,7 @@ def open_run(config: PretrainConfig) -> None:
     Raises ConfigError for a run with other settings; those that do not decide the outcome may change.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    record = config.out / "config.json"
-    if record.exists():
-        there = json.loads(record.read_text(encoding="utf-8"))
-        mine = json.loads(config_to_json(config))
-        other = {name for name in mine.keys() | there.keys() if mine.get(name) != there.get(name)} - FREE
-        if other:
-            raise ConfigError(
-                f"{config.out} holds a run with other settings of {', '.join(sorted(other))} (see its "
-                "config.json); give another --out, or delete the folder to start over"
-            )
-    write_text_atomically(record, config_to_json(config))
+    keep_record(config.out / "config.json", config, "run", FREE)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -63,7 +53,7 @@ class Journal:
         path = self.run / METRICS
         self.lines = [line for line in read_lines(path) if line["step"] < step]
         if self.writes:
-            write_text_atomically(path, "".join(json.dumps(line) + "\n" for line in self.lines))
+            write_text(path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def step(self, line: dict[str, Any]) -> None:
         """Write a step's metrics."""
@@ -77,8 +67,7 @@ class Journal:
     def settle(self) -> None:
         """Have the metrics on the disk: a checkpoint must not be ahead of them."""
         if self.writes:
-            with (self.run / METRICS).open("ab") as file:
-                os.fsync(file.fileno())
+            flush(self.run / METRICS)
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         if self.writes:

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.pictures import Pictures
+from echojepa.data.pictures import Pictures, keep_pictures
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.masking import Mask, sample_mask
+from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
 from echojepa.training.distributed import World
 
@@ -108,21 +109,26 @@ class Steps(Dataset[Batch]):
         return Batch(stacked, masks, len(wanted), tuple(damaged))
 
 
-def load_steps(steps: Steps, start: int, stop: int, device: torch.device) -> DataLoader[Batch]:
-    """The batches of steps `start` to `stop`, in order, read ahead by the config's workers.
+def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
+    """The batches of steps `start` to `stop`, in order, read ahead by the config's workers."""
+    return read_ahead(steps, steps.config.workers, batch_size=None, sampler=range(start, stop))
 
-    Workers start from a fork server: Lance is not fork-safe.
-    """
-    workers = steps.config.workers
-    return DataLoader(
-        steps,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-    )
+
+def run_pictures(
+    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
+) -> Pictures | None:
+    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
+    if config.pictures is None:
+        return None
+    folder, reduced = config.pictures, config.augment == "shift"
+    found = None
+    for turn in (True, False):
+        if world.first == turn:
+            found = keep_pictures(
+                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
+            )
+        world.barrier()
+    return found
 
 
 def check_share(config: PretrainConfig, world: World) -> None:

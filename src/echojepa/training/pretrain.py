@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips import ClipDataset
-from echojepa.data.pictures import Pictures, keep_pictures
 from echojepa.data.store import LoopStore
+from echojepa.files.records import write_record
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
+from echojepa.progress import Progress, quiet
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
 from echojepa.training.allocator import keep_pages
@@ -27,17 +26,19 @@ from echojepa.training.building import build_optimizer, training_tensors, workin
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
-from echojepa.training.loader import Batch, Steps, check_share, load_steps
-from echojepa.training.monitors import Monitor, monitored_loops
+from echojepa.training.loader import Batch, Steps, check_share, load_steps, run_pictures
 from echojepa.training.rotation import Facts
 from echojepa.training.start import read_start, take_start
 from echojepa.training.step import TrainStep
+from echojepa.training.validation import make_validation
+from echojepa.training.watching import make_monitors
 from echojepa.vocabulary import Kind, Split
 from echojepa.weights.folder import Origin, Weights, save_weights
 
-MONITOR_CLIPS = 96
 PLANNING_DRAWS = 64
 """Steps whose masks are drawn to know the mean arithmetic of one."""
+BEST, READINGS = "best", 20
+"""Folder of the encoder that reads best on validation patients, and how often it is asked for in a run."""
 
 
 @dataclass(frozen=True)
@@ -55,33 +56,6 @@ class PretrainSummary:
 def training_loops(store: LoopStore) -> pa.Table:
     """Row and patient's ordinal of training patients' cine loops: test patients stay new to the encoder."""
     return store.rows_where(["patient_ordinal"], split=Split.TRAIN, kind=Kind.CINE)
-
-
-def make_monitor(store: LoopStore, table: pa.Table, config: PretrainConfig, world: World) -> Monitor:
-    """The monitor of a run, with its clips read."""
-    rows = table["row"].to_numpy()[monitored_loops(table["patient_ordinal"].to_numpy(), MONITOR_CLIPS)]
-    looked_at = store.table.take(rows, columns=["view", "patient_id"])
-    dataset = ClipDataset(store, rows, config.spec)
-    clips = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(world.device)
-    views = [view or "" for view in looked_at["view"].to_pylist()]
-    return Monitor(clips, views, looked_at["patient_id"].to_pylist(), config.spec)
-
-
-def run_pictures(
-    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
-) -> Pictures | None:
-    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
-    if config.pictures is None:
-        return None
-    folder, reduced = config.pictures, config.augment == "shift"
-    found = None
-    for turn in (True, False):
-        if world.first == turn:
-            found = keep_pictures(
-                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
-            )
-        world.barrier()
-    return found
 
 
 def planned_steps(model: Objective, config: PretrainConfig) -> int:
@@ -113,15 +87,14 @@ class Run:
     def __init__(self, config: PretrainConfig, store: LoopStore, table: pa.Table, world: World) -> None:
         self.config, self.store, self.world = config, store, world
         self.rows = table["row"].to_numpy()
-        self.monitor = make_monitor(store, table, config, world)
+        self.monitor, self.foresight = make_monitors(store, table, config, world)
         self.model = build_objective(config).to(world.device)
         self.steps = planned_steps(self.model, config)
-        dtype = working_dtype(config.precision, world.device)
+        self.dtype = working_dtype(config.precision, world.device)
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
+        self.reader = make_validation(store, config, world.device)
         self.pictures = run_pictures(store, self.rows, config, world)
-        self.prepare = lambda: distribute(self.model, config.parallel, world, dtype)
-        self.dtype = dtype
 
     def begin(self) -> None:
         """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
@@ -130,14 +103,14 @@ class Run:
         found = next(found for found in self.world.gather(found) if found)
         if self.config.start and not found.path:
             take_start(self.model, read_start(self.config.start), self.config.architecture)
-        runner = self.prepare()
-        optimizer = build_optimizer(self.model, self.config)
+        runner = distribute(self.model, self.config.parallel, self.world, self.dtype)
+        self.optimizer = build_optimizer(self.model, self.config)
         self.train_step = TrainStep(
-            self.config, self.world, self.model, runner, optimizer, self.dtype, self.steps
+            self.config, self.world, self.model, runner, self.optimizer, self.dtype, self.steps
         )
         self.resume(found)
 
-    def resume(self, found: rotation.Found) -> None:
+    def resume(self, found: rotation.NewestCheckpoint) -> None:
         """Go back to a checkpoint, or to the beginning where there is none."""
         for sentence in found.damaged:
             self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
@@ -157,19 +130,42 @@ class Run:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a step changes: weights and their moments, and what the objective remembers of clips."""
-        trained = training_tensors(self.model, self.train_step.optimizer)
+        trained = training_tensors(self.model, self.optimizer)
         return {f"model.{name}": value for name, value in self.model.state_dict().items()} | trained
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""
         steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch, self.pictures)
-        loader = load_steps(steps, self.facts.step, self.steps, self.world.device)
+        loader = load_steps(steps, self.facts.step, self.steps)
         yield from enumerate(loader, start=self.facts.step)
 
     def look(self) -> dict[str, Any]:
         """What the monitor measures now."""
         device = self.world.device
-        return self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
+        seen = self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
+        return seen | {"foresight": asdict(self.foresight(self.model))}
+
+    def validate(self, step: int) -> dict[str, Any]:
+        """What the encoder reads on validation patients after so many steps, where the config asks for it;
+        the best so far is kept in `best/`, with what it reads."""
+        if self.reader is None:
+            return {}
+        reading = self.reader(self.model.result)
+        earlier = [line["validation"]["score"] for line in self.journal.lines if "validation" in line]
+        if reading.score < min(earlier, default=math.inf):
+            encoder, origin = whole_state(self.model.result), self.origin(step)
+            if self.world.first:
+                save_weights(
+                    self.config.out / BEST,
+                    Weights(self.config.architecture, self.config.spec, encoder, origin),
+                )
+                write_record(self.config.out / BEST / "validation.json", {"step": step, **asdict(reading)})
+        return {"validation": asdict(reading)}
+
+    def origin(self, steps: int) -> Origin:
+        """Where weights of this run come from, after so many steps."""
+        clips = steps * self.config.batch_size
+        return Origin(self.config.objective, steps, clips, self.store.fingerprint(), self.facts.flops)
 
     def damage(self, batch: Batch) -> dict[str, str]:
         """Loops of a step, all ranks' shares, that could not be read, with the kind of error; FaultError
@@ -196,6 +192,8 @@ class Run:
             line["damaged"] = damaged
         if step % self.config.monitor_every == 0:
             line |= self.look()
+        if step % max(1, self.steps // READINGS) == 0:
+            line |= self.validate(step)
         line |= self.train_step(batch.to(self.world.device), step)
         seconds = {"seconds": round(time.perf_counter() - began, 4), "waited": round(waited, 4)}
         self.journal.step(line | seconds)
@@ -234,7 +232,7 @@ class Run:
         """Go back to the oldest checkpoint kept, with new draws, and make it the newest."""
         failed, path = self.facts, rotation.checkpoints(self.config.out)[-1]
         self.world.barrier()
-        self.resume(rotation.Found(path, rotation.read_facts(path)))
+        self.resume(rotation.NewestCheckpoint(path, rotation.read_facts(path)))
         self.journal.event(failed.step - 1, "rolled back", f"{reason}; went back to step {self.facts.step}")
         self.facts = replace(self.facts, branch=failed.branch + 1)
         self.save(self.facts)
@@ -243,8 +241,8 @@ class Run:
     def finish(self) -> PretrainSummary:
         """Write the encoder and say what the run was."""
         model, config, facts = self.model, self.config, self.facts
-        clips = facts.step * config.batch_size
-        origin = Origin(config.objective, facts.step, clips, self.store.fingerprint(), facts.flops)
+        self.validate(facts.step)
+        origin = self.origin(facts.step)
         encoder, predictor = whole_state(model.result), whole_state(model.predictor)
         if self.world.first:
             shape = model.predictor.shape
@@ -253,10 +251,11 @@ class Run:
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
         losses = [line["loss"] for line in lines if line["loss"] is not None]
+        clips = facts.step * config.batch_size
         return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
 
 
-def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) -> PretrainSummary:
+def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSummary:
     """Run or resume pretraining; calls progress(steps done, steps, state in words) on the first rank.
 
     Raises ConfigError for a folder of another run or a data set without training loops, CheckpointError where
@@ -280,7 +279,7 @@ def pretrain(config: PretrainConfig, progress: Callable[[int, int, str], None]) 
         return run.finish()
 
 
-def train(run: Run, progress: Callable[[int, int, str], None]) -> str:
+def train(run: Run, progress: Progress) -> str:
     """Step until the run is at its end, ""; or to a sudden drop that calls for a rollback, and why."""
     asked = time.perf_counter()
     for step, batch in run.batches():

@@ -8,13 +8,11 @@ deleted: a full disk or a power cut costs no earlier checkpoint.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,8 +23,10 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
+from echojepa.files.durable import replace_folder
+from echojepa.files.records import read_record, write_record
 from echojepa.training.distributed import World
-from echojepa.weights.tensors import CheckpointError, file_sha256, write_text_atomically
+from echojepa.weights.tensors import CheckpointError, file_sha256
 
 FOLDER, FACTS = "checkpoints", "facts.json"
 KEPT = 2
@@ -47,7 +47,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Found:
+class NewestCheckpoint:
     """The newest checkpoint that is whole, and sentences about newer ones that are not."""
 
     path: Path | None
@@ -63,8 +63,8 @@ def checkpoints(run: Path) -> list[Path]:
 def read_facts(path: Path) -> Facts:
     """The facts of a checkpoint; CheckpointError names the file that is not as it was written."""
     try:
-        facts = Facts(**json.loads((path / FACTS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        facts = read_record(Facts, path / FACTS)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path.name} is damaged: its {FACTS} cannot be read") from error
     for name, sha256 in facts.files.items():
         if not (path / name).is_file() or file_sha256(path / name) != sha256:
@@ -72,17 +72,17 @@ def read_facts(path: Path) -> Facts:
     return facts
 
 
-def find(run: Path) -> Found:
+def find(run: Path) -> NewestCheckpoint:
     """The newest whole checkpoint of a run, none for a new one; CheckpointError where none is whole."""
     damaged: list[str] = []
     for path in checkpoints(run):
         try:
-            return Found(path, read_facts(path), tuple(damaged))
+            return NewestCheckpoint(path, read_facts(path), tuple(damaged))
         except CheckpointError as error:
             damaged.append(str(error))
     if damaged:
         raise CheckpointError(f"{'; '.join(damaged)}. None is left; delete the run's folder to start over")
-    return Found(None, Facts(0))
+    return NewestCheckpoint(None, Facts(0))
 
 
 def save(run: Path, facts: Facts, tensors: dict[str, Tensor], world: World) -> None:
@@ -114,13 +114,8 @@ def save(run: Path, facts: Facts, tensors: dict[str, Tensor], world: World) -> N
 
 def complete(temporary: Path, path: Path, facts: Facts) -> None:
     """Make a filled folder the newest checkpoint, on the disk and not only in its cache."""
-    for file in temporary.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    write_text_atomically(temporary / FACTS, json.dumps(asdict(facts), indent=2) + "\n")
-    if path.exists():  # of this very step, written before a rollback or read as damaged
-        shutil.rmtree(path)
-    temporary.replace(path)
+    write_record(temporary / FACTS, facts)
+    replace_folder(temporary, path)  # one of this very step was written before a rollback, or is damaged
     for old in checkpoints(path.parent.parent)[KEPT:]:
         shutil.rmtree(old)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from echojepa.config import Architecture, PretrainConfig, config_from_json
+from echojepa.config import Architecture, PretrainConfig
+from echojepa.files.records import read_record
 from echojepa.models.jepa import JEPA
 from echojepa.models.objective import Objective
 from echojepa.training import rotation
@@ -33,7 +34,7 @@ def start_of_run(run: Path) -> Start:
     found = rotation.find(run)
     if found.path is None:
         raise CheckpointError(f"{run} holds no checkpoint to start from")
-    config = config_from_json(PretrainConfig, (run / "config.json").read_text(encoding="utf-8"))
+    config = read_record(PretrainConfig, run / "config.json")
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
     for name, value in rotation.read(found.path, "model.").items():
         part, key = name.removeprefix("model.").split(".", 1)

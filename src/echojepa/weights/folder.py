@@ -6,17 +6,17 @@ Other layouts are read into the same thing and written from it (`echojepa.backbo
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-import echojepa
-from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, config_from_json
+from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind
+from echojepa.files.records import read_record, write_record
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
+from echojepa.version import __version__
 from echojepa.weights.tensors import (
     CheckpointError,
     build_from,
@@ -24,9 +24,10 @@ from echojepa.weights.tensors import (
     file_sha256,
     load_safetensors,
     save_tensors,
-    write_text_atomically,
 )
 
+VJEPA2 = "V-JEPA 2's rotary positions and a JEPA predictor"
+"""What other packages' layouts can hold."""
 CARD, ENCODER, PREDICTOR = "encoder.json", "encoder.safetensors", "predictor.safetensors"
 
 
@@ -107,6 +108,21 @@ class Weights:
         """The predictor; CheckpointError where there is none, or its tensors do not fit."""
         return build_from(self.blank_predictor, self.predictor, self.origin.name)
 
+    @property
+    def of_vjepa2(self) -> bool:
+        """Whether V-JEPA 2's own code can hold them, with or without a predictor."""
+        architecture, shape = self.architecture, self.predictor_shape
+        own = architecture.position == "vjepa2" and architecture.trained_side is None
+        return own and (shape is None or shape.outputs == SIZES[architecture.size].width)
+
+    @property
+    def outline(self) -> str:
+        """What they are, for one who cannot hold them."""
+        return (
+            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; "
+            "write --to echojepa"
+        )
+
     def fed(self, spec: InputSpec) -> Weights:
         """The same weights, fed otherwise."""
         return replace(self, spec=spec)
@@ -121,9 +137,14 @@ class Weights:
 
 
 def recognise(
-    tensors: dict[str, Tensor], name: str, position: PositionKind = "vjepa2", trained_side: int | None = None
+    tensors: dict[str, Tensor],
+    name: str,
+    position: PositionKind = "vjepa2",
+    trained_side: int | None = None,
+    heads: int | None = None,
 ) -> Architecture:
-    """The architecture that an encoder's tensors under our names belong to; CheckpointError if none does."""
+    """The architecture that an encoder's tensors under our names belong to; CheckpointError if none does, or
+    one with other attention `heads` than are stated."""
     embedding = "patch_embed.proj.weight"
     if embedding not in tensors or tensors[embedding].ndim != 5:
         raise CheckpointError(f"{name} holds no {embedding} of five dimensions; found {sorted(tensors)[:5]}")
@@ -131,6 +152,8 @@ def recognise(
     depth = len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
     for row, size in SIZES.items():
         if (size.width, size.depth) == (width, depth):
+            if heads not in (None, size.heads):
+                raise CheckpointError(f"{name} has {heads} attention heads; '{row}' has {size.heads}")
             return Architecture(row, patch, tubelet, position, trained_side)
     known = ", ".join(f"{row} {size.width} x {size.depth}" for row, size in SIZES.items())
     raise CheckpointError(f"{name} is {width} wide and {depth} blocks deep; known are {known}")
@@ -165,11 +188,11 @@ def save_weights(folder: Path, weights: Weights) -> WeightsCard:
         weights.spec,
         weights.predictor_shape,
         weights.origin,
-        echojepa.__version__,
+        __version__,
         file_sha256(folder / ENCODER),
         file_sha256(folder / PREDICTOR) if weights.predictor_shape else None,
     )
-    write_text_atomically(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
+    write_record(folder / CARD, card)
     return card
 
 
@@ -181,7 +204,7 @@ def load_card(folder: Path) -> WeightsCard:
             f"{folder} holds no {CARD}; give the folder of a finished `echojepa pretrain` run"
         )
     try:
-        return config_from_json(WeightsCard, path.read_text(encoding="utf-8"))
+        return read_record(WeightsCard, path)
     except ConfigError as error:
         raise CheckpointError(f"{path} was not written by this version of echojepa: {error}") from error
 

@@ -6,7 +6,7 @@ which let it load what is written here.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echojepa.config import SIZES, InputSpec, config_from_json
+from echojepa.config import SIZES, InputSpec
+from echojepa.files.records import decode_plain, read_plain, write_record
 from echojepa.models.predictor import PredictorShape
-from echojepa.weights.folder import Origin, Weights, recognise
-from echojepa.weights.tensors import (
-    CheckpointError,
-    file_sha256,
-    load_safetensors,
-    save_tensors,
-    write_text_atomically,
-)
+from echojepa.weights.folder import VJEPA2, Origin, Weights, recognise
+from echojepa.weights.tensors import CheckpointError, file_sha256, load_safetensors, save_tensors
 
 TENSORS = "model.safetensors"
 FRAMES_PER_SECOND = 8
 """EchoJEPA's sampling, for folders that do not name their own."""
-RENAMED = (
-    ("patch_embed.proj", "embeddings.patch_embeddings.proj"),
-    ("predictor_blocks.", "layer."),
-    ("blocks.", "layer."),
-    ("predictor_embed", "embeddings.predictor_embeddings"),
-    ("predictor_norm", "layernorm"),
-    ("predictor_proj", "proj"),
-    ("attn.proj", "attention.proj"),
-)
-"""Parts of our names and of theirs."""
+NAMES = {
+    "encoder": (
+        ("patch_embed.", "embeddings.patch_embeddings."),
+        ("blocks.", "layer."),
+        ("norm.", "layernorm."),
+    ),
+    "predictor": (
+        ("predictor_embed.", "embeddings.predictor_embeddings."),
+        ("predictor_blocks.", "layer."),
+        ("predictor_norm.", "layernorm."),
+        ("predictor_proj.", "proj."),
+    ),
+}
+"""What our names of a part begin with, and theirs; within a block `attn` is their `attention`."""
 MODULES = ("encoder", "predictor", "pooler", "classifier")
 """Parts of their models; the last two are a fine-tuned classifier's and are left aside."""
 PARTS = ("query", "key", "value")
@@ -46,56 +45,49 @@ SPEC_ENTRY = "echojepa_spec"
 """Our entry in `config.json`: the whole InputSpec, which transformers keeps and does not read."""
 
 
-def to_huggingface(ours: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Our tensors of an encoder or a predictor under their names, qkv apart and mask tokens stacked."""
+def begun_otherwise(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """A name with the beginning that it has of the first ones replaced by the second."""
+    return next((new + name.removeprefix(old) for old, new in pairs if name.startswith(old)), name)
+
+
+def to_huggingface(ours: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Our tensors of `part`, "encoder" or "predictor", under their names: qkv apart, mask tokens stacked."""
     renamed = {}
     mask_tokens = [ours[key] for key in sorted(ours) if key.startswith("mask_tokens.")]
     if mask_tokens:
-        renamed[f"{prefix}.embeddings.mask_tokens"] = torch.stack(mask_tokens)
+        renamed[f"{part}.embeddings.mask_tokens"] = torch.stack(mask_tokens)
     for name, value in ours.items():
-        if name.startswith("mask_tokens."):
-            continue
-        theirs = "layernorm" + name.removeprefix("norm") if name.startswith("norm.") else name
-        for mine, other in RENAMED:
-            theirs = theirs.replace(mine, other)
-        if ".attn.qkv." in theirs:
-            for part, third in zip(PARTS, value.chunk(3), strict=True):
-                renamed[f"{prefix}.{theirs.replace('attn.qkv', f'attention.{part}')}"] = third
-        else:
-            renamed[f"{prefix}.{theirs}"] = value
+        theirs = f"{part}.{begun_otherwise(name, NAMES[part])}".replace(".attn.", ".attention.")
+        if ".qkv." in name:
+            thirds = zip(PARTS, value.chunk(3), strict=True)
+            renamed |= {theirs.replace("qkv", third): rows for third, rows in thirds}
+        elif not name.startswith("mask_tokens."):
+            renamed[theirs] = value
     return renamed
 
 
 def from_huggingface(theirs: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """Their tensors of `part`, "encoder" or "predictor", under our names; unknown names stay as they are."""
     own = {key.removeprefix(f"{part}."): value for key, value in theirs.items() if key.startswith(f"{part}.")}
-    blocks, norm = ("predictor_blocks.", "predictor_norm.") if part == "predictor" else ("blocks.", "norm.")
+    back = [(other, mine) for mine, other in NAMES[part]]
     renamed: dict[str, Tensor] = {}
     for name, value in own.items():
+        ours = begun_otherwise(name, back).replace(".attention.", ".attn.")
+        thirds = [
+            own[key] for key in (name.replace(".query.", f".{third}.") for third in PARTS) if key in own
+        ]
         if name == "embeddings.mask_tokens":
             renamed |= {f"mask_tokens.{number}": token for number, token in enumerate(value)}
-            continue
-        ours = name.replace("layer.", blocks, 1) if name.startswith("layer.") else name
-        ours = ours.replace("layernorm.", norm, 1) if ours.startswith("layernorm.") else ours
-        ours = ours.replace("proj.", "predictor_proj.", 1) if ours.startswith("proj.") else ours
-        ours = ours.replace("embeddings.patch_embeddings", "patch_embed").replace(
-            ".attention.proj", ".attn.proj"
-        )
-        ours = ours.replace("embeddings.predictor_embeddings", "predictor_embed")
-        if ".attention.query." in ours:
-            thirds = [own.get(name.replace(".query.", f".{third}.")) for third in PARTS]
-            if all(third is not None for third in thirds):
-                ours = ours.replace("attention.query", "attn.qkv")
-                value = torch.cat([third for third in thirds if third is not None])
-        elif ".attention.key." in ours or ".attention.value." in ours:
-            continue
-        renamed[ours] = value
+        elif ".attn.query." in ours and len(thirds) == len(PARTS):
+            renamed[ours.replace("query", "qkv")] = torch.cat(thirds)
+        elif ".attn.key." not in ours and ".attn.value." not in ours:
+            renamed[ours] = value
     return renamed
 
 
 def read_huggingface(folder: Path) -> Weights:
     """The weights of a folder; CheckpointError for another kind of model or an unknown size."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_plain(folder / "config.json")
     if config.get("model_type") != "vjepa2":
         raise CheckpointError(f"{folder} holds a model of type '{config.get('model_type')}', not 'vjepa2'")
     files = sorted(folder.glob("*.safetensors"))
@@ -104,12 +96,7 @@ def read_huggingface(folder: Path) -> Weights:
     if foreign:
         raise CheckpointError(f"{folder} holds {foreign[:5]}; a V-JEPA 2 folder has {', '.join(MODULES)}")
     encoder, predictor = from_huggingface(tensors, "encoder"), from_huggingface(tensors, "predictor")
-    architecture = recognise(encoder, folder.name)
-    heads = SIZES[architecture.size].heads
-    if config["num_attention_heads"] != heads:
-        raise CheckpointError(
-            f"{folder} has {config['num_attention_heads']} attention heads; '{architecture.size}' has {heads}"
-        )
+    architecture = recognise(encoder, folder.name, heads=config["num_attention_heads"])
     shape = None
     if predictor:
         shape = PredictorShape(
@@ -133,7 +120,7 @@ def read_huggingface(folder: Path) -> Weights:
 def input_of(config: dict[str, Any]) -> InputSpec:
     """What the model is fed: our own entry, or their size and frames at EchoJEPA's sampling."""
     if SPEC_ENTRY in config:
-        return config_from_json(InputSpec, json.dumps(config[SPEC_ENTRY]))
+        return decode_plain(InputSpec, config[SPEC_ENTRY])
     frames = config["frames_per_clip"]
     return InputSpec(size=config["crop_size"], frames=frames, seconds=frames / FRAMES_PER_SECOND)
 
@@ -142,12 +129,8 @@ def write_huggingface(folder: Path, weights: Weights) -> None:
     """Write a folder for `VJEPA2Model.from_pretrained`; CheckpointError for what it cannot hold."""
     architecture, shape = weights.architecture, weights.predictor_shape
     size = SIZES[architecture.size]
-    stretched = architecture.position != "vjepa2" or architecture.trained_side is not None
-    if stretched or shape is None or shape.outputs != size.width:
-        raise CheckpointError(
-            "Hugging Face's VJEPA2Model needs V-JEPA 2's rotary positions and a JEPA predictor; these "
-            f"weights have {architecture} and the predictor {shape}; write --to echojepa"
-        )
+    if not weights.of_vjepa2 or shape is None:
+        raise CheckpointError(f"Hugging Face's VJEPA2Model needs {VJEPA2}; {weights.outline}")
     tensors = to_huggingface(weights.encoder, "encoder") | to_huggingface(weights.predictor, "predictor")
     config = {
         "architectures": ["VJEPA2Model"],
@@ -179,5 +162,5 @@ def write_huggingface(folder: Path, weights: Weights) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / TENSORS, tensors)
-    write_text_atomically(folder / "video_preprocessor_config.json", json.dumps(processor, indent=2) + "\n")
-    write_text_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    write_record(folder / "video_preprocessor_config.json", processor)
+    write_record(folder / "config.json", config)

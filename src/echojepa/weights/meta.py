@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echojepa.config import SIZES, InputSpec
+from echojepa.config import InputSpec
+from echojepa.files.durable import write_file
 from echojepa.models.predictor import PredictorShape
-from echojepa.weights.folder import Origin, Weights, recognise
-from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign, write_atomically
+from echojepa.weights.folder import VJEPA2, Origin, Weights, recognise
+from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign
 
 ENCODERS = ("target_encoder", "ema_encoder", "encoder")
 """Entries that hold an encoder, the one to evaluate with first."""
@@ -107,16 +108,11 @@ def read_second_edition(
 
 def write_meta(path: Path, weights: Weights) -> None:
     """Write a file that V-JEPA 2's code reads; CheckpointError for weights that it does not know."""
-    architecture, shape = weights.architecture, weights.predictor_shape
-    stretched = architecture.position != "vjepa2" or architecture.trained_side is not None
-    if stretched or (shape and shape.outputs != SIZES[architecture.size].width):
-        raise CheckpointError(
-            "Meta's V-JEPA 2 has only its own rotary positions and a JEPA predictor; these weights have "
-            f"{architecture} and the predictor {shape}; write --to echojepa"
-        )
+    if not weights.of_vjepa2:
+        raise CheckpointError(f"Meta's V-JEPA 2 has only {VJEPA2}; {weights.outline}")
     encoder = {PREFIX + key: value.contiguous() for key, value in weights.encoder.items()}
     content: dict[str, Any] = {"encoder": encoder, "target_encoder": encoder}
-    if shape:
+    if weights.predictor_shape:
         content["predictor"] = {PREFIX + key: value.contiguous() for key, value in weights.predictor.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: torch.save(content, file))
+    write_file(path, lambda file: torch.save(content, file))

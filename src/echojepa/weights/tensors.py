@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -16,33 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from echojepa.errors import UserError
+from echojepa.files.durable import write_file
 
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
 class CheckpointError(UserError):
     """A weights file is missing, damaged, or belongs to another model."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary sibling, then rename it over `path`: never a half file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 text so that a reader sees the old or the new file, never a half."""
-
-    def write(file: Path) -> None:
-        file.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
 
 
 def load_foreign(path: Path) -> dict[str, Any]:
@@ -121,7 +100,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically; CheckpointError where the disk does not take them."""
     whole = {name: value.contiguous() for name, value in tensors.items()}
     try:
-        write_atomically(path, lambda file: save_file(whole, file))
+        write_file(path, lambda file: save_file(whole, file))
     except SafetensorError as error:
         raise CheckpointError(
             f"{path.name} cannot be written: {error}; what was there before is kept"

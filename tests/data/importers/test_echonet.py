@@ -12,6 +12,7 @@ from echojepa.config import IngestConfig
 from echojepa.data.dry_run import dry_run
 from echojepa.data.importers.listing import LayoutError, Listing
 from echojepa.data.video import open_video
+from echojepa.files.tables import TableError
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_another_folder_is_refused_in_a_sentence(tmp_path: Path, bring_in, write
     (tmp_path / "empty/Videos").mkdir()
     (tmp_path / "empty/Videos/a.avi").touch()
     write_table(tmp_path / "empty/FileList.csv", [{"FileName": "a", "EF": 5}])
-    with pytest.raises(LayoutError, match=r"lacks the columns \['EDV', 'ESV', 'FPS', 'Split'\]"):
+    with pytest.raises(TableError, match=r"lacks the columns \['EDV', 'ESV', 'FPS', 'Split'\]"):
         bring_in("echonet-dynamic", tmp_path / "empty")
 
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from echojepa.data.importers.listing import LayoutError
+from echojepa.files.tables import TableError
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_table_that_could_split_a_patient_or_lacks_a_column_is_refused(
     table = write_table(videos / "t.csv", [{"path": "train/p1/a.mp4", "split": "test"}])
     with pytest.raises(LayoutError, match="splits but no patients"):
         bring_in("table", table)
-    with pytest.raises(LayoutError, match=r"lacks the columns \['EF'\]"):
+    with pytest.raises(TableError, match=r"lacks the columns \['EF'\]"):
         bring_in("table", table, columns=("lvef:%=EF",))
     with pytest.raises(LayoutError, match="LABEL:UNIT=COLUMN"):
         bring_in("table", table, columns=("colour=c",))

@@ -28,6 +28,7 @@ from pydicom.uid import (
 from echojepa.data.cine import CineLoop, Region
 from echojepa.data.dicom.reader import VIEW_CODES
 from echojepa.data.dicom.regions import REGION_CODES
+from echojepa.files.durable import write_file
 
 Syntax = Literal["jpeg", "explicit", "implicit", "deflated", "rle", "jpeg-ls", "jpeg-2000"]
 UIDS: dict[Syntax, UID] = {
@@ -81,9 +82,7 @@ def write_cine(
         data.ViewCodeSequence = Sequence([_code_item(VIEW_CODES[loop.view])])
     data.SequenceOfUltrasoundRegions = Sequence([_region_item(region) for region in loop.regions])
     _put_pixels(data, loop.frames, transfer_syntax)
-    temporary = path.with_name(f".{path.name}.tmp")
-    data.save_as(temporary, enforce_file_format=True)
-    temporary.replace(path)
+    write_file(path, lambda file: data.save_as(file, enforce_file_format=True))
 
 
 def _code_item(code: Code) -> Dataset:

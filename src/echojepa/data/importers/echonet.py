@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
-from echojepa.data.importers.tables import read_rows
+from echojepa.files.tables import read_rows
 from echojepa.vocabulary import Split, View
 
 ENDING = ".avi"

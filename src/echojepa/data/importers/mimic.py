@@ -11,7 +11,7 @@ from pathlib import Path
 
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing, Stated
-from echojepa.data.importers.tables import read_rows
+from echojepa.files.tables import read_rows
 
 UNITS = {
     "lvef": "%", "av_pk_vel": "m/s", "av_mean_grad": "mmHg", "av_area_continuity": "cm2", "lvot_vti": "cm",

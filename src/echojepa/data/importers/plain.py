@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
-from echojepa.data.importers.tables import Row, check_columns, read_rows
+from echojepa.files.tables import Row, check_columns, read_rows
 from echojepa.vocabulary import Split, View
 
 VIDEOS = (".mp4", ".avi", ".mov", ".m4v")

@@ -6,18 +6,17 @@ that was stopped goes on where it stood.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from echojepa.config import SimulateConfig, config_to_json
+from echojepa.config import SimulateConfig
 from echojepa.errors import UserError
+from echojepa.files.durable import disk_full
+from echojepa.files.records import keep_record
+from echojepa.files.tables import write_parquet
 from echojepa.phantom.cohort.counterfactual import counterfactual, factor_of
 from echojepa.phantom.cohort.presets import ARCHIVE, STORE, Order, order_of
 from echojepa.phantom.cohort.public_sets import PUBLIC_WRITERS
@@ -25,6 +24,7 @@ from echojepa.phantom.cohort.sidecar import truth_table
 from echojepa.phantom.cohort.study import Study, draw_study, study_uid
 from echojepa.phantom.cohort.writers import ArchiveWriter, Labels, StoreWriter, Writer
 from echojepa.processes.workers import Died, Limits, run_in_order
+from echojepa.progress import Progress
 
 WRITERS: dict[str, type[Writer]] = {ARCHIVE: ArchiveWriter, STORE: StoreWriter, **PUBLIC_WRITERS}
 LIMITS = Limits(cpu_seconds=3600.0, memory=8 << 30)
@@ -75,7 +75,7 @@ class Written:
     written_as: str
 
 
-def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -> Written:
+def write_cohort(config: SimulateConfig, progress: Progress) -> Written:
     """Write every study, and `truth.parquet` with a row a loop.
 
     Raises UserError when the disk is full, for an unknown name, or where the folder holds another cohort.
@@ -90,7 +90,7 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
     order.out.mkdir(parents=True, exist_ok=True)
     try:
         writer = kind(order)
-        keep_settings(config)
+        keep_record(order.out / "config.json", config, "cohort", FREE)
         done = writer.finished()
         steps = range(len(factor.steps)) if factor else (None,)
         jobs = [
@@ -100,15 +100,15 @@ def write_cohort(config: SimulateConfig, progress: Callable[[int, int], None]) -
         ]
         truth = run(jobs, writer, config.workers or os.cpu_count() or 1, progress)
         writer.finish(labels_of(truth, order))
-        pq.write_table(truth, order.out / "truth.parquet")
+        write_parquet(order.out / "truth.parquet", truth)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise UserError(f"the disk of {config.out} is full; make room and run again to go on") from error
+        if full := disk_full(error, config.out):
+            raise UserError(full) from error
         raise
     return Written(order.patients, truth.num_rows, order.written_as)
 
 
-def run(jobs: list[StudyJob], writer: Writer, workers: int, progress: Callable[[int, int], None]) -> pa.Table:
+def run(jobs: list[StudyJob], writer: Writer, workers: int, progress: Progress) -> pa.Table:
     """Make studies in order; returns their truth."""
     truths = []
     for number, made in enumerate(run_in_order(make, jobs, workers, lambda _: LIMITS, __name__), start=1):
@@ -119,19 +119,6 @@ def run(jobs: list[StudyJob], writer: Writer, workers: int, progress: Callable[[
             writer.take(made.rows)
         progress(number, len(jobs))
     return pa.concat_tables(truths, promote_options="permissive")
-
-
-def keep_settings(config: SimulateConfig) -> None:
-    """Leave the settings beside what they make; UserError where another cohort stands there already."""
-    path, text = config.out / "config.json", config_to_json(config)
-    if path.exists():
-        old, new = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
-        changed = [name for name in new if name not in FREE and old.get(name) != new[name]]
-        if changed:
-            raise UserError(
-                f"{config.out} holds a cohort with other settings ({', '.join(changed)}); give a new folder"
-            )
-    path.write_text(text, encoding="utf-8")
 
 
 def labels_of(truth: pa.Table, order: Order) -> Labels:

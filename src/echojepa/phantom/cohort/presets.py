@@ -55,8 +55,12 @@ pictures of the two views that LVEF is read from."""
 def order_of(config: SimulateConfig) -> Order:
     """A preset with what was said in its place; UserError for what cannot be."""
     preset = PRESETS[config.preset]
-    said = {name: getattr(config, name) for name in ("patients", "seconds", "site")}
-    said["written_as"] = config.layout
+    said = {
+        "patients": config.patients,
+        "seconds": config.seconds,
+        "site": config.site,
+        "written_as": config.layout,
+    }
     said = {name: value for name, value in said.items() if value is not None}
     order = replace(
         preset,

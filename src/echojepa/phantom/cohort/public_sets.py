@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from echojepa.data.splits import assign_split
 from echojepa.data.video import write_video
 from echojepa.errors import UserError
+from echojepa.files.tables import write_csv
 from echojepa.phantom.cohort.loops import record_loop
 from echojepa.phantom.cohort.presets import Order
 from echojepa.phantom.cohort.sidecar import LoopTruth, loop_truth
 from echojepa.phantom.cohort.sites import Planned, Protocol
 from echojepa.phantom.cohort.study import Drawn, Study
-from echojepa.phantom.cohort.writers import Labels, Writer, write_csv, write_dicom
+from echojepa.phantom.cohort.writers import Labels, Writer, write_dicom
 from echojepa.phantom.heart.patients import Patient
 from echojepa.phantom.heart.truth import Truth
 from echojepa.randomness import derive_seed

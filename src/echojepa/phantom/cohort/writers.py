@@ -5,9 +5,8 @@ Public data sets' layouts stand in `public_sets`.
 
 from __future__ import annotations
 
-import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from echojepa.data.sector import Sector
 from echojepa.data.splits import assign_split
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
 from echojepa.errors import UserError
+from echojepa.files.tables import write_csv
 from echojepa.phantom.cohort.loops import cine_of, record_loop, simulate_loop
 from echojepa.phantom.cohort.presets import Order
 from echojepa.phantom.cohort.sites import Protocol
@@ -64,19 +64,6 @@ class Writer(ABC):
     @abstractmethod
     def finish(self, labels: Labels) -> None:
         """Write what belongs to the cohort as a whole."""
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """A table with the columns of its first row; a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer: csv.DictWriter[str] | None = None
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(file, list(row))
-                writer.writeheader()
-            writer.writerow(row)
-    temporary.replace(path)
 
 
 def write_dicom(path: Path, study: Study, number: int, order: Order) -> None:

@@ -41,8 +41,3 @@ def biplane_volume(four_chamber: Contour, two_chamber: Contour) -> float:
     """Left ventricular volume, ml, from contours in A4C and A2C."""
     (first, one), (second, other) = diameters(four_chamber), diameters(two_chamber)
     return math.pi / 4 * float((first * second).sum()) * max(one, other) / DISCS / 1000
-
-
-def single_plane_volume(contour: Contour) -> float:
-    """Left ventricular volume, ml, from one apical contour taken as round."""
-    return biplane_volume(contour, contour)

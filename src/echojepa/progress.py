@@ -11,3 +11,7 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total`, and what is being done."""
         ...
+
+
+def quiet(done: int, total: int, note: str = "") -> None:
+    """Progress that nobody watches."""

@@ -7,18 +7,18 @@ MCG-NJU/VideoMAE (modeling_pretrain.py, modeling_finetune.py), transformers 5.24
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import SIZES, Architecture, InputSpec, SizeName
+from echojepa.config import SIZES, Architecture, InputSpec
+from echojepa.files.records import read_plain
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import recognise
-from echojepa.weights.tensors import CheckpointError, build_from, file_sha256, load_safetensors
+from echojepa.weights.tensors import build_from, file_sha256, load_safetensors
 
 LEFT_OUT = ("decoder.", "encoder_to_decoder.", "mask_token", "head.", "classifier.")
 """What pretraining and classification add to the encoder."""
@@ -48,17 +48,49 @@ def is_videomae(content: dict[str, Any]) -> bool:
     return isinstance(model, dict) and any(key.endswith("attn.q_bias") for key in model)
 
 
-def read_videomae_file(
-    content: dict[str, Any], path: Path, spec: InputSpec | None = None
-) -> VideoTransformer:
+@dataclass(frozen=True)
+class VideoMAEWeights:
+    """An encoder's tensors under our names, and the norm of a fine-tuned model's mean token."""
+
+    name: str
+    sha256: str
+    architecture: Architecture
+    spec: InputSpec
+    encoder: dict[str, Tensor]
+    pool: dict[str, Tensor]
+    """Empty for a pretrained model."""
+
+    def build_encoder(self) -> VisionTransformer:
+        """The encoder; CheckpointError where a tensor does not fit.
+
+        A pretrained model has its last `norm` on the tokens; a fine-tuned one, and some Hugging Face folders,
+        have none there.
+        """
+
+        def blank() -> VisionTransformer:
+            encoder = VisionTransformer(self.architecture, self.spec, torch.Generator())
+            if "norm.weight" not in self.encoder:
+                encoder.norm = nn.Identity()
+            return encoder
+
+        return build_from(blank, self.encoder, self.name)
+
+    def build_pool_norm(self) -> nn.LayerNorm | None:
+        """The norm of the mean token, whose output is the model's vector; None for a pretrained model."""
+        width = SIZES[self.architecture.size].width
+        norm = f"{self.name}, fc_norm"
+        return build_from(lambda: nn.LayerNorm(width, eps=1e-6), self.pool, norm) if self.pool else None
+
+
+def read_videomae_file(content: dict[str, Any], path: Path, spec: InputSpec | None = None) -> VideoMAEWeights:
     """The encoder of a pretrained or fine-tuned file of MCG-NJU's code."""
     tensors = {key.removeprefix("encoder."): value for key, value in content["model"].items()}
-    return build(tensors, path.name, file_sha256(path), spec or InputSpec())
+    return sorted_out(tensors, path.name, file_sha256(path), spec or InputSpec())
 
 
-def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoTransformer:
+def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMAEWeights:
     """The encoder of a Hugging Face VideoMAE folder, for pretraining, classification or bare."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_plain(folder / "config.json")
     files = sorted(folder.glob("*.safetensors"))
     theirs = {key: value for file in files for key, value in load_safetensors(file).items()}
     tensors = {}
@@ -69,11 +101,17 @@ def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoTr
                 ours = ours.replace(old, new)
         tensors[ours] = value
     spec = spec or InputSpec(size=config["image_size"], frames=config["num_frames"])
-    backbone = build(tensors, folder.name, file_sha256(files[0]), spec)
-    heads = SIZES[recognise(fuse(tensors), folder.name).size].heads
-    if config["num_attention_heads"] != heads:
-        raise CheckpointError(f"{folder} has {config['num_attention_heads']} attention heads, not {heads}")
-    return backbone
+    return sorted_out(tensors, folder.name, file_sha256(files[0]), spec, config["num_attention_heads"])
+
+
+def sorted_out(
+    tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec, heads: int | None = None
+) -> VideoMAEWeights:
+    """Tensors under MCG-NJU's names, sorted; CheckpointError for an architecture that is none of ours."""
+    plain = {key: value for key, value in fuse(tensors).items() if not key.startswith(LEFT_OUT)}
+    pool = {key.removeprefix("fc_norm."): plain.pop(key) for key in list(plain) if key.startswith("fc_norm.")}
+    architecture = recognise(plain, name, position="sincos", heads=heads)
+    return VideoMAEWeights(name, sha256, architecture, spec, plain, pool)
 
 
 def fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -90,34 +128,3 @@ def fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         elif not name.endswith(("attn.v_bias", "attn.k.weight", "attn.v.weight")):
             fused[name] = value
     return fused
-
-
-def build(tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec) -> VideoTransformer:
-    """The backbone of an encoder's tensors under MCG-NJU's names; CheckpointError where they do not fit.
-
-    A fine-tuned model normalises the mean of its tokens (`fc_norm`) and not the tokens: that mean is its
-    vector. A pretrained one has its last `norm` on the tokens, or in some Hugging Face folders none at all.
-    """
-    plain = {key: value for key, value in fuse(tensors).items() if not key.startswith(LEFT_OUT)}
-    pool = {key.removeprefix("fc_norm."): plain.pop(key) for key in list(plain) if key.startswith("fc_norm.")}
-    architecture = recognise(plain, name, position="sincos")
-    encoder = build_from(lambda: blank(architecture, spec, "norm.weight" in plain), plain, name)
-    pool_norm = None
-    if pool:
-        pool_norm = build_from(lambda: nn.LayerNorm(encoder.width, eps=1e-6), pool, f"{name}, fc_norm")
-    return VideoTransformer(name, encoder, spec, pool_norm=pool_norm, sha256=sha256)
-
-
-def blank(architecture: Architecture, spec: InputSpec, normed: bool) -> VisionTransformer:
-    """The encoder's architecture, for weights to come, with or without a norm on its last tokens."""
-    encoder = VisionTransformer(architecture, spec, torch.Generator())
-    if not normed:
-        encoder.norm = nn.Identity()
-    return encoder
-
-
-def untrained_videomae(size: SizeName, spec: InputSpec) -> VideoTransformer:
-    """The architecture of the original VideoMAE with random weights."""
-    architecture = Architecture(size, position="sincos")
-    encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
-    return VideoTransformer(f"untrained architecture (VideoMAE, {size})", encoder, spec)
