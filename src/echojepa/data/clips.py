@@ -86,7 +86,7 @@ def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> 
     if length == 0:
         return np.zeros(spec.frames, dtype=np.int64)
     wanted = length - np.abs(wanted % (2 * length) - length)
-    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    after = np.minimum(np.maximum(np.searchsorted(times, wanted), 1), len(times) - 1)
     before = after - 1
     return np.where(wanted - times[before] <= times[after] - wanted, before, after)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,11 +57,11 @@ def draw_hidden(
     for redraws in range(MAX_REDRAWS):
         tops = torch.randint(rows - height + 1, (config.blocks,), generator=generator)
         lefts = torch.randint(columns - width + 1, (config.blocks,), generator=generator)
-        hidden = torch.zeros(rows, columns, dtype=torch.bool)
+        hidden = np.zeros((rows, columns), dtype=np.bool_)  # so few elements: numpy's calls cost less
         for top, left in zip(tops.tolist(), lefts.tolist(), strict=True):
             hidden[top : top + height, left : left + width] = True
-        if 1 - hidden.float().mean().item() >= config.min_visible:
-            return hidden, redraws
+        if 1 - float(hidden.mean(dtype=np.float32)) >= config.min_visible:
+            return torch.from_numpy(hidden), redraws
     raise ValueError(
         f"{MAX_REDRAWS} draws of {config} on a grid of {rows} x {columns} left under "
         f"{config.min_visible:.0%} visible; use smaller or fewer blocks, or a finer grid"
@@ -73,8 +74,8 @@ def equalise(rows: list[Tensor], generator: torch.Generator) -> Tensor:
     Cutting off the end instead, as the released code does, starves the last frames of the clip.
     """
     length = min(len(row) for row in rows)
-    kept = [row[torch.randperm(len(row), generator=generator)[:length].sort().values] for row in rows]
-    return torch.stack(kept)
+    kept = [np.sort(torch.randperm(len(row), generator=generator).numpy()[:length]) for row in rows]
+    return torch.from_numpy(np.stack([row.numpy()[places] for row, places in zip(rows, kept, strict=True)]))
 
 
 def split_times(split: TimeSplit, times: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
