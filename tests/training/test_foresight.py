@@ -78,7 +78,7 @@ def test_a_predictor_that_gives_the_positions_mean_has_no_gain_and_one_that_know
     others = (targets.sum(0) - targets) / 5
     assert measure(Toy(targets, others)).gain == pytest.approx(0, abs=1e-5)
     found = measure(Toy(targets, targets))
-    assert found.gain == 1 and found.loss == 0
+    assert found.gain == 1 and found.loss == 0 and found.gains == (1, 1)
     assert min(found.dumb.values()) == found.dumb["position"] > 0
 
 
@@ -89,6 +89,13 @@ def test_what_is_fixed_in_a_clip_is_found_by_the_clips_mean_and_what_is_near_by_
     found = measure(Toy(by_place, by_place), (TIME_MASK,))
     assert found.dumb["nearest"] == pytest.approx(0, abs=1e-6)
     assert found.dumb["clip"] > 0.5 and found.dumb["position"] > 0.5
+
+
+def test_gains_are_told_apart_by_mask_type() -> None:
+    """A place that is seen at another time is known from there; one that is hidden throughout is not."""
+    by_place = noise()[:, :16].repeat(1, 8, 1)
+    found = measure(Toy(by_place, by_place + 1), (PAPER_MASKS[1], TIME_MASK))
+    assert found.gains[0] > -1 > -1e6 > found.gains[1]
 
 
 def test_losses_are_told_apart_by_sector_and_by_slots() -> None:

@@ -35,6 +35,9 @@ class Foresight:
     """Those of the dumb predictors."""
     gain: float
     """1 - loss / the least of them; 0 and below: nothing was learned that they do not know."""
+    gains: tuple[float, ...]
+    """The gain of each mask type by itself, in the config's order: where a place is seen at another time, as
+    under a split in time, the nearest visible token is a better guess than where it is hidden throughout."""
     inside: float | None
     """The network's in tokens that touch the sector; None where none does."""
     outside: float | None
@@ -87,6 +90,11 @@ def masked_mean(errors: Tensor, chosen: Tensor) -> float | None:
     return errors[chosen].mean().item() if chosen.any() else None
 
 
+def gain_of(losses: dict[str, float]) -> float:
+    """1 - the network's loss / the least of the dumb predictors'."""
+    return 1 - losses["network"] / max(min(losses[name] for name in DUMB), 1e-12)
+
+
 @torch.no_grad()
 def measure_foresight(
     model: Objective, spec: InputSpec, clips: Tensor, masks: Sequence[Mask], order: Tensor
@@ -122,7 +130,11 @@ def measure_foresight(
     return Foresight(
         loss=means["network"],
         dumb=dumb,
-        gain=1 - means["network"] / max(min(dumb.values()), 1e-12),
+        gain=gain_of(means),
+        gains=tuple(
+            gain_of({name: parts[n].mean().item() for name, parts in losses.items()})
+            for n in range(len(masks))
+        ),
         inside=masked_mean(each, places),
         outside=masked_mean(each, ~places),
         by_slots={str(n): masked_mean(each, slots == n) for n in slots.unique().tolist()},
