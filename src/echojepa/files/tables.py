@@ -40,8 +40,8 @@ def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -
     missing = sorted(set(needed) - set(there))
     if missing:
         raise TableError(
-            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. It must name them, "
-            "with commas between the names"
+            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. It must name "
+            "them, with commas between the names"
         )
 
 
