@@ -36,10 +36,13 @@ def read_rows(path: Path, needed: Collection[str] = ()) -> Iterator[Row]:
 
 
 def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -> None:
-    """TableError naming the columns that a table lacks, and those that it has."""
+    """TableError naming the columns that a table lacks; what stands in its first line may be a patient's."""
     missing = sorted(set(needed) - set(there))
     if missing:
-        raise TableError(f"{path} lacks the columns {missing}; it has {sorted(there)}")
+        raise TableError(
+            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. It must name "
+            "them, with commas between the names"
+        )
 
 
 def csv_rows(path: Path, needed: Collection[str]) -> Iterator[Row]:
