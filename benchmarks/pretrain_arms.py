@@ -138,6 +138,8 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "time-alone": (CENTRED, changed(masks=(TIME_MASK,))),
     "time-and-large": (CENTRED, changed(masks=(PAPER_MASKS[1], TIME_MASK))),
     "sector": (*BOTH, changed(targets="sector")),
+    "still-0": (*BOTH, changed(still_share=0.0)),
+    "still-0.3": (*BOTH, changed(still_share=0.3)),
     "imagenet-pixels": (*BOTH, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
     "crop": (*BOTH, changed(augment="crop", pictures_gb=16.0)),
     "predictor-4": (*BOTH, sized("nano", 2, 64, 4)),

@@ -15,13 +15,14 @@ from echojepa.models.vit import VisionTransformer
 SPEC = InputSpec(size=96, frames=4, seconds=1.0)
 
 
-def make_jepa(centred: bool = False) -> JEPA:
+def make_jepa(centred: bool = False, still_share: float = 1.0) -> JEPA:
     generator = torch.Generator().manual_seed(0)
     encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
     return JEPA(
         encoder,
         Predictor(encoder.width, encoder.grid, PredictorShape(64, 2, 4, encoder.width), "vjepa2", generator),
         centred=centred,
+        still_share=still_share,
     )
 
 
@@ -134,3 +135,15 @@ def test_the_running_mean_forgets_old_steps() -> None:
     for _ in range(300):
         centre(torch.ones(2, 3, 4))
     assert 0.9 < centre.mean.min().item() < 1
+
+
+def test_the_still_share_of_targets_is_each_places_mean_over_time() -> None:
+    plain, half, moving = (make_jepa(still_share=share) for share in (1.0, 0.5, 0.0))
+    clips, masks = make_batch(plain)
+    every = Mask(masks[0].context_ids, torch.arange(2 * 12 * 12).expand(2, -1), 0)
+    whole, halved, changing = (
+        m.targets(clips, [every])[0].view(2, 2, 144, -1) for m in (plain, half, moving)
+    )
+    torch.testing.assert_close(changing, whole - whole.mean(1, keepdim=True))
+    torch.testing.assert_close(halved.mean(1), whole.mean(1) / 2)
+    torch.testing.assert_close(halved - halved.mean(1, keepdim=True), changing)

@@ -95,6 +95,9 @@ class PretrainConfig:
     the picture can be black. The paper infers all."""
     centred_targets: bool = False
     """Take the running mean of each position over clips out of JEPA's targets; not in the paper."""
+    still_share: float = 1.0
+    """Share that stays in JEPA's targets of what is the same through a clip, each place's mean over time; the
+    paper's is 1. At 0 only what changes is inferred, and what can be copied from another time is no task."""
     augment: Literal["crop", "shift"] = "crop"
     """How a training clip's pictures are moved: a random crop of half their area or more, or a random shift
     by up to a twelfth of their side, which keeps their scale."""
@@ -151,8 +154,10 @@ class PretrainConfig:
                 "masks, batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and "
                 "microbatch must be positive, workers and validate not negative"
             )
-        if self.centred_targets and self.objective != "jepa":
-            raise ConfigError("centred_targets are JEPA's; pixels have a mean of zero already")
+        if self.objective != "jepa" and (self.centred_targets or self.still_share != 1):
+            raise ConfigError("centred_targets and still_share are JEPA's; leave them out for pixels")
+        if not 0 <= self.still_share <= 1:
+            raise ConfigError(f"still_share is a share from 0 to 1; got {self.still_share}")
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
                 f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"

@@ -51,12 +51,21 @@ class JEPA(nn.Module):
 
     targets_move = True
 
-    def __init__(self, encoder: VisionTransformer, predictor: Predictor, *, centred: bool = False) -> None:
-        """With `centred` targets the running mean of each position over clips is taken out of them: of what
-        is the same in every clip nothing is to be predicted. An option beside the paper's."""
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        predictor: Predictor,
+        *,
+        centred: bool = False,
+        still_share: float = 1.0,
+    ) -> None:
+        """Options beside the paper's, of what the targets are: with `centred` the running mean of each
+        position over clips is taken out of them, for of what is the same in every clip nothing is to be
+        predicted; of what is the same through a clip, each place's mean over time, `still_share` stays."""
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
+        self.still_share = still_share
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
         self.centre = RunningMean(math.prod(encoder.grid), encoder.width) if centred else nn.Identity()
 
@@ -69,8 +78,15 @@ class JEPA(nn.Module):
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
         """Layer-normalised, perhaps centred, features (B, M, D) of each mask type's hidden tokens."""
         features = self.target_encoder(clips)
-        normalised = self.centre(F.layer_norm(features, features.shape[-1:]))
+        normalised = self.centre(self.moving(F.layer_norm(features, features.shape[-1:])))
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
+
+    def moving(self, targets: Tensor) -> Tensor:
+        """Targets (B, N, D) of all tokens with as much of each place's mean over time as is to stay."""
+        if self.still_share == 1:
+            return targets
+        slots = targets.unflatten(1, (self.encoder.grid[0], -1))
+        return (slots - (1 - self.still_share) * slots.mean(1, keepdim=True)).flatten(1, 2)
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
         """Mean L1 distance between the predicted and the target features (B, M, D) of the hidden tokens."""
@@ -78,12 +94,11 @@ class JEPA(nn.Module):
         predicted = self.predictor(context, mask.context_ids, mask.target_ids)
         return F.l1_loss(predicted, targets)
 
-    forward = loss
-
     def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Mean L1 distance of each hidden token, (B, M), of (B, M, D)."""
         return (predicted - targets).abs().mean(-1)
 
+    forward = loss
     """What is called where several processes share the model."""
 
     @torch.no_grad()
