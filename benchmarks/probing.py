@@ -25,11 +25,11 @@ from torch.utils.data import Dataset
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import HarnessConfig
-from echojepa.evaluation.cache import FeatureFolder, FeatureKey, weights_digest
-from echojepa.evaluation.features import Features, Tokens
-from echojepa.evaluation.plans import PROBES
-from echojepa.evaluation.probing import fit_probe
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.features.cache import FeatureFolder, FeatureKey, weights_digest
+from echojepa.evaluation.features.tokens import Features, Tokens
+from echojepa.evaluation.probes.heads import fit_probe
+from echojepa.evaluation.protocol.plans import PROBES
+from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.tasks import LVEF

@@ -18,8 +18,8 @@ from echojepa.cli import main
 from echojepa.config import ConfigError, EmbedConfig
 from echojepa.data.clips import ClipDataset
 from echojepa.data.store import LoopStore
-from echojepa.evaluation import embed as embedding
-from echojepa.evaluation.embed import METADATA, FeatureTable, embed
+from echojepa.evaluation.features import embed as embedding
+from echojepa.evaluation.features.embed import METADATA, FeatureTable, embed
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.training.weights import Origin, save_weights, weights_of

@@ -22,8 +22,8 @@ from echojepa.data.ingest import ingest
 from echojepa.data.store import LoopStore
 from echojepa.data.workers import run_in_order
 from echojepa.errors import UserError
-from echojepa.evaluation import embed as embedding
-from echojepa.evaluation.embed import embed
+from echojepa.evaluation.features import embed as embedding
+from echojepa.evaluation.features.embed import embed
 from echojepa.models.contract import InputSpec
 from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.training.weights import Origin, save_weights, weights_of

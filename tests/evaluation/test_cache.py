@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone, TokenGrid
-from echojepa.evaluation.cache import SHARD, FeatureFolder, FeatureKey
+from echojepa.evaluation.features.cache import SHARD, FeatureFolder, FeatureKey
 from echojepa.models.contract import InputSpec
 
 SPEC = InputSpec(size=16, frames=2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -10,11 +10,11 @@ import pytest
 from scipy.stats import permutation_test
 
 from echojepa.errors import UserError
-from echojepa.evaluation.analysis import COMPARED, comparisons
-from echojepa.evaluation.comparison import compare, holm, paired_difference, permutation_p
-from echojepa.evaluation.metrics import AUROC, MAE
-from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.probes.predictions import ItemPredictions
 from echojepa.evaluation.results import Scored
+from echojepa.evaluation.scoring import COMPARED, comparisons
+from echojepa.evaluation.statistics.comparison import compare, holm, paired_difference, permutation_p
+from echojepa.evaluation.statistics.metrics import AUROC, MAE
 from echojepa.tasks import LVEF
 
 RNG = np.random.default_rng(0)

@@ -26,19 +26,19 @@ from echojepa.data.clips import letterbox
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import read_cohort
 from echojepa.evaluation.finetune import (
     finetune,
     job_of,
     load_finetuned,
     read_trainable,
 )
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import Block, Plan
+from echojepa.evaluation.finetuning.clips import EVEN, SampleClips, encoded
+from echojepa.evaluation.finetuning.training import STAYED, Tuning, layer_of, parameter_groups
+from echojepa.evaluation.probes.stored import load_readout, read_predictions
+from echojepa.evaluation.protocol.cohort import read_cohort
+from echojepa.evaluation.protocol.plans import Block, Plan
 from echojepa.evaluation.results import EVERYBODY, read_results
-from echojepa.evaluation.stored_probes import load_readout, read_predictions
-from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
-from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
+from echojepa.evaluation.run import Harness
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser

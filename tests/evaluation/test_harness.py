@@ -20,18 +20,18 @@ from echojepa.config import ConfigError, HarnessConfig
 from echojepa.data.splits import LeakageError
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation import contenders as contenders_module
-from echojepa.evaluation import harness as harness_module
-from echojepa.evaluation import probing as probing_module
-from echojepa.evaluation.cache import CacheError, weights_digest
-from echojepa.evaluation.cohort import read_cohort, share_of_patients
-from echojepa.evaluation.conformal import calibrates
-from echojepa.evaluation.extraction import Look, LookedAt
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import PLANS, Block, Cell, Condition, Plan, Sites
+from echojepa.evaluation import run as harness_module
+from echojepa.evaluation.features import backbones as contenders_module
+from echojepa.evaluation.features.cache import CacheError, weights_digest
+from echojepa.evaluation.features.extraction import Look, LookedAt
+from echojepa.evaluation.probes import heads as probing_module
+from echojepa.evaluation.probes.stored import read_predictions
+from echojepa.evaluation.protocol.cohort import read_cohort, share_of_patients
+from echojepa.evaluation.protocol.plans import PLANS, Block, Cell, Condition, Plan, Sites
+from echojepa.evaluation.protocol.samples import training_samples, want
 from echojepa.evaluation.results import read_results
-from echojepa.evaluation.samples import training_samples, want
-from echojepa.evaluation.stored_probes import read_predictions
+from echojepa.evaluation.run import Harness
+from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.contract import InputSpec, TokenGrid
 from echojepa.tasks import LVEF, LVEF_BY_LOOP, VIEW, Task, find_task
 from echojepa.training.checkpoint import CheckpointError
@@ -136,7 +136,7 @@ def test_another_plan_trains_again_only_what_is_new(dataset: Path, tmp_path: Pat
 def test_extraction_goes_on_where_it_was_stopped(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echojepa.evaluation.cache.SHARD", 8)
+    monkeypatch.setattr("echojepa.evaluation.features.cache.SHARD", 8)
     config = settings(dataset, tmp_path, batch_size=4)
 
     def stop(done: int, total: int, note: str = "") -> None:

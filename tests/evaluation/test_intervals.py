@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import bootstrap
 from scipy.stats import t as student
 
-from echojepa.evaluation.intervals import bootstrap_interval, estimates, over_seeds, patient_counts
-from echojepa.evaluation.metrics import AUROC, BALANCED, BIAS, MAE, METRICS, R2, Metric
+from echojepa.evaluation.statistics.intervals import bootstrap_interval, estimates, over_seeds, patient_counts
+from echojepa.evaluation.statistics.metrics import AUROC, BALANCED, BIAS, MAE, METRICS, R2, Metric
 
 RNG = np.random.default_rng(0)
 TRUTH, GUESS = RNG.normal(55, 12, 80), RNG.normal(55, 12, 80)
@@ -37,7 +37,7 @@ def test_a_patient_comes_with_all_loops_or_with_none_and_patients_are_as_many_as
 def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch) -> None:
     patients = np.repeat(np.arange(20), 4).astype(str)
     whole = np.concatenate(list(patient_counts(patients, 50, 3)))
-    monkeypatch.setattr("echojepa.evaluation.intervals.CHUNK", 400)
+    monkeypatch.setattr("echojepa.evaluation.statistics.intervals.CHUNK", 400)
     parts = list(patient_counts(patients, 50, 3))
     assert len(parts) == 10 and (np.concatenate(parts) == whole).all()
 

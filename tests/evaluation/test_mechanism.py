@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.evaluation.features import Features, Tokens
+from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.mechanism import Moved, Series, displacements, mechanism_rows, ratio_interval
-from echojepa.evaluation.ridge import RidgeProbe
+from echojepa.evaluation.probes.ridge import RidgeProbe
 from echojepa.models.probe import Standardiser
 from echojepa.tasks import LVEF
 

@@ -14,15 +14,15 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 from echojepa.config import HarnessConfig
-from echojepa.evaluation import features as features_module
-from echojepa.evaluation.features import Features, Tokens, fit_standardiser, principal_axes
-from echojepa.evaluation.metrics import ACCURACY, R2, Metric
-from echojepa.evaluation.plans import PROBES
-from echojepa.evaluation.predictions import ItemPredictions, average
-from echojepa.evaluation.probing import fit_constant, fit_probe, settled
+from echojepa.evaluation.features import tokens as features_module
+from echojepa.evaluation.features.tokens import Features, Tokens, fit_standardiser, principal_axes
+from echojepa.evaluation.probes.heads import fit_constant, fit_probe, settled
+from echojepa.evaluation.probes.predictions import ItemPredictions, average
+from echojepa.evaluation.probes.ridge import fit_ridge
+from echojepa.evaluation.protocol.plans import PROBES
+from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.evaluation.results import only_test
-from echojepa.evaluation.ridge import fit_ridge
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.statistics.metrics import ACCURACY, R2, Metric
 from echojepa.models.grid import GridAdamW
 from echojepa.models.probe import Standardiser
 from echojepa.tasks import LVEF, RVSP, VIEW, Task

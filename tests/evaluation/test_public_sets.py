@@ -20,8 +20,8 @@ from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import SimulateConfig
+from echojepa.evaluation.probes.stored import read_predictions
 from echojepa.evaluation.results import read_results
-from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.models.contract import InputSpec, TokenGrid
 from echojepa.models.vit import Architecture, VisionTransformer
 from echojepa.phantom.cohort import write_cohort

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from echojepa.errors import UserError
-from echojepa.evaluation.intervals import bootstrap_interval
-from echojepa.evaluation.metrics import AUROC, MAE
-from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
+from echojepa.evaluation.statistics.intervals import bootstrap_interval
+from echojepa.evaluation.statistics.metrics import AUROC, MAE
+from echojepa.evaluation.statistics.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 
 RNG = np.random.default_rng(0)
 PATIENTS = np.repeat(np.arange(100), 2).astype(str)

@@ -14,9 +14,9 @@ import torch
 
 from echojepa.config import HarnessConfig, ReportConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import PLANS
+from echojepa.evaluation.protocol.plans import PLANS
 from echojepa.evaluation.results import read_results
+from echojepa.evaluation.run import Harness
 from echojepa.explain.attention import attention_received, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.recipes import smoke

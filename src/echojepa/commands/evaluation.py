@@ -11,12 +11,12 @@ from echojepa.tasks import find_task
 from echojepa.terminal import console, progress_bar, show_table
 
 if TYPE_CHECKING:
-    from echojepa.evaluation.plans import Plan
+    from echojepa.evaluation.protocol.plans import Plan
 
 
 def run_probe(config: ProbeConfig) -> None:
     """Probe tasks of the user's choice, and print the table."""
-    from echojepa.evaluation.plans import PROBES, Block, Plan
+    from echojepa.evaluation.protocol.plans import PROBES, Block, Plan
 
     for name in config.probes:
         if name not in PROBES:
@@ -27,7 +27,7 @@ def run_probe(config: ProbeConfig) -> None:
 
 def run_evaluate(config: EvaluateConfig) -> None:
     """Make the numbers of a named plan, and print the table."""
-    from echojepa.evaluation.plans import PLANS
+    from echojepa.evaluation.protocol.plans import PLANS
 
     if config.plan not in PLANS:
         raise unknown(config.plan, PLANS, "plan")
@@ -38,8 +38,8 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
     import pyarrow.parquet as pq
 
-    from echojepa.evaluation.harness import COMPARISONS, Harness
     from echojepa.evaluation.results import leading
+    from echojepa.evaluation.run import COMPARISONS, Harness
     from echojepa.report.differences import difference_table
     from echojepa.report.figures import damage_panels
     from echojepa.report.html import synthetic_share

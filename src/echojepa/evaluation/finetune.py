@@ -14,19 +14,15 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import FinetuneConfig, HarnessConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.backbone_run import BackboneRun, frozen_start
-from echojepa.evaluation.cache import weights_digest
-from echojepa.evaluation.cohort import Cohort, read_cohort
-from echojepa.evaluation.contenders import measured, read_trainable
-from echojepa.evaluation.extraction import Extraction, check_all_fits
-from echojepa.evaluation.jobs import Job, labels_digest, row_facts, without_features
-from echojepa.evaluation.plans import PROBES, Cell, Condition
-from echojepa.evaluation.predictions import ItemPredictions, average
-from echojepa.evaluation.probing import HeadProbe, Readout
-from echojepa.evaluation.progress import Progress
-from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
-from echojepa.evaluation.samples import training_samples, want
-from echojepa.evaluation.stored_probes import (
+from echojepa.evaluation.cells import BackboneRun, frozen_start
+from echojepa.evaluation.features.backbones import measured, read_trainable
+from echojepa.evaluation.features.cache import weights_digest
+from echojepa.evaluation.features.extraction import Extraction, check_all_fits
+from echojepa.evaluation.finetuning.clips import SampleClips, outputs_of
+from echojepa.evaluation.finetuning.training import RECORD, name_of, note_of, tune
+from echojepa.evaluation.probes.heads import HeadProbe, Readout
+from echojepa.evaluation.probes.predictions import ItemPredictions, average
+from echojepa.evaluation.probes.stored import (
     FACTS,
     load_readout,
     predictions_file,
@@ -34,8 +30,12 @@ from echojepa.evaluation.stored_probes import (
     was_settled,
     write_predictions,
 )
-from echojepa.evaluation.tuning import RECORD, name_of, note_of, tune
-from echojepa.evaluation.tuning_clips import SampleClips, outputs_of
+from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cells import Job, labels_digest, row_facts, without_features
+from echojepa.evaluation.protocol.cohort import Cohort, read_cohort
+from echojepa.evaluation.protocol.plans import PROBES, Cell, Condition
+from echojepa.evaluation.protocol.samples import training_samples, want
+from echojepa.evaluation.results import RESULTS, Scored, only_test, score, write_results
 from echojepa.tasks import find_task
 from echojepa.vocabulary import Split
 

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from echojepa.errors import ConfigError
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.probing import Readout
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.features.tokens import Features
+from echojepa.evaluation.probes.heads import Readout
+from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.probe import Standardiser
 from echojepa.tasks import Task
 

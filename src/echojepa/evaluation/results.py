@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from echojepa.data.store import replace_parquet
 from echojepa.errors import UserError
-from echojepa.evaluation.intervals import estimates
-from echojepa.evaluation.metrics import METRICS, unit_of
-from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.probes.predictions import ItemPredictions
+from echojepa.evaluation.statistics.intervals import estimates
+from echojepa.evaluation.statistics.metrics import METRICS, unit_of
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from echojepa.config import ConfigError, HarnessConfig
-from echojepa.evaluation.cohort import read_cohort
-from echojepa.evaluation.contenders import Contender
-from echojepa.evaluation.extraction import Extraction, Look, Pair
-from echojepa.evaluation.features import Features
+from echojepa.evaluation.features.backbones import Contender
+from echojepa.evaluation.features.extraction import Extraction, Look, Pair
+from echojepa.evaluation.features.tokens import Features
 from echojepa.evaluation.mechanism import find_series
 from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cohort import read_cohort
 from echojepa.tasks import LVEF
 
 

@@ -24,9 +24,9 @@ from echojepa.config import ReportConfig
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.finetune import load_finetuned
-from echojepa.evaluation.plans import Condition
+from echojepa.evaluation.probes.stored import read_predictions
+from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, only_test, read_results
-from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
 from echojepa.report import figures

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from importlib import resources
 from statistics import mean
 
-from echojepa.evaluation.analysis import COVERAGE, WIDTH
 from echojepa.evaluation.mechanism import IN_POINTS
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, Row
 from echojepa.evaluation.robustness import relative_degradation
+from echojepa.evaluation.scoring import COVERAGE, WIDTH
 from echojepa.report.figures import Curve
 
 Place = tuple[str, str]

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.evaluation.metrics import leading_metric
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.protocol.samples import Labelled
+from echojepa.evaluation.statistics.metrics import leading_metric
 from echojepa.tasks import Task
 
 

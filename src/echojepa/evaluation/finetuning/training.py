@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from echojepa.backbones.transformer import OBJECTIVES
 from echojepa.config import ConfigError, TuningConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.jobs import Job, labels_digest, without_features
-from echojepa.evaluation.predictions import average, error_of
-from echojepa.evaluation.probing import Fitted, HeadProbe, Readout, loss_of, schedule, settled
+from echojepa.evaluation.finetuning.clips import SampleClips, encoded, outputs_of
+from echojepa.evaluation.probes.heads import Fitted, HeadProbe, Readout, loss_of, schedule, settled
+from echojepa.evaluation.probes.predictions import average, error_of
+from echojepa.evaluation.probes.stored import FACTS, about, save_fitted
 from echojepa.evaluation.progress import Progress
-from echojepa.evaluation.stored_probes import FACTS, about, save_fitted
-from echojepa.evaluation.tuning_clips import SampleClips, encoded, outputs_of
+from echojepa.evaluation.protocol.cells import Job, labels_digest, without_features
+from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.models.probe import Probes, Scale, drop_views
 from echojepa.models.vit import VisionTransformer
 from echojepa.training import rotation

@@ -21,8 +21,8 @@ from scipy.stats import beta, binomtest
 
 from echojepa.data.splits import LeakageError
 from echojepa.errors import UserError
-from echojepa.evaluation.formulas import Values
-from echojepa.evaluation.subgroups import banded
+from echojepa.evaluation.statistics.formulas import Values
+from echojepa.evaluation.statistics.subgroups import banded
 from echojepa.randomness import derive_seed
 
 

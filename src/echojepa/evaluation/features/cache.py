@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.backbones.contract import Backbone
 from echojepa.errors import UserError
-from echojepa.evaluation.features import Features, Tokens
+from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.training.checkpoint import write_atomically, write_text_atomically
 
 SHARD = 64

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import TuningConfig
 from echojepa.data.clips import Augment, ClipDataset
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.samples import Wanted
+from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.samples import Wanted
 from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from echojepa.errors import UserError
-from echojepa.evaluation import formulas
-from echojepa.evaluation.formulas import Counts, Values, confusion, mean
+from echojepa.evaluation.statistics import formulas
+from echojepa.evaluation.statistics.formulas import Counts, Values, confusion, mean
 from echojepa.tasks import TaskKind
 
 Unit = Literal["task", "%", "classes", ""]

@@ -12,19 +12,19 @@ import torch
 from echojepa.config import HarnessConfig
 from echojepa.data.store import replace_parquet
 from echojepa.errors import UserError
-from echojepa.evaluation.analysis import comparisons, seed_rows
-from echojepa.evaluation.backbone_run import BackboneRun
-from echojepa.evaluation.cohort import patient_subset, read_cohort
-from echojepa.evaluation.conformal import calibrates
-from echojepa.evaluation.contenders import Contender, find_contenders
-from echojepa.evaluation.extraction import Extraction, check_all_fits
-from echojepa.evaluation.jobs import Job, children_of, nobody, row_facts, sites_of, without_features
-from echojepa.evaluation.plans import Cell, Plan
-from echojepa.evaluation.predictions import average
-from echojepa.evaluation.probing import fit_constant
+from echojepa.evaluation.cells import BackboneRun
+from echojepa.evaluation.features.backbones import Contender, find_contenders
+from echojepa.evaluation.features.extraction import Extraction, check_all_fits
+from echojepa.evaluation.probes.heads import fit_constant
+from echojepa.evaluation.probes.predictions import average
 from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cells import Job, children_of, nobody, row_facts, sites_of, without_features
+from echojepa.evaluation.protocol.cohort import patient_subset, read_cohort
+from echojepa.evaluation.protocol.plans import Cell, Plan
+from echojepa.evaluation.protocol.samples import training_samples, want
 from echojepa.evaluation.results import CONSTANT, RESULTS, Row, Scored, only_test, score, write_results
-from echojepa.evaluation.samples import training_samples, want
+from echojepa.evaluation.scoring import comparisons, seed_rows
+from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.evaluation.varied import Varied
 from echojepa.vocabulary import Split
 

@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from echojepa.errors import UserError
-from echojepa.evaluation.formulas import Values
-from echojepa.evaluation.intervals import CHUNK, patient_counts, percentile_interval
-from echojepa.evaluation.metrics import Metric
+from echojepa.evaluation.statistics.formulas import Values
+from echojepa.evaluation.statistics.intervals import CHUNK, patient_counts, percentile_interval
+from echojepa.evaluation.statistics.metrics import Metric
 
 
 @dataclass(frozen=True)

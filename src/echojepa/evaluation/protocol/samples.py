@@ -13,9 +13,9 @@ from torch import Tensor
 
 from echojepa.data.studies import ViewSlot, choose_slots
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import Cohort, share_of_patients
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.plans import EVERYWHERE
+from echojepa.evaluation.features.tokens import Features
+from echojepa.evaluation.protocol.cohort import Cohort, share_of_patients
+from echojepa.evaluation.protocol.plans import EVERYWHERE
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from echojepa.evaluation.formulas import Counts, Values
-from echojepa.evaluation.metrics import Metric
+from echojepa.evaluation.statistics.formulas import Counts, Values
+from echojepa.evaluation.statistics.metrics import Metric
 
 UNDEFINED_ALLOWED = 0.05
 """Share of resamples that may be without a value before the interval is nan."""

@@ -19,20 +19,15 @@ from numpy.typing import NDArray
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import HarnessConfig, TuningConfig
 from echojepa.data.store import replace_parquet
-from echojepa.evaluation.analysis import conformal_rows, damage_rows, subgroup_rows, views_of
-from echojepa.evaluation.cache import weights_digest
-from echojepa.evaluation.contenders import Contender, read_trainable
-from echojepa.evaluation.extraction import Extraction, Look, Pair
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.jobs import Job, labels_digest, row_facts
+from echojepa.evaluation.features.backbones import Contender, read_trainable
+from echojepa.evaluation.features.cache import weights_digest
+from echojepa.evaluation.features.extraction import Extraction, Look, Pair
+from echojepa.evaluation.features.tokens import Features
+from echojepa.evaluation.finetuning.training import note_of, tune
 from echojepa.evaluation.mechanism import displacements, mechanism_rows
-from echojepa.evaluation.plans import PROBES, Condition
-from echojepa.evaluation.predictions import ItemPredictions, average
-from echojepa.evaluation.probing import Readout, fit_probe
-from echojepa.evaluation.progress import Progress
-from echojepa.evaluation.results import Row, Scored, only_test, score
-from echojepa.evaluation.samples import Labelled, attach
-from echojepa.evaluation.stored_probes import (
+from echojepa.evaluation.probes.heads import Readout, fit_probe
+from echojepa.evaluation.probes.predictions import ItemPredictions, average
+from echojepa.evaluation.probes.stored import (
     FACTS,
     about,
     load_readout,
@@ -43,7 +38,12 @@ from echojepa.evaluation.stored_probes import (
     was_settled,
     write_predictions,
 )
-from echojepa.evaluation.tuning import note_of, tune
+from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cells import Job, labels_digest, row_facts
+from echojepa.evaluation.protocol.plans import PROBES, Condition
+from echojepa.evaluation.protocol.samples import Labelled, attach
+from echojepa.evaluation.results import Row, Scored, only_test, score
+from echojepa.evaluation.scoring import conformal_rows, damage_rows, subgroup_rows, views_of
 from echojepa.evaluation.varied import Varied
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.errors import UserError
-from echojepa.evaluation.formulas import Values
-from echojepa.evaluation.intervals import patient_counts, percentile_interval
-from echojepa.evaluation.metrics import Metric
+from echojepa.evaluation.statistics.formulas import Values
+from echojepa.evaluation.statistics.intervals import patient_counts, percentile_interval
+from echojepa.evaluation.statistics.metrics import Metric
 
 MINIMUM_PATIENTS = 20
 AGE_EDGES = (18.0, 40.0, 60.0, 75.0)

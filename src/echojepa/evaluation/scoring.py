@@ -13,15 +13,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.comparison import Comparison, compare, corrected, paired_difference
-from echojepa.evaluation.conformal import calibrate, coverage, expected_coverage
-from echojepa.evaluation.formulas import Values
-from echojepa.evaluation.intervals import over_seeds
-from echojepa.evaluation.metrics import leading_metric, unit_of
-from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.probes.predictions import ItemPredictions
+from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.evaluation.results import EVERYBODY, Row, Scored
-from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
+from echojepa.evaluation.statistics.comparison import Comparison, compare, corrected, paired_difference
+from echojepa.evaluation.statistics.conformal import calibrate, coverage, expected_coverage
+from echojepa.evaluation.statistics.formulas import Values
+from echojepa.evaluation.statistics.intervals import over_seeds
+from echojepa.evaluation.statistics.metrics import leading_metric, unit_of
+from echojepa.evaluation.statistics.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 

@@ -14,18 +14,12 @@ from torch.utils.data import Dataset
 
 from echojepa.config import HarnessConfig
 from echojepa.data.clips import ClipDataset, letterbox
-from echojepa.evaluation.cache import (
-    BYTES,
-    FeatureFolder,
-    FeatureKey,
-    check_room,
-    shape_of,
-)
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.contenders import Contender
-from echojepa.evaluation.features import Features, joined
+from echojepa.evaluation.features.backbones import Contender
+from echojepa.evaluation.features.cache import BYTES, FeatureFolder, FeatureKey, check_room, shape_of
+from echojepa.evaluation.features.tokens import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.models.contract import InputSpec
 
 Pair = tuple[int, int]

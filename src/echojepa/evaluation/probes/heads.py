@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from echojepa.config import HarnessConfig
-from echojepa.evaluation.features import fit_standardiser, principal_axes, projected
-from echojepa.evaluation.plans import ProbeKind
-from echojepa.evaluation.predictions import average, error_of
-from echojepa.evaluation.ridge import fit_ridge
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.features.tokens import fit_standardiser, principal_axes, projected
+from echojepa.evaluation.probes.predictions import average, error_of
+from echojepa.evaluation.probes.ridge import fit_ridge
+from echojepa.evaluation.protocol.plans import ProbeKind
+from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.grid import GridAdamW
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
 from echojepa.randomness import derive_seed

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from echojepa.config import ConfigError, HarnessConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.extraction import Look, Pair
-from echojepa.evaluation.features import Features, Tokens
-from echojepa.evaluation.plans import Cell, Condition, Plan, Sites
+from echojepa.evaluation.features.extraction import Look, Pair
+from echojepa.evaluation.features.tokens import Features, Tokens
+from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.plans import Cell, Condition, Plan, Sites
+from echojepa.evaluation.protocol.samples import Labelled, Wanted, attach
 from echojepa.evaluation.results import ALL_SITES, CONSTANT
-from echojepa.evaluation.samples import Labelled, Wanted, attach
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 

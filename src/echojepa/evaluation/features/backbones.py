@@ -17,7 +17,7 @@ from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, HarnessConfig
-from echojepa.evaluation.cache import weights_digest
+from echojepa.evaluation.features.cache import weights_digest
 from echojepa.models.contract import InputSpec
 from echojepa.training.weights import CARD, Origin, Weights
 

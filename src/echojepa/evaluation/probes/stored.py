@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from echojepa.data.store import replace_parquet
-from echojepa.evaluation.plans import Cell, Condition
-from echojepa.evaluation.predictions import ItemPredictions
-from echojepa.evaluation.probing import ConstantProbe, Fitted, HeadProbe, Readout, ReducedProbe
-from echojepa.evaluation.ridge import RidgeProbe
+from echojepa.evaluation.probes.heads import ConstantProbe, Fitted, HeadProbe, Readout, ReducedProbe
+from echojepa.evaluation.probes.predictions import ItemPredictions
+from echojepa.evaluation.probes.ridge import RidgeProbe
+from echojepa.evaluation.protocol.plans import Cell, Condition
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.training.checkpoint import load_safetensors, save_tensors, write_text_atomically
 

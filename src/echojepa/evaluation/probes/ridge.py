@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
-from echojepa.evaluation.features import fit_standardiser
-from echojepa.evaluation.predictions import average, error_of
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.features.tokens import fit_standardiser
+from echojepa.evaluation.probes.predictions import average, error_of
+from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.probe import Standardiser
 from echojepa.tasks import Task
 
