@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from echojepa.config_evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
+from echojepa.config_evaluate import (
+    Engine,
+    EvaluateConfig,
+    FrozenConfig,
+    PlanConfig,
+    Precision,
+    ProbeConfig,
+)
 from echojepa.config_finetune import FinetuneConfig, TuningConfig
 from echojepa.config_pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.errors import ConfigError
@@ -25,8 +32,9 @@ __all__ = [
     "EvaluateConfig",
     "FaultConfig",
     "FinetuneConfig",
-    "HarnessConfig",
+    "FrozenConfig",
     "OptimConfig",
+    "PlanConfig",
     "Precision",
     "PretrainConfig",
     "ProbeConfig",

@@ -120,4 +120,4 @@ def untrained_videomae(size: SizeName, spec: InputSpec) -> VideoTransformer:
     """The architecture of the original VideoMAE with random weights."""
     architecture = Architecture(size, position="sincos")
     encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
-    return VideoTransformer(f"untrained architecture (VideoMAE, {size})", encoder, spec)
+    return VideoTransformer(f"untrained architecture (VideoMAE, {size})", encoder, spec, random=True)

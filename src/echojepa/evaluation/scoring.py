@@ -1,26 +1,22 @@
-"""Beside a plan's plain numbers: intervals of predictions, subgroups, backbones against each other."""
+"""From predictions to rows: scores, subgroups, intervals of predictions, and what a perturbation changed."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from echojepa.errors import UserError
-from echojepa.evaluation.probes.predictions import ItemPredictions
+from echojepa.evaluation.cells import Predicted
+from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.protocol.cohort import Cohort
-from echojepa.evaluation.results import EVERYBODY, Row, Scored
-from echojepa.evaluation.statistics.comparison import Comparison, compare, corrected, paired_difference
+from echojepa.evaluation.results import ALL_SITES, EVERYBODY, ResultRow, RowFacts
+from echojepa.evaluation.statistics.comparison import paired_difference
 from echojepa.evaluation.statistics.conformal import calibrate, coverage, expected_coverage
-from echojepa.evaluation.statistics.formulas import Values
-from echojepa.evaluation.statistics.intervals import over_seeds
-from echojepa.evaluation.statistics.metrics import leading_metric, unit_of
+from echojepa.evaluation.statistics.intervals import Estimate, estimates
+from echojepa.evaluation.statistics.metrics import METRICS, leading_metric, unit_of
 from echojepa.evaluation.statistics.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
@@ -33,189 +29,164 @@ ENOUGH_FOR_BANDS = 100
 """Calibration patients from which on intervals are made by band of predicted LVEF; fewer make one band."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Test predictions under one condition of one cell and backbone, and what their rows say of it."""
+
+    task: Task
+    facts: RowFacts
+    test: Predictions
+
+
+def row_facts(one: Predicted, items: NDArray[np.str_]) -> RowFacts:
+    """What rows of some items of predictions say."""
+    asked, samples, condition = one.cell.cell, one.cell.samples, one.condition
+    counted = one.cell.under(condition) & np.isin(samples.items, items)
+    every = samples.select(samples.splits == Split.TEST).loops()
+    mine = samples.select(one.cell.tested).loops()
+    subset = f"a fixed subset: {len(mine)} of {len(every)} test loops" if len(mine) < len(every) else ""
+    shown = condition.views or range(len(asked.task.slots))
+    return RowFacts(
+        **vars(one.backbone),
+        task=asked.task.name,
+        probe=asked.probe.name,
+        trained_on=asked.trained_on or ALL_SITES,
+        site=condition.site or ALL_SITES,
+        label_fraction=asked.fraction,
+        perturbation=condition.perturbation,
+        severity=condition.severity,
+        views=" + ".join(str(asked.task.slots[view][0]) for view in shown),
+        seed=asked.seed,
+        loops=len(samples.select(counted).loops()),
+        converged=one.converged,
+        note="; ".join(filter(None, [subset, one.note])),
+    )
+
+
+def cell_rows(
+    predicted: Sequence[Predicted], cohort: Cohort, resamples: int, seed: int
+) -> tuple[list[ResultRow], list[Scored]]:
+    """Rows of a cell's conditions, the unperturbed of a site first; and what comparisons and means over seeds
+    are made of."""
+    rows: list[ResultRow] = []
+    plain: dict[str, Scored] = {}
+    for one in predicted:
+        test, asked, condition = one.made.of_test(), one.cell.cell, one.condition
+        facts = row_facts(one, test.items)
+        if asked.calibrated:
+            names = np.unique(one.cell.samples.patients[one.cell.calibrating])
+            groups = views_of(cohort, asked.task, one.made.items)
+            rows += conformal_rows(one.made, names, groups, asked.task, facts, seed)
+            continue
+        scored = Scored(asked.task, facts, test)
+        rows += score(scored, resamples, seed)
+        if condition.plain:
+            plain[condition.site] = scored
+            rows += subgroup_rows(scored, cohort, resamples, seed)
+        if condition.perturbation:
+            rows.append(perturbation_row(scored, plain[condition.site].test, resamples, seed))
+    return rows, list(plain.values())
+
+
+def score(scored: Scored, resamples: int, seed: int) -> list[ResultRow]:
+    """A row a metric. Test items alone are scored; UserError where others are among them."""
+    test = scored.test
+    if set(test.splits.tolist()) != {str(Split.TEST)}:
+        raise UserError(f"rows are of test patients alone; got {sorted(set(test.splits.tolist()))}")
+    metrics = {name: m for name, m in METRICS[scored.task.kind].items() if m.can_score(test.values)}
+    found = estimates(test.truth, test.values, test.patients, metrics, resamples=resamples, seed=seed)
+    return [scored.facts.row(name, unit_of(name, scored.task.unit), number) for name, number in found.items()]
+
+
 def views_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> NDArray[np.str_]:
     """What prediction intervals are made apart for: the view of each loop; a study has no view."""
     if task.level == "study":
         return np.full(len(items), "study")
-    views = {loop["loop_id"]: loop["view"] for loop in cohort.loops}
+    views = {loop.loop_id: loop.view for loop in cohort.loops.values()}
     return np.array([views[item] for item in items.tolist()], dtype=str)
 
 
 def conformal_rows(
-    made: ItemPredictions,
+    made: Predictions,
     calibrating: NDArray[np.str_],
     groups: NDArray[np.str_],
     task: Task,
-    facts: Row,
+    facts: RowFacts,
     seed: int,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Measured coverage and width of 90 % intervals on test patients; `calibrating` patients chose nothing.
 
     A row of all patients, then of each cell: group (n,) of the item (its view) and, where calibration
     patients are many, band of predicted LVEF.
     """
-    calibrates = np.isin(made.patients, calibrating)
-    chose = made.patients[(made.splits != Split.TEST) & ~calibrates]
+    held = np.isin(made.patients, calibrating)
+    own, tested = made.select(held), made.splits == Split.TEST
+    test = made.select(tested)
     edges = EF_EDGES if task.label == "lvef" and len(calibrating) >= ENOUGH_FOR_BANDS else ()
     fitted = calibrate(
-        made.truth[calibrates], made.prediction[calibrates], made.patients[calibrates], groups[calibrates],
-        chose_head=chose, alpha=ALPHA, edges=edges, seed=seed,
+        own.truth, own.values, own.patients, groups[held], chose_head=made.patients[~tested & ~held],
+        alpha=ALPHA, edges=edges, seed=seed,
     )  # fmt: skip
-    test = made.splits == Split.TEST
-    found = coverage(
-        fitted, made.truth[test], made.prediction[test], made.patients[test], groups[test], seed=seed
-    )
+    found = coverage(fitted, test.truth, test.values, test.patients, groups[tested], seed=seed)
     rows = []
     for number, cell in enumerate(found if len(fitted.half_widths) > 1 else found[:1]):
         group = cell.cell if number else EVERYBODY
-        whole = facts | {"split": str(Split.TEST), "group": group, "patients": cell.patients}
         counted = fitted.patients.get(cell.cell, 0) if number else len(calibrating)
         note = f"{counted} calibration patients"
         if number or len(fitted.half_widths) == 1:
             low, high = (100 * share for share in expected_coverage(counted, ALPHA))
             note += f": {low:.0f} to {high:.0f} % to be expected"
-        whole |= {"items": cell.patients, "note": note}
-        share = {"value": 100 * cell.covered, "lo": 100 * cell.low, "hi": 100 * cell.high}
-        rows.append(whole | {"metric": COVERAGE, "unit": "%"} | share)
-        width = {"value": cell.width, "lo": np.nan, "hi": np.nan}
-        rows.append(whole | {"metric": WIDTH, "unit": task.unit} | width)
+        whole, n = replace(facts, note=note), cell.patients
+        share = Estimate(100 * cell.covered, 100 * cell.low, 100 * cell.high, n, n)
+        rows.append(whole.row(COVERAGE, "%", share, group))
+        rows.append(whole.row(WIDTH, task.unit, Estimate(cell.width, np.nan, np.nan, n, n), group))
     return rows
 
 
 def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, NDArray[np.str_]]:
     """Sex and age band of each item's patient, its site, and the view of a loop."""
     name = "study_id" if task.level == "study" else "loop_id"
-    loops = {loop[name]: loop for loop in cohort.loops}
+    loops = {getattr(loop, name): loop for loop in cohort.loops.values()}
     mine = [loops[item] for item in items.tolist()]
     ages = np.array([np.nan if loop.age is None else loop.age for loop in mine])
     found = {
         "sex": np.array([loop.sex or "unknown" for loop in mine]),
         "age": banded(ages, AGE_EDGES),
-        "site": np.array([loop["site"] for loop in mine]),
+        "site": np.array([loop.site for loop in mine]),
     }
-    return found if task.level == "study" else found | {"view": np.array([loop["view"] for loop in mine])}
+    return found if task.level == "study" else found | {"view": np.array([loop.view for loop in mine])}
 
 
-def subgroup_rows(
-    made: ItemPredictions, cohort: Cohort, task: Task, facts: Row, resamples: int, seed: int
-) -> list[Row]:
+def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> list[ResultRow]:
     """The leading metric of each subgroup that has enough test patients, and its distance from the others."""
+    test, task = scored.test, scored.task
     metric = leading_metric(task.kind)
+    unit = unit_of(metric.name, task.unit)
     rows = []
-    for what, groups in groups_of(cohort, task, made.items).items():
+    for what, groups in groups_of(cohort, task, test.items).items():
         if len(set(groups.tolist())) < 2:
             continue
         for one in subgroups(
-            made.truth, made.prediction, made.patients, groups, metric, resamples=resamples, seed=seed
+            test.truth, test.values, test.patients, groups, metric, resamples=resamples, seed=seed
         ):
-            if one.note.startswith("too few"):
+            if one.own is None:
                 continue
-            whole = facts | {"split": str(Split.TEST), "group": f"{what} {one.group}"}
-            whole |= {"unit": unit_of(metric.name, task.unit), "patients": one.patients, "items": one.items}
-            rows.append(whole | {"metric": metric.name, "value": one.value, "lo": one.low, "hi": one.high})
-            if not np.isnan(one.gap):
-                gap = {"value": one.gap, "lo": one.gap_low, "hi": one.gap_high}
-                rows.append(whole | {"metric": f"{metric.name}, minus all others'"} | gap)
+            name = f"{what} {one.group}"
+            rows.append(scored.facts.row(metric.name, unit, one.own, name))
+            if one.gap is not None and not np.isnan(one.gap.value):
+                rows.append(scored.facts.row(f"{metric.name}, minus all others'", unit, one.gap, name))
     return rows
 
 
-COMPARED = (
-    "task", "probe", "trained_on", "site", "label_fraction", "perturbation", "severity", "views", "seed",
-)  # fmt: skip
-"""Columns that are the same for backbones that are compared."""
-
-
-def grouped(plain: Sequence[Scored], names: Sequence[str]) -> dict[tuple[Any, ...], list[Scored]]:
-    """Predictions by these columns, in the order in which they came."""
-    found: dict[tuple[Any, ...], list[Scored]] = defaultdict(list)
-    for one in plain:
-        found[tuple(one.facts[name] for name in names)].append(one)
-    return found
-
-
-def shared_items(several: Sequence[Scored]) -> tuple[Values, list[Values], Values]:
-    """Truth, each one's predictions and patients of the items that all of them predicted."""
-    ids = [set(one.test.items.tolist()) for one in several]
-    both = np.array(sorted(set.intersection(*ids)))
-    rows = [np.searchsorted(one.test.items, both) for one in several]
-    values = [one.test.prediction[mine] for one, mine in zip(several, rows, strict=True)]
-    first = several[0].test
-    truth, patients = first.truth[rows[0]], first.patients[rows[0]]
-    for one, mine in zip(several, rows, strict=True):
-        pairs = ((one.test.truth[mine], truth), (one.test.patients[mine], patients))
-        if not all(np.array_equal(theirs, ours) for theirs, ours in pairs):
-            raise UserError(
-                "items of one id have other labels or patients in another backbone's predictions; delete the "
-                "folder `probes` of the results and run again"
-            )
-    return truth, values, patients
-
-
-FAMILY = ("task", "probe")
-"""Columns that comparisons share which are corrected together."""
-FINEST = 40
-"""Permutations a comparison of a family: its smallest corrected p is 1/40, however large the family."""
-
-
-def comparisons(plain: Sequence[Scored], resamples: int, seed: int) -> pa.Table:
-    """Every pair of backbones in every cell of the first seed, on shared items.
-
-    One Holm correction over all pairs of one task and probe: all sites, label fractions and views.
-    """
-    rows: list[Row] = []
-    first = [min(several, key=lambda one: one.facts["seed"])
-             for several in grouped(plain, ("backbone", *COMPARED[:-1])).values()]  # fmt: skip
-    for family in grouped(first, FAMILY).values():
-        cells = {key: cell for key, cell in grouped(family, COMPARED).items() if len(cell) > 1}
-        permutations = max(resamples, FINEST * sum(math.comb(len(cell), 2) for cell in cells.values()))
-        found: list[tuple[Row, Comparison]] = []
-        for key, several in cells.items():
-            metric = leading_metric(several[0].task.kind)
-            truth, values, patients = shared_items(several)
-            by_name = {one.facts["backbone"]: value for one, value in zip(several, values, strict=True)}
-            facts = dict(zip(COMPARED, key, strict=True)) | {
-                "metric": metric.name, "unit": unit_of(metric.name, several[0].task.unit),
-                "patients": len(set(patients.tolist())),
-            }  # fmt: skip
-            made = compare(
-                truth, by_name, patients, metric, resamples=resamples, permutations=permutations, seed=seed
-            )
-            found += [(facts, one) for one in made]
-        together = corrected([one for _, one in found])
-        rows += [facts | asdict(one) for (facts, _), one in zip(found, together, strict=True)]
-    return pa.Table.from_pylist(rows)
-
-
-def seed_rows(plain: Sequence[Scored], resamples: int, seed: int) -> list[Row]:
-    """The leading metric's mean over training seeds, where there are several: rows without a seed."""
-    rows = []
-    for several in grouped(plain, ("backbone", *COMPARED[:-1])).values():
-        if len(several) < 2:
-            continue
-        task, facts = several[0].task, several[0].facts
-        metric = leading_metric(task.kind)
-        truth, values, patients = shared_items(several)
-        made = over_seeds(truth, np.stack(values), patients, metric, resamples=resamples, seed=seed)
-        number = {"metric": metric.name, "unit": unit_of(metric.name, task.unit)}
-        number |= {"value": made.value, "lo": made.low, "hi": made.high}
-        settled = all(one.facts["settled"] for one in several)
-        whole = facts | {"settled": settled, "seed": None, "split": str(Split.TEST), "group": EVERYBODY}
-        note = ", ".join(filter(None, [f"mean of {len(several)} seeds", facts["note"]]))
-        rows.append(whole | number | {"patients": made.patients, "items": made.items, "note": note})
-    return rows
-
-
-def damage_rows(damaged: Scored, undamaged: ItemPredictions, resamples: int, seed: int) -> list[Row]:
-    """What damage alone changed: the leading metric minus that of the same items undamaged, paired."""
-    metric = leading_metric(damaged.task.kind)
-    test = damaged.test
-    if not np.array_equal(test.items, undamaged.items):
-        raise ValueError("damaged and undamaged predictions are of other items")
+def perturbation_row(perturbed: Scored, plain: Predictions, resamples: int, seed: int) -> ResultRow:
+    """What the perturbation alone changed: the leading metric minus that of the same items as they are."""
+    metric = leading_metric(perturbed.task.kind)
+    test = perturbed.test
+    if not np.array_equal(test.items, plain.items):
+        raise ValueError("perturbed and plain predictions are of other items")
     value, low, high = paired_difference(
-        test.truth, test.prediction, undamaged.prediction, test.patients, metric,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
-    number = {"metric": f"{metric.name}, minus undamaged", "unit": unit_of(metric.name, damaged.task.unit)}
-    whole = damaged.facts | {"split": str(Split.TEST), "group": EVERYBODY, "items": len(test.items)}
-    patients = len(set(test.patients.tolist()))
-    return [whole | number | {"value": value, "lo": low, "hi": high, "patients": patients}]
+        test.truth, test.values, plain.values, test.patients, metric, resamples=resamples, seed=seed
+    )
+    number = Estimate(value, low, high, len(set(test.patients.tolist())), len(test.items))
+    unit = unit_of(metric.name, perturbed.task.unit)
+    return perturbed.facts.row(f"{metric.name}, minus unperturbed", unit, number)

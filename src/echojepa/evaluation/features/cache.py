@@ -29,7 +29,7 @@ from echojepa.training.checkpoint import write_atomically, write_text_atomically
 
 SHARD = 64
 """Clips of a shard at most."""
-FACTS = "facts.json"
+SHAPE_FILE = "facts.json"
 StoredAs = Literal["float16", "float32"]
 BYTES: dict[StoredAs, int] = {"float16": 2, "float32": 4}
 
@@ -98,6 +98,15 @@ def shape_of(backbone: Backbone) -> Shape:
     return Shape(output.grid, output.tokens.shape[-1])
 
 
+def stored_shape(root: Path, key: FeatureKey) -> Shape | None:
+    """The shape of a key's features; None where none was stored."""
+    file = root / key.name / SHAPE_FILE
+    if not file.is_file():
+        return None
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    return Shape(tuple(facts["grid"]), facts["width"])
+
+
 class FeatureFolder:
     """The shards of one key. A clip is (row of the data set's table, number of the clip in its loop)."""
 
@@ -106,10 +115,7 @@ class FeatureFolder:
         self.parts: list[NDArray[Any]] = []
         self.pooled: list[NDArray[np.float32]] = []
         self.where: dict[tuple[int, int], tuple[int, int]] = {}
-        self.shape: Shape | None = None
-        if (self.path / FACTS).is_file():
-            facts = json.loads((self.path / FACTS).read_text(encoding="utf-8"))
-            self.shape = Shape(tuple(facts["grid"]), facts["width"])
+        self.shape = stored_shape(root, key)
         for index in sorted(self.path.glob("*.index.npz")):
             self._take(index)
 
@@ -147,17 +153,17 @@ class FeatureFolder:
             tokens, pooled = [], []
             for batch, _ in loader:
                 output = backbone(batch)
-                self._settle(Shape(output.grid, output.tokens.shape[-1]))
+                self._note_shape(Shape(output.grid, output.tokens.shape[-1]))
                 tokens.append(output.tokens.float().cpu().to(getattr(torch, self.key.stored_as)))
                 pooled.append(output.pooled.float().cpu())
                 progress(len(batch))
             self._write([clips[item] for item in items], torch.cat(tokens), torch.cat(pooled))
 
-    def _settle(self, shape: Shape) -> None:
+    def _note_shape(self, shape: Shape) -> None:
         """Note the shape of features the first time."""
         if self.shape is None:
             facts = {"grid": shape.grid, "width": shape.width, "key": asdict(self.key)}
-            write_text_atomically(self.path / FACTS, json.dumps(facts, indent=2) + "\n")
+            write_text_atomically(self.path / SHAPE_FILE, json.dumps(facts, indent=2) + "\n")
             self.shape = shape
         if shape != self.shape:
             raise CacheError(f"{self.path} holds features of shape {self.shape}, now come {shape}; delete it")
@@ -185,14 +191,14 @@ class FeatureFolder:
         write_atomically(index, save_index)
         self._take(index)
 
-    def features(self, wanted: Sequence[tuple[int, int]], loops: NDArray[np.int64]) -> Features:
-        """Features of clips that are here, in the order given; `loops` are their numbers in the cohort."""
+    def features(self, wanted: Sequence[tuple[int, int]], store: int) -> Features:
+        """Features of clips that are here, in the order given; `store` is their data set's number."""
         assert self.shape is not None
         found = np.array([self.where[clip] for clip in wanted], dtype=np.int64).reshape(-1, 2)
         pooled = np.stack([self.pooled[part][place] for part, place in found])
         tokens = Tokens(self.parts, found[:, 0], found[:, 1])
-        clips = np.array([clip for _, clip in wanted], dtype=np.int64)
-        return Features(tokens, torch.from_numpy(pooled), self.shape.grid, loops, clips)
+        clips = np.array([(store, *clip) for clip in wanted], dtype=np.int64)
+        return Features(tokens, torch.from_numpy(pooled), self.shape.grid, clips)
 
 
 def check_room(root: Path, needed: int, limit_gb: float) -> None:

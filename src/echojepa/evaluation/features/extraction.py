@@ -1,166 +1,169 @@
-"""Which clips go through which backbone under which damage, and the features that come back."""
+"""Which clips go through which backbone, how they are shown to it, and the features that come back."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from echojepa.config import HarnessConfig
+from echojepa.config import FrozenConfig
 from echojepa.data.clips import ClipDataset, letterbox
-from echojepa.evaluation.features.backbones import Contender
-from echojepa.evaluation.features.cache import BYTES, FeatureFolder, FeatureKey, check_room, shape_of
+from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone
+from echojepa.evaluation.features.cache import (
+    BYTES,
+    FeatureFolder,
+    FeatureKey,
+    check_room,
+    shape_of,
+    stored_shape,
+)
 from echojepa.evaluation.features.tokens import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.evaluation.progress import Progress
+from echojepa.evaluation.protocol.cells import Presentation
 from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.samples import Address
 from echojepa.models.contract import InputSpec
 
-Pair = tuple[int, int]
-"""Number of the cohort's loop, and of the clip in it."""
+Needs = dict[Presentation, set[Address]]
+"""Clips by how they are shown."""
 
 
-@dataclass(frozen=True, order=True)
-class Look:
-    """How loops are looked at: clips of each, and the damage done to them."""
+class ShownClips(Dataset[tuple[Tensor, int]]):
+    """Clips (row, number) of one data set, in order, as a presentation shows them; each with its row."""
 
-    clips_per_loop: int
-    perturbation: str = ""
-    severity: int = 0
+    def __init__(
+        self,
+        cohort: Cohort,
+        store: int,
+        clips: Sequence[tuple[int, int]],
+        spec: InputSpec,
+        shown: Presentation,
+        seed: int,
+    ) -> None:
+        self.clips, self.shown, self.seed = clips, shown, seed
+        self.ids = {row: cohort.loops[store, row].loop_id for row, _ in clips}
+        self.source = ClipDataset(
+            cohort.stores[store], list(self.ids), spec, clips_per_loop=shown.clips_per_loop,
+            perturb=self.perturb if shown.perturbation else None,
+        )  # fmt: skip
 
-
-class LookedAt(Dataset[tuple[Tensor, int]]):
-    """Chosen clips of a data set, in order, damaged or not."""
-
-    def __init__(self, cohort: Cohort, pairs: Sequence[Pair], spec: InputSpec, look: Look, seed: int) -> None:
-        loops = sorted({loop for loop, _ in pairs})
-        self.cohort, self.look, self.seed = cohort, look, seed
-        self.loops = [cohort.loops[number] for number in loops]
-        place = {number: n for n, number in enumerate(loops)}
-        self.items = [place[loop] * look.clips_per_loop + clip for loop, clip in pairs]
-        store = cohort.stores[self.loops[0].store]
-        self.by_row = {loop.row: loop["loop_id"] for loop in self.loops}
-        damage = self.damage if look.perturbation else None
-        self.clips = ClipDataset(
-            store, list(self.by_row), spec, clips_per_loop=look.clips_per_loop, damage=damage
-        )
-
-    def damage(self, pixels: Tensor, row: int) -> Tensor:
-        """The look's damage to a whole stored loop, the same whichever backbone looks."""
-        sector = letterbox(self.clips.store.mask(row)[None].astype(np.uint8))[0, 0].bool()
-        kind = PERTURBATIONS[self.look.perturbation]
-        return kind.apply(pixels, sector, self.look.severity, seed=self.seed, loop_id=self.by_row[row])
+    def perturb(self, pixels: Tensor, row: int) -> Tensor:
+        """A whole stored loop perturbed, the same for every backbone."""
+        sector = letterbox(self.source.store.mask(row)[None].astype(np.uint8))[0, 0].bool()
+        kind = PERTURBATIONS[self.shown.perturbation]
+        return kind.apply(pixels, sector, self.shown.severity, seed=self.seed, loop_id=self.ids[row])
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.clips)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        return self.clips[self.items[number]]
+    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+        row, number = self.clips[item]
+        return self.source.clip(row, number), row
+
+
+def by_store(addresses: Iterable[Address]) -> dict[int, list[tuple[int, int]]]:
+    """Clips (row, number) by their data set, sorted."""
+    groups: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for store, row, number in sorted(set(addresses)):
+        groups[store].append((row, number))
+    return groups
 
 
 class Extraction:
-    """Features of a cohort, through the cache."""
+    """Features of a cohort, through the cache in the folder `root`."""
 
-    def __init__(self, cohort: Cohort, config: HarnessConfig) -> None:
-        self.cohort, self.config = cohort, config
-        self.root: Path = config.cache or config.out / "features"
+    def __init__(self, cohort: Cohort, config: FrozenConfig, root: Path) -> None:
+        self.cohort, self.config, self.root = cohort, config, root
         self.fingerprints = [store.fingerprint() for store in cohort.stores]
 
-    def folder(self, contender: Contender, look: Look, store: int) -> FeatureFolder:
-        """The cache's folder for one data set under one look."""
-        seed = self.config.seed if look.perturbation else 0
-        key = FeatureKey(
+    def key(self, backbone: ComparedBackbone, shown: Presentation, store: int) -> FeatureKey:
+        """What the features of one data set under one presentation depend on."""
+        config = self.config
+        return FeatureKey(
             self.fingerprints[store],
-            contender.weights,
-            asdict(contender.spec) | {"clips_per_loop": look.clips_per_loop},
-            look.perturbation,
-            look.severity,
-            seed,
-            self.config.precision,
-            self.config.engine,
-            self.config.features_as,
+            backbone.weights,
+            asdict(backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
+            shown.perturbation,
+            shown.severity,
+            config.seed if shown.perturbation else 0,
+            config.precision,
+            config.engine,
+            config.features_as,
         )
-        return FeatureFolder(self.root, key)
 
-    def by_store(self, pairs: Iterable[Pair]) -> dict[int, list[Pair]]:
-        """Pairs by the number of their data set, sorted."""
-        groups: dict[int, list[Pair]] = defaultdict(list)
-        for pair in sorted(set(pairs)):
-            groups[self.cohort.loops[pair[0]].store].append(pair)
-        return groups
+    def folder(self, backbone: ComparedBackbone, shown: Presentation, store: int) -> FeatureFolder:
+        """The cache's folder for them."""
+        return FeatureFolder(self.root, self.key(backbone, shown, store))
 
-    def rows(self, pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-        """(row of the data set, clip) of pairs."""
-        return [(self.cohort.loops[loop].row, clip) for loop, clip in pairs]
+    def describe(self, backbone: ComparedBackbone, shown: Presentation) -> BackboneFacts:
+        """What tables say of a backbone whose features of this presentation are there."""
+        shapes = (
+            stored_shape(self.root, self.key(backbone, shown, store))
+            for store in range(len(self.fingerprints))
+        )
+        shape = next(filter(None, shapes))
+        return BackboneFacts(
+            backbone=backbone.name, weights=backbone.weights[:12], parameters=backbone.parameters,
+            tokens=shape.tokens, embed_dim=shape.width,
+        )  # fmt: skip
 
     def missing(
-        self, contender: Contender, needs: dict[Look, set[Pair]]
-    ) -> list[tuple[FeatureFolder, Look, list[Pair]]]:
-        """What has not been through the backbone: folder, look and clips."""
+        self, backbone: ComparedBackbone, needs: Needs
+    ) -> list[tuple[FeatureFolder, Presentation, int, list[tuple[int, int]]]]:
+        """What has not been through the backbone: folder, presentation, data set and its clips."""
         found = []
-        for look, pairs in sorted(needs.items()):
-            for store, group in self.by_store(pairs).items():
-                folder = self.folder(contender, look, store)
-                left = set(folder.missing(self.rows(group)))
-                wanted = [pair for pair, clip in zip(group, self.rows(group), strict=True) if clip in left]
-                if wanted:
-                    found.append((folder, look, wanted))
+        for shown, addresses in sorted(needs.items(), key=lambda need: need[0]):
+            for store, clips in by_store(addresses).items():
+                folder = self.folder(backbone, shown, store)
+                left = folder.missing(clips)
+                if left:
+                    found.append((folder, shown, store, left))
         return found
 
-    def bytes_needed(self, contender: Contender, needs: dict[Look, set[Pair]]) -> int:
+    def bytes_needed(self, backbone: ComparedBackbone, needs: Needs) -> int:
         """Size of the features that are missing."""
-        missing = self.missing(contender, needs)
-        clips = sum(len(pairs) for _, _, pairs in missing)
+        missing = self.missing(backbone, needs)
+        clips = sum(len(left) for *_, left in missing)
         if not clips:
             return 0
-        known = next((folder.shape for folder, _, _ in missing if folder.shape), None)
-        shape = known or shape_of(contender.make())
+        known = next((folder.shape for folder, *_ in missing if folder.shape), None)
+        shape = known or shape_of(backbone.make())
         return clips * shape.tokens * shape.width * BYTES[self.config.features_as]
 
-    def fill(self, contender: Contender, needs: dict[Look, set[Pair]], progress: Progress) -> None:
+    def check_room(self, needed: int) -> None:
+        """CacheError when so many bytes more do not fit."""
+        check_room(self.root, needed, self.config.cache_gb)
+
+    def fill(self, backbone: ComparedBackbone, needs: Needs, progress: Progress) -> None:
         """Run every missing clip through the backbone once; it is loaded only where one is missing."""
-        missing = self.missing(contender, needs)
+        missing = self.missing(backbone, needs)
         if not missing:
             return
-        backbone = contender.make()
-        total, done = sum(len(pairs) for _, _, pairs in missing), 0
-        for folder, look, pairs in missing:
-            note = f"clips through {contender.name}" + (
-                f", {look.perturbation} {look.severity}" if look.perturbation else ""
-            )
+        network = backbone.make()
+        total, done = sum(len(left) for *_, left in missing), 0
+        for folder, shown, store, left in missing:
+            perturbed = f", {shown.perturbation} {shown.severity}" if shown.perturbation else ""
 
-            def tell(clips: int, note: str = note) -> None:
+            def tell(clips: int, note: str = f"clips through {backbone.name}{perturbed}") -> None:
                 nonlocal done
                 done += clips
                 progress(done, total, note)
 
-            dataset = LookedAt(self.cohort, pairs, backbone.spec, look, self.config.seed)
-            folder.fill(backbone, dataset, self.rows(pairs), self.config.batch_size, tell)
+            dataset = ShownClips(self.cohort, store, left, network.spec, shown, self.config.seed)
+            folder.fill(network, dataset, left, self.config.batch_size, tell)
 
-    def features(self, contender: Contender, look: Look, pairs: Iterable[Pair]) -> Features:
+    def features(
+        self, backbone: ComparedBackbone, shown: Presentation, addresses: Iterable[Address]
+    ) -> Features:
         """Features of clips that have been through the backbone."""
-        parts = []
-        for store, group in self.by_store(pairs).items():
-            folder = self.folder(contender, look, store)
-            loops = np.array([loop for loop, _ in group], dtype=np.int64)
-            parts.append(folder.features(self.rows(group), loops))
-        if len(parts) == 1:
-            return parts[0]
-        return Features(
-            joined([part.tokens for part in parts]),
-            torch.cat([part.pooled for part in parts]),
-            parts[0].grid,
-            np.concatenate([part.loops for part in parts]),
-            np.concatenate([part.clips for part in parts]),
-        )
-
-
-def check_all_fits(needed: int, config: HarnessConfig) -> None:
-    """CacheError when all that is missing, of every backbone, does not fit."""
-    check_room(config.cache or config.out / "features", needed, config.cache_gb)
+        parts = [
+            self.folder(backbone, shown, store).features(clips, store)
+            for store, clips in by_store(addresses).items()
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts)

@@ -1,9 +1,9 @@
-"""Frozen features of clips as probes read them: many files on disk, or one tensor, behind one face."""
+"""Frozen features of clips: token grids, in many files or in one tensor, and how they are standardised."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from echojepa.evaluation.protocol.samples import Address
 from echojepa.models.probe import Standardiser
 
 COLUMN_BYTES = 256 * 2**20
@@ -48,23 +49,11 @@ class Tokens:
             out[mine] = self.parts[number][self.place[index[mine]], start:stop]
         return torch.from_numpy(out)
 
-    def only(self, chosen: NDArray[np.int64]) -> Tokens:
-        """Of these clips alone, without reading them."""
-        return Tokens(self.parts, self.part[chosen], self.place[chosen])
-
     def slices(self, clips: int) -> Iterator[tuple[int, int]]:
         """Ranges of token numbers, so that those of `clips` clips fit in memory."""
         each = max(1, COLUMN_BYTES // (4 * max(1, clips) * self.shape[2]))
         for start in range(0, self.shape[1], each):
             yield start, min(self.shape[1], start + each)
-
-
-def joined(tokens: Sequence[Tokens]) -> Tokens:
-    """Clips of several, one after another."""
-    shift = np.cumsum([0, *(len(one.parts) for one in tokens)])
-    parts = [part for one in tokens for part in one.parts]
-    owner = np.concatenate([one.part + before for one, before in zip(tokens, shift[:-1], strict=True)])
-    return Tokens(parts, owner, np.concatenate([one.place for one in tokens]))
 
 
 @dataclass(frozen=True)
@@ -77,14 +66,24 @@ class Features:
     """(n, E) float32: the backbone's own vector of a clip, or the mean of its tokens."""
     grid: tuple[int, int, int]
     """(T', H', W')."""
-    loops: NDArray[np.int64]
-    """(n,) number of the cohort's loop that each clip was cut from."""
     clips: NDArray[np.int64]
-    """(n,) which of that loop's clips."""
+    """(n, 3) address of each clip."""
 
-    def places(self) -> dict[tuple[int, int], int]:
-        """Where each (loop, clip) stands."""
-        return {pair: n for n, pair in enumerate(zip(self.loops.tolist(), self.clips.tolist(), strict=True))}
+    def places(self) -> dict[Address, int]:
+        """Where each clip stands."""
+        return {tuple(address): place for place, address in enumerate(self.clips.tolist())}
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """Clips of several data sets, one after another."""
+    tokens = [part.tokens for part in parts]
+    shift = np.cumsum([0, *(len(one.parts) for one in tokens)])
+    owner = np.concatenate([one.part + before for one, before in zip(tokens, shift[:-1], strict=True)])
+    whole = Tokens(
+        [part for one in tokens for part in one.parts], owner, np.concatenate([one.place for one in tokens])
+    )
+    pooled, clips = torch.cat([part.pooled for part in parts]), np.concatenate([part.clips for part in parts])
+    return Features(whole, pooled, parts[0].grid, clips)
 
 
 def fit_standardiser(tokens: Tokens, chosen: Tensor, batch: int = 64) -> Standardiser:
@@ -117,17 +116,8 @@ def principal_axes(tokens: Tokens, chosen: Tensor, standardiser: Standardiser, w
     return vectors.flip(1)[:, :width].float()
 
 
-def reduced(features: Features, chosen: Tensor, width: int) -> Features:
-    """Features cut to the `width` principal components of clips `chosen`, the training ones; in memory."""
-    standardiser = fit_standardiser(features.tokens, chosen)
-    axes = principal_axes(features.tokens, chosen, standardiser, width)
-    return projected(features, standardiser, axes)
-
-
 def projected(features: Features, standardiser: Standardiser, axes: Tensor) -> Features:
-    """Features on given axes."""
+    """Features on given axes, in memory."""
     everything = torch.arange(len(features.tokens))
     parts = [(standardiser(features.tokens[part]) @ axes).half() for part in everything.split(64)]
-    return Features(
-        Tokens.of(torch.cat(parts)), features.pooled, features.grid, features.loops, features.clips
-    )
+    return replace(features, tokens=Tokens.of(torch.cat(parts)))

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import TuningConfig
 from echojepa.data.clips import Augment, ClipDataset
+from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.cohort import Cohort
-from echojepa.evaluation.protocol.samples import Wanted
 from echojepa.models.contract import InputSpec
 from echojepa.models.probe import Probes
 
@@ -26,23 +26,15 @@ Encode = Callable[[Tensor], Tensor]
 class SampleClips(Dataset[Tensor]):
     """Clips of samples: item (epoch, i) is uint8 (S, 3, T, size, size), black where a slot is absent."""
 
-    def __init__(
-        self,
-        cohort: Cohort,
-        wanted: Wanted,
-        spec: InputSpec,
-        clips_per_loop: int,
-        crop: float,
-        seed: int,
-    ) -> None:
+    def __init__(self, cohort: Cohort, cell: CellSamples, spec: InputSpec, crop: float, seed: int) -> None:
         """`crop` is the least share of the picture that random clips keep; 1 leaves them whole."""
-        self.clips, self.spec, self.each = wanted.clips, spec, clips_per_loop
-        loops = [cohort.loops[number] for number in wanted.clips[..., 0].flat]
-        rows = [loop.row for loop in loops]
-        self.stores = [loop.store for loop in loops]
+        self.clips, self.spec = cell.samples.clips, spec
         augment = Augment(scale=(crop, 1.0)) if crop < 1 else None
-        self.random = [ClipDataset(s, rows, spec, augment=augment, seed=seed) for s in cohort.stores]
-        self.even = [ClipDataset(s, rows, spec, clips_per_loop=clips_per_loop) for s in cohort.stores]
+        each = cell.presentation.clips_per_loop
+        self.sources = [
+            ClipDataset(store, (), spec, augment=augment, seed=seed, clips_per_loop=each)
+            for store in cohort.stores
+        ]
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -50,12 +42,11 @@ class SampleClips(Dataset[Tensor]):
     def __getitem__(self, key: Key) -> Tensor:
         (epoch, sample), spec, slots = key, self.spec, self.clips.shape[1]
         found = torch.zeros(slots, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
-        for slot, (loop, clip) in enumerate(self.clips[sample].tolist()):
-            place = sample * slots + slot
-            if loop >= 0 and epoch == EVEN:
-                found[slot] = self.even[self.stores[place]][place * self.each + clip][0]
-            elif loop >= 0:
-                found[slot] = self.random[self.stores[place]][epoch, place][0]
+        for slot, (store, row, number) in enumerate(self.clips[sample].tolist()):
+            if store >= 0 and epoch == EVEN:
+                found[slot] = self.sources[store].clip(row, number)
+            elif store >= 0:
+                found[slot] = self.sources[store].random_clip(row, epoch, sample * slots + slot)
         return found
 
     def batches(
@@ -85,7 +76,7 @@ def encoded(encode: Encode, clips: Tensor, present: Tensor) -> Tensor:
 def outputs_of(
     encode: Encode, head: Probes, dataset: SampleClips, samples: Tensor, config: TuningConfig
 ) -> Tensor:
-    """The head's outputs (n, outputs) for samples (n,), in clinical units, or logits; on the processor."""
+    """The head's outputs (n, outputs) for samples (n,), in clinical units, or logits; on the CPU."""
     made = []
     for _, clips, present in dataset.batches(EVEN, samples.split(config.batch_size), config.workers):
         tokens = encoded(encode, clips, present).to(head.target.device)

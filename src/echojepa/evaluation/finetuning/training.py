@@ -1,10 +1,8 @@
-"""An encoder and a head trained together, layer by layer more slowly the nearer a layer is to the pixels.
+"""An encoder and a head trained together, and the folder that comes of it.
 
 The head starts as the probe of the frozen encoder that validation patients chose: one that started from
-nothing would distort the encoder while it is still wrong (Kumar et al., arXiv 2202.10054). The learning rate
-of layer l of an encoder of L blocks is lr * decay^(L + 1 - l): layer 0 embeds, block k is layer k + 1, the
-last norm is layer L + 1 and, like the head, has the whole rate (BEiT's rule, arXiv 2106.08254; its use for
-video: VideoMAE, arXiv 2203.12602). A clip is a function of (seed, epoch, sample), the order of an epoch of
+nothing would distort the encoder while it is still wrong (Kumar et al., arXiv 2202.10054). Learning
+rates: `rates`. A clip is a function of (seed, epoch, sample), the order of an epoch of
 (seed, epoch): a run that was stopped goes on as if it had not been.
 """
 
@@ -14,26 +12,31 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from echojepa.backbones.transformer import OBJECTIVES
+from echojepa.backbones.layouts import read_weights
+from echojepa.backbones.loading import RANDOM
+from echojepa.backbones.transformer import OBJECTIVES, VideoTransformer
 from echojepa.config import ConfigError, TuningConfig
 from echojepa.errors import UserError
+from echojepa.evaluation.features.backbones import BackboneFacts
+from echojepa.evaluation.features.cache import weights_digest
+from echojepa.evaluation.features.samples import targets
 from echojepa.evaluation.finetuning.clips import SampleClips, encoded, outputs_of
-from echojepa.evaluation.probes.heads import Fitted, HeadProbe, Readout, loss_of, schedule, settled
+from echojepa.evaluation.finetuning.rates import parameter_groups
+from echojepa.evaluation.probes.fitting import Readout
+from echojepa.evaluation.probes.heads import Choice, HeadProbe, has_converged, loss_of, schedule
 from echojepa.evaluation.probes.predictions import average, error_of
-from echojepa.evaluation.probes.stored import FACTS, about, save_fitted
+from echojepa.evaluation.probes.stored import StoredProbe, describe_cell
 from echojepa.evaluation.progress import Progress
-from echojepa.evaluation.protocol.cells import Job, labels_digest, without_features
+from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.models.probe import Probes, Scale, drop_views
-from echojepa.models.vit import VisionTransformer
 from echojepa.training import rotation
 from echojepa.training.building import generator_for, training_tensors, working_dtype
 from echojepa.training.checkpoint import write_text_atomically
@@ -45,34 +48,7 @@ RECORD = "finetune.json"
 """What a fine-tuning depends on; written first."""
 
 
-def layer_of(name: str, blocks: int) -> int:
-    """The layer that an encoder's parameter belongs to, 0 to blocks + 1."""
-    if name.startswith("blocks."):
-        return int(name.split(".")[1]) + 1
-    return blocks + 1 if name.startswith("norm.") else 0
-
-
-def parameter_groups(
-    encoder: VisionTransformer, head: nn.Module, config: TuningConfig
-) -> list[dict[str, Any]]:
-    """AdamW's groups: `scale` is what the learning rate is multiplied by, norms and biases are not decayed.
-
-    A parameter of the head has one dimension more than what it is, for its number of heads.
-    """
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    blocks = len(encoder.blocks)
-    for name, weight in encoder.named_parameters():
-        scale = config.layer_decay ** (blocks + 1 - layer_of(name, blocks))
-        groups.setdefault((scale, weight.ndim > 1), []).append(weight)
-    for weight in head.parameters():
-        groups.setdefault((1.0, weight.ndim > 2), []).append(weight)
-    return [
-        {"params": weights, "scale": scale, "weight_decay": config.weight_decay * decayed}
-        for (scale, decayed), weights in groups.items()
-    ]
-
-
-class Tuning:
+class FineTuning:
     """A fine-tuning in progress."""
 
     def __init__(
@@ -80,18 +56,17 @@ class Tuning:
         folder: Path,
         weights: Weights,
         head: Probes,
-        job: Job,
+        cell: CellSamples,
         cohort: Cohort,
         config: TuningConfig,
         seed: int,
     ) -> None:
-        self.folder, self.weights, self.job, self.config = folder, weights, job, config
-        self.task, self.seed = job.cell.task, seed
-        self.data = without_features(job.wanted, self.task)
-        each = job.look.clips_per_loop
-        self.dataset = SampleClips(cohort, job.wanted, weights.spec, each, config.crop, seed)
-        once = (job.wanted.clips[:, 0, 1] == 0) | bool(self.task.slots)  # a loop once, whatever its clips
-        mine, splits = job.trained, job.wanted.splits
+        self.folder, self.weights, self.cell, self.config = folder, weights, cell, config
+        self.task, self.seed = cell.cell.task, seed
+        self.targets = targets(cell.samples)
+        self.dataset = SampleClips(cohort, cell, weights.spec, config.crop, seed)
+        once = (cell.samples.clips[:, 0, 2] == 0) | bool(self.task.slots)  # a loop once, whatever its clips
+        mine, splits = cell.trained, cell.samples.splits
         self.train = torch.from_numpy(np.flatnonzero(mine & (splits == Split.TRAIN) & once))
         self.val = torch.from_numpy(np.flatnonzero(mine & (splits == Split.VAL)))
         self.world = World(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -149,7 +124,7 @@ class Tuning:
         self.finish()
 
     def train_epoch(self, epoch: int) -> float:
-        """One pass over the training samples; the mean loss. UserError where that is no number."""
+        """One pass over the training samples; the mean loss. UserError where that is not finite."""
         order = self.order(epoch)
         parts = order.tensor_split(math.ceil(len(order) / self.config.batch_size))
         draws = generator_for(self.seed, "dropped views", epoch)
@@ -157,10 +132,10 @@ class Tuning:
         for number, (samples, clips, present) in enumerate(
             self.dataset.batches(epoch, parts, self.config.workers)
         ):
-            if self.data.views > 1:
-                rate = self.job.cell.probe.view_dropout
+            if len(self.task.slots) > 1:
+                rate = self.cell.cell.probe.view_dropout
                 present = drop_views(present, self.head.shape, rate, draws)
-            truth = self.data.truth[samples].to(self.world.device)
+            truth = self.targets[samples].to(self.world.device)
             tokens = encoded(self.encode, clips, present)
             outputs = self.head(tokens, None if present.all() else present.to(tokens.device))
             loss = loss_of(outputs, truth, self.scale, self.task).sum()
@@ -172,43 +147,64 @@ class Tuning:
             self.optimizer.zero_grad(set_to_none=True)
             total += loss.item() * len(samples) / len(order)
         if not math.isfinite(total):
-            raise UserError(f"the loss of epoch {epoch + 1} is no number; lower --lr, in another --out")
+            raise UserError(f"the loss of epoch {epoch + 1} is not finite; lower --lr, in another --out")
         return total
 
     def validate(self) -> float:
         """The task's leading metric on validation patients, turned so that lower is better."""
         made = outputs_of(self.encode, self.head, self.dataset, self.val, self.config)
-        return error_of(average(made, self.data, self.val, self.task), self.task)
+        return error_of(average(made, self.cell.samples.select(self.val.numpy())), self.task)
 
     def finish(self) -> None:
-        """Write the best epoch's encoder and head; `probe.json`, last, says that all is there."""
-        cell, weights, errors = self.job.cell, self.weights, self.errors.tolist()
+        """Write the best epoch's encoder and head; the head's card, last, says that all is there."""
+        weights, errors = self.weights, self.errors.tolist()
         best = {name: value.cpu() for name, value in self.best.items()}
         encoder, head = ({k.removeprefix(p): v for k, v in best.items() if k.startswith(p)} for p in PARTS)
         epoch = int(self.errors.argmin())
         steps = math.ceil(len(self.train) / self.config.batch_size) * epoch
         record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        origin = Origin(said(weights, self.job), steps, len(self.train) * epoch, "+".join(record["data"]))
-        tuned = Weights(weights.architecture, weights.spec, encoder, origin)
-        save_weights(self.folder, tuned)
+        origin = Origin(said(weights, self.cell), steps, len(self.train) * epoch, "+".join(record["data"]))
+        save_weights(self.folder, Weights(weights.architecture, weights.spec, encoder, origin))
         probe = self.head.cpu()
         probe.load_state_dict(head)
         chosen = {"learning rate": self.config.lr, "layer decay": self.config.layer_decay, "epoch": epoch}
         history = {"train loss": self.losses.tolist(), "validation": [abs(error) for error in errors]}
-        fitted = Fitted(HeadProbe(probe, self.config.batch_size), chosen, history, settled(errors, self.task))
-        facts = about(cell, self.data.classes) | {"grid": self.encoder.grid, "finetuned": record}
-        save_fitted(self.folder, fitted, facts)
+        choice = Choice(chosen, history, has_converged(errors, self.task))
+        StoredProbe(self.folder).save(
+            HeadProbe(probe, self.config.batch_size), choice,
+            self.cell.cell, self.cell.samples.classes, self.encoder.grid, self.describe(), record,
+        )  # fmt: skip
+
+    def describe(self) -> BackboneFacts:
+        """What the card says of the encoder that was written."""
+        backbone = VideoTransformer.from_pretrained(self.folder)
+        return BackboneFacts(
+            backbone=name_of(self.weights), weights=weights_digest(backbone)[:12],
+            parameters=backbone.parameters, tokens=math.prod(self.encoder.grid), embed_dim=backbone.embed_dim,
+        )  # fmt: skip
 
 
 PARTS = ("encoder.", "head.")
 """What names of a model's tensors begin with."""
 
 
-def tune(
+def read_start(name: str) -> Weights:
+    """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
+    ours that is the very start it was pretrained from. CheckpointError for other weights."""
+    path = Path(name.removeprefix(RANDOM))
+    weights = read_weights(path)
+    if not name.startswith(RANDOM):
+        return weights
+    made = VideoTransformer.from_pretrained(path).random_start()
+    tensors = {key: value.cpu() for key, value in made.encoder.state_dict().items()}
+    return replace(weights, encoder=tensors, origin=Origin(made.name), sha256="")
+
+
+def finetune_encoder(
     folder: Path,
     weights: Weights,
     head: Callable[[], Readout],
-    job: Job,
+    cell: CellSamples,
     cohort: Cohort,
     config: TuningConfig,
     seed: int,
@@ -217,16 +213,16 @@ def tune(
     """Fine-tune `weights` for a cell into a folder, or go on with what is there; nothing where it is done.
 
     `head` makes or finds the attentive probe of these weights, frozen, for the same cell: the head's start.
-    The folder is one of our weights', read by `load_backbone`, and one of a probe's, read by `load_readout`.
+    The folder is one of our weights', read by `load_backbone`, and one of a probe's, a `StoredProbe`.
     Raises ConfigError where it holds another fine-tuning, CheckpointError where weights do not fit.
     """
     record = {
         "settings": {name: value for name, value in asdict(config).items() if name in DECIDE},
-        "cell": about(job.cell, job.wanted.classes) | {"key": job.cell.key},
+        "cell": describe_cell(cell.cell, cell.samples.classes) | {"key": cell.cell.key},
         "start": asdict(weights.origin) | {"name": name_of(weights), "sha256": weights.sha256},
         "spec": asdict(weights.spec),
         "data": [store.fingerprint() for store in cohort.stores],
-        "labels": labels_digest(job.wanted.of(job.trained)),
+        "labels": cell.samples.select(cell.trained).digest(),
         "seed": seed,
     }
     mine = json.loads(json.dumps(record))
@@ -240,11 +236,21 @@ def tune(
                 "give another --out, or delete the folder to start over"
             )
     write_text_atomically(folder / RECORD, json.dumps(mine, indent=2) + "\n")
-    if not (folder / FACTS).is_file():
+    if not StoredProbe(folder).finished:
         probe = head()
         assert isinstance(probe, HeadProbe)
-        Tuning(folder, weights, probe.model, job, cohort, config, seed).run(progress)
+        FineTuning(folder, weights, probe.model, cell, cohort, config, seed).run(progress)
     shutil.rmtree(folder / rotation.FOLDER, ignore_errors=True)
+
+
+def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
+    """Encoder and head of a finished fine-tuning, strictly; UserError for a folder of anything else."""
+    stored = StoredProbe(folder)
+    if not (stored.finished and (folder / RECORD).is_file()):
+        raise UserError(f"{folder} holds no finished fine-tuning; run `echojepa finetune` first")
+    readout = stored.readout()
+    assert isinstance(readout, HeadProbe)
+    return VideoTransformer.from_pretrained(folder), readout
 
 
 DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "clips_per_loop", "precision"}
@@ -257,8 +263,7 @@ STAYED = "no epoch read validation patients better than the frozen probe, which 
 
 def note_of(folder: Path) -> str:
     """What rows of a finished fine-tuning say beside their numbers; empty for nothing."""
-    epoch = json.loads((folder / FACTS).read_text(encoding="utf-8"))["chosen"]["epoch"]
-    return STAYED if epoch == 0 else ""
+    return STAYED if StoredProbe(folder).card().chosen["epoch"] == 0 else ""
 
 
 def name_of(weights: Weights) -> str:
@@ -266,9 +271,9 @@ def name_of(weights: Weights) -> str:
     return OBJECTIVES.get(weights.origin.name, weights.origin.name)
 
 
-def said(weights: Weights, job: Job) -> str:
+def said(weights: Weights, samples: CellSamples) -> str:
     """What a fine-tuned encoder is, for its card and for tables that use it frozen."""
-    cell = job.cell
+    cell = samples.cell
     where = f" of {cell.trained_on}" if cell.trained_on else ""
     share = f", {100 * cell.fraction:g} % of labels" if cell.fraction < 1 else ""
     start = " ".join(filter(None, [name_of(weights), weights.sha256[:8]]))

@@ -1,73 +1,26 @@
-"""Probes on frozen features: trained on training patients, chosen on validation patients, applied to all.
-
-Every head and every epoch is scored on validation patients alone; the best of them predicts. Test labels
-take part in nothing but the predictions table.
-"""
+"""A grid of linear or attentive heads trained at once on frozen features; validation patients choose one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from echojepa.config import HarnessConfig
-from echojepa.evaluation.features.tokens import fit_standardiser, principal_axes, projected
+from echojepa.config import FrozenConfig
+from echojepa.evaluation.features.samples import FeatureSamples, SlotFeatures, targets
+from echojepa.evaluation.features.tokens import fit_standardiser
 from echojepa.evaluation.probes.predictions import average, error_of
-from echojepa.evaluation.probes.ridge import fit_ridge
 from echojepa.evaluation.protocol.plans import ProbeKind
-from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.grid import GridAdamW
-from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
+from echojepa.models.probe import Probes, ProbeShape, Scale, drop_views
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
-
-
-class Readout(Protocol):
-    """What turns features into outputs."""
-
-    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
-        """Values in clinical units, or logits, (m, outputs) of samples `chosen` (m,)."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that is needed to predict."""
-        ...
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A chosen probe and how it came to be chosen."""
-
-    readout: Readout
-    chosen: dict[str, float]
-    """The settings that validation patients chose."""
-    history: dict[str, list[float]]
-    """Per epoch: training loss of the chosen head, validation metric of the chosen head."""
-    converged: bool
-    """Whether the validation metric of the chosen head was settled before training ended."""
-
-
-@dataclass(frozen=True)
-class ConstantProbe:
-    """The same for every sample."""
-
-    value: Tensor
-    """(outputs,): a value, or log shares of classes."""
-
-    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
-        """(m, outputs)."""
-        return self.value.expand(len(chosen), -1)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The value."""
-        return {"value": self.value}
 
 
 @dataclass(frozen=True)
@@ -77,9 +30,9 @@ class HeadProbe:
     model: Probes
     batch_size: int
 
-    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
-        """(m, outputs)."""
-        return predict(self.model, data, chosen, self.batch_size)[0]
+    def outputs(self, data: SlotFeatures) -> Tensor:
+        """(n, outputs)."""
+        return predict(self.model, data, self.batch_size)[0]
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, standardiser and scale."""
@@ -87,58 +40,14 @@ class HeadProbe:
 
 
 @dataclass(frozen=True)
-class ReducedProbe:
-    """A probe on principal components of the tokens."""
+class Choice:
+    """What validation patients chose, and how training went."""
 
-    inner: Readout
-    standardiser: Standardiser
-    axes: Tensor
-    """(D, width)."""
-
-    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
-        """(m, outputs)."""
-        features = projected(data.features, self.standardiser, self.axes)
-        return self.inner.outputs(replace(data, features=features), chosen)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The axes, what they were found on, and the probe."""
-        parts = {"axes": self.axes, "mean": self.standardiser.mean, "std": self.standardiser.std}
-        return {f"components.{name}": value for name, value in parts.items()} | self.inner.tensors()
-
-
-def fit_probe(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
-    """Train on the training samples of `data` and choose on its validation samples; others are not used."""
-    if kind.width is None:
-        return fit_plain(data, task, kind, config, seed)
-    tokens, seen = data.features.tokens, data.clips[data.within(Split.TRAIN)].flatten()
-    train = seen[seen >= 0]
-    standardiser = fit_standardiser(tokens, train)
-    axes = principal_axes(tokens, train, standardiser, kind.width)
-    smaller = replace(data, features=projected(data.features, standardiser, axes))
-    fitted = fit_plain(smaller, task, kind, config, seed)
-    return replace(fitted, readout=ReducedProbe(fitted.readout, standardiser, axes))
-
-
-def fit_plain(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
-    """Train and choose one probe on the tokens as they are."""
-    if kind.depth is None:
-        readout, chosen = fit_ridge(data, data.within(Split.TRAIN), data.within(Split.VAL), task)
-        return Fitted(readout, chosen, {}, True)
-    return fit_heads(data, task, kind, config, seed)
-
-
-def fit_constant(data: Labelled, task: Task) -> Fitted:
-    """The median of the training items, or their commonest class: what a model must beat."""
-    train = data.within(Split.TRAIN)
-    _, first = np.unique(data.items[train.numpy()], return_index=True)
-    known = data.truth[train][torch.from_numpy(first)]
-    if task.classes:
-        shares = torch.bincount(known, minlength=len(data.classes)) / len(known)
-        return Fitted(
-            ConstantProbe(shares.clamp_min(1e-6).log()), {"class": float(shares.argmax())}, {}, True
-        )
-    value = float(np.median(known.double().numpy()))
-    return Fitted(ConstantProbe(torch.tensor([value])), {"value": value}, {}, True)
+    settings: dict[str, float]
+    history: dict[str, list[float]]
+    """Per epoch: training loss and validation metric of what was chosen."""
+    converged: bool
+    """Whether the validation metric stopped improving before training ended."""
 
 
 def loss_of(outputs: Tensor, truth: Tensor, scale: Scale, task: Task) -> Tensor:
@@ -151,7 +60,7 @@ def loss_of(outputs: Tensor, truth: Tensor, scale: Scale, task: Task) -> Tensor:
     return flat.view(grid, batch).mean(1)
 
 
-def settled(errors: Sequence[float], task: Task) -> bool:
+def has_converged(errors: Sequence[float], task: Task) -> bool:
     """Whether the running best of the last quarter of epochs is within 2 % of the best before it."""
     cut = max(1, 3 * len(errors) // 4)
     before, after = min(errors[:cut]), min(errors[cut:], default=math.inf)
@@ -159,9 +68,9 @@ def settled(errors: Sequence[float], task: Task) -> bool:
     return not before - after > 0.02 * best.get(task.kind, 1.0)
 
 
-def shape_for(data: Labelled, kind: ProbeKind) -> ProbeShape:
+def shape_for(data: FeatureSamples, kind: ProbeKind) -> ProbeShape:
     """The probe that a kind means on these features."""
-    slots = data.clips.shape[1]
+    slots = data.places.shape[1]
     assert kind.depth is not None
     return ProbeShape(
         data.features.grid, data.features.tokens.shape[2], max(1, len(data.classes)), kind.depth,
@@ -169,15 +78,17 @@ def shape_for(data: Labelled, kind: ProbeKind) -> ProbeShape:
     )  # fmt: skip
 
 
-def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig, seed: int) -> Fitted:
+def fit_heads(
+    data: FeatureSamples, task: Task, kind: ProbeKind, config: FrozenConfig, seed: int
+) -> tuple[HeadProbe, Choice]:
     """Train the grid of heads; the head and epoch that validation patients choose predicts."""
-    train, val = data.within(Split.TRAIN), data.within(Split.VAL)
+    train, judges = torch.from_numpy(data.within(Split.TRAIN)), data.select(data.within(Split.VAL))
+    truth = targets(data)
     settings = [(lr, decay) for lr in config.learning_rates for decay in config.weight_decays]
     rates, decays = torch.tensor(settings).T
     generator = torch.Generator().manual_seed(derive_seed(seed, f"probe {task.name}"))
-    seen = data.clips[train].flatten()
-    standardiser = fit_standardiser(data.features.tokens, seen[seen >= 0])
-    scale = target_scale(data.truth[train], task)
+    standardiser = fit_standardiser(data.features.tokens, data.seen(train))
+    scale = target_scale(truth[train], task)
     shape = shape_for(data, kind)
     model = Probes(len(settings), shape, standardiser, scale, generator)
     optimizer = GridAdamW(model, rates, decays)
@@ -193,13 +104,13 @@ def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig
             if shape.views > 1:
                 present = drop_views(present, shape, kind.view_dropout, generator)
             outputs = model(tokens, None if present.all() else present)
-            loss = loss_of(outputs, data.truth[samples], scale, task)
+            loss = loss_of(outputs, truth[samples], scale, task)
             loss.sum().backward()
             optimizer.step(schedule((epoch * batches + number) / (epochs * batches)))
             total += loss.detach() / batches
         losses.append(total.tolist())
-        guesses = predict(model, data, val, config.batch_size)
-        errors.append([error_of(average(guess, data, val, task), task) for guess in guesses])
+        guesses = predict(model, judges, config.batch_size)
+        errors.append([error_of(average(guess, judges), task) for guess in guesses])
         head = int(np.argmin(errors[-1]))
         if best is None or errors[-1][head] < best[0]:
             kept = {name: p[head : head + 1].clone() for name, p in model.named_parameters()}
@@ -211,7 +122,7 @@ def fit_heads(data: Labelled, task: Task, kind: ProbeKind, config: HarnessConfig
     curve = [row[head] for row in errors]
     history = {"train loss": [row[head] for row in losses], "validation": [abs(value) for value in curve]}
     chosen = {"learning rate": settings[head][0], "weight decay": settings[head][1], "epoch": epoch + 1}
-    return Fitted(HeadProbe(winner, config.batch_size), chosen, history, settled(curve, task))
+    return HeadProbe(winner, config.batch_size), Choice(chosen, history, has_converged(curve, task))
 
 
 def target_scale(truth: Tensor, task: Task) -> Scale:
@@ -228,10 +139,10 @@ def schedule(share: float) -> float:
 
 
 @torch.no_grad()
-def predict(model: Probes, data: Labelled, chosen: Tensor, batch_size: int) -> Tensor:
-    """Predictions (G, m, outputs) of samples `chosen` (m,)."""
+def predict(model: Probes, data: SlotFeatures, batch_size: int) -> Tensor:
+    """Predictions (G, n, outputs) of samples."""
     made = []
-    for part in chosen.split(batch_size):
+    for part in torch.arange(len(data.places)).split(batch_size):
         tokens, present = data.tokens(part)
         made.append(model.predict(tokens, None if present.all() else present))
     return torch.cat(made, dim=1)

@@ -6,47 +6,42 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.evaluation.protocol.samples import Labelled
+from echojepa.evaluation.protocol.samples import Samples
 from echojepa.evaluation.statistics.metrics import leading_metric
 from echojepa.tasks import Task
+from echojepa.vocabulary import Split
 
 
-@dataclass(frozen=True)
-class ItemPredictions:
-    """Predictions averaged to items (studies or loops), sorted by item."""
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Samples):
+    """Predictions averaged to items (studies or loops), an entry each, sorted by item."""
 
-    items: NDArray[np.str_]
-    patients: NDArray[np.str_]
-    splits: NDArray[np.str_]
-    sites: NDArray[np.str_]
-    truth: NDArray[np.float64]
-    """Values, or numbers of classes."""
-    prediction: NDArray[np.float64]
+    values: NDArray[np.float64]
     """(n,) values, or (n, K) probabilities."""
 
+    def of_test(self) -> Predictions:
+        """Those of test items."""
+        return self.select(self.within(Split.TEST))
 
-def average(outputs: Tensor, data: Labelled, chosen: Tensor, task: Task) -> ItemPredictions:
-    """Average outputs (n, outputs) of samples `chosen` to items: values, or probabilities of classes."""
-    values = outputs.softmax(-1) if task.classes else outputs
-    index = chosen.numpy()
-    items, first, owner = np.unique(data.items[index], return_index=True, return_inverse=True)
+
+def average(outputs: Tensor, samples: Samples) -> Predictions:
+    """Average outputs (n, outputs) of samples to items: values, or probabilities of classes."""
+    values = outputs.softmax(-1) if samples.classes else outputs
+    items, first, owner = np.unique(samples.items, return_index=True, return_inverse=True)
     total = np.zeros((len(items), values.shape[1]))
     np.add.at(total, owner, values.double().numpy())
     mean = total / np.bincount(owner)[:, None]
-    one = index[first]
-    truth = data.truth[torch.from_numpy(one)].double().numpy()
-    prediction = mean if task.classes else mean[:, 0]
-    return ItemPredictions(items, data.patients[one], data.splits[one], data.sites[one], truth, prediction)
+    columns = Samples(**samples.columns()).select(first).columns()
+    return Predictions(**columns, values=mean if samples.classes else mean[:, 0])
 
 
-def error_of(predictions: ItemPredictions, task: Task) -> float:
+def error_of(predictions: Predictions, task: Task) -> float:
     """The task's leading metric, turned so that lower is better; infinite where it is not defined."""
     metric = leading_metric(task.kind)
-    value = metric(predictions.truth, predictions.prediction)
+    value = metric(predictions.truth, predictions.values)
     if math.isnan(value):
         return math.inf
     return -value if metric.better == "higher" else value

@@ -8,36 +8,38 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
+from echojepa.evaluation.features.samples import FeatureSamples, SlotFeatures, targets
 from echojepa.evaluation.features.tokens import fit_standardiser
 from echojepa.evaluation.probes.predictions import average, error_of
-from echojepa.evaluation.protocol.samples import Labelled
 from echojepa.models.probe import Standardiser
 from echojepa.tasks import Task
+from echojepa.vocabulary import Split
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 """Penalties tried, as multiples of the mean diagonal of the kernel."""
 
 
 def standardised(
-    data: Labelled, chosen: Tensor, slot: int, span: tuple[int, int], fitted: Standardiser
+    data: SlotFeatures, chosen: Tensor, slot: int, span: tuple[int, int], fitted: Standardiser
 ) -> Tensor:
     """Tokens of one slot in a range of positions, (m, columns), zero where the slot is absent."""
-    places = data.clips[chosen, slot]
+    places = torch.from_numpy(data.places[chosen.numpy(), slot])
     start, stop = span
     tokens = data.features.tokens.columns(places.clamp_min(0), start, stop).float()
     centred = (tokens - fitted.mean[start:stop]) / fitted.std
     return (centred * (places >= 0)[:, None, None]).flatten(1)
 
 
-def kernel(data: Labelled, rows: Tensor, columns: Tensor, fitted: Standardiser) -> Tensor:
+def kernel(data: SlotFeatures, rows: Tensor, columns: Tensor, fitted: Standardiser) -> Tensor:
     """Inner products (rows, columns) of samples over all slots and positions."""
     total = torch.zeros(len(rows), len(columns))
-    for slot in range(data.clips.shape[1]):
+    for slot in range(data.places.shape[1]):
         for span in data.features.tokens.slices(len(rows)):
             left = standardised(data, rows, slot, span, fitted)
             right = left if rows is columns else standardised(data, columns, slot, span, fitted)
@@ -56,11 +58,12 @@ class RidgeProbe:
         """(outputs,) added to every prediction: the training mean."""
         self.classes = classes
 
-    def outputs(self, data: Labelled, chosen: Tensor) -> Tensor:
-        """Values, or log scores of classes, (m, outputs)."""
-        total = self.centre.expand(len(chosen), -1).clone()
-        for slot in range(data.clips.shape[1]):
-            for part, out in zip(chosen.split(64), total.split(64), strict=True):
+    def outputs(self, data: SlotFeatures) -> Tensor:
+        """Values, or log scores of classes, (n, outputs)."""
+        every = torch.arange(len(data.places))
+        total = self.centre.expand(len(every), -1).clone()
+        for slot in range(data.places.shape[1]):
+            for part, out in zip(every.split(64), total.split(64), strict=True):
                 for start, stop in data.features.tokens.slices(len(part)):
                     x = standardised(data, part, slot, (start, stop), self.fitted)
                     out += x @ self.weights[slot, start:stop].flatten(0, 1)
@@ -72,15 +75,16 @@ class RidgeProbe:
         return parts | {"input_mean": self.fitted.mean, "input_std": self.fitted.std}
 
 
-def fit_ridge(data: Labelled, train: Tensor, val: Tensor, task: Task) -> tuple[RidgeProbe, dict[str, float]]:
-    """Fit on samples `train`, the penalty chosen on samples `val`; the probe and what was chosen."""
-    seen = data.clips[train].flatten()
-    fitted = fit_standardiser(data.features.tokens, seen[seen >= 0])
-    truth = F.one_hot(data.truth, len(data.classes)).float() if task.classes else data.truth[:, None].float()
+def fit_ridge(data: FeatureSamples, task: Task) -> tuple[RidgeProbe, dict[str, float]]:
+    """Fit on training samples, the penalty chosen on validation samples; the probe and what was chosen."""
+    train, val = (torch.from_numpy(data.within(split)) for split in (Split.TRAIN, Split.VAL))
+    judges = data.select(val.numpy())
+    fitted = fit_standardiser(data.features.tokens, data.seen(train))
+    truth = targets(data)
+    truth = F.one_hot(truth, len(data.classes)).float() if data.classes else truth[:, None]
     centre = truth[train].mean(0)
-    both = torch.cat([train, val])
-    inner = kernel(data, both, train, fitted).double().numpy()  # float32 cannot solve the smallest penalty
-    own, other = inner[: len(train)], inner[len(train) :]
+    inner = kernel(data, torch.cat([train, val]), train, fitted)
+    own, other = np.split(inner.double().numpy(), [len(train)])  # float32 cannot solve the smallest penalty
     scale = float(own.diagonal().mean())
     best: tuple[float, float, Tensor] | None = None
     for strength in STRENGTHS:
@@ -88,20 +92,19 @@ def fit_ridge(data: Labelled, train: Tensor, val: Tensor, task: Task) -> tuple[R
         model = KernelRidge(alpha=penalty, kernel="precomputed")
         model.fit(own, (truth[train] - centre).numpy())
         outputs = torch.from_numpy(model.predict(other).reshape(len(val), -1)).float() + centre
-        outputs = outputs.clamp_min(1e-6).log() if task.classes else outputs
-        error = error_of(average(outputs, data, val, task), task)
+        outputs = outputs.clamp_min(1e-6).log() if data.classes else outputs
+        error = error_of(average(outputs, judges), task)
         if best is None or error < best[0]:
             best = (error, strength, torch.from_numpy(model.dual_coef_.reshape(len(train), -1)).float())
     assert best is not None
-    return RidgeProbe(fitted, primal(data, train, fitted, best[2]), centre, task.classes), {
-        "penalty": best[1]
-    }
+    weights = primal(data, train, fitted, best[2])
+    return RidgeProbe(fitted, weights, centre, bool(data.classes)), {"penalty": best[1]}
 
 
-def primal(data: Labelled, train: Tensor, fitted: Standardiser, dual: Tensor) -> Tensor:
+def primal(data: SlotFeatures, train: Tensor, fitted: Standardiser, dual: Tensor) -> Tensor:
     """Weights (S, N, D, outputs) of dual coefficients (m, outputs)."""
     _, count, width = data.features.tokens.shape
-    weights = torch.zeros(data.clips.shape[1], count, width, dual.shape[1])
+    weights = torch.zeros(data.places.shape[1], count, width, dual.shape[1])
     for slot in range(len(weights)):
         for start, stop in data.features.tokens.slices(len(train)):
             x = standardised(data, train, slot, (start, stop), fitted)

@@ -1,6 +1,6 @@
-"""A trained probe's folder: tensors, how it was chosen, and its predictions under each condition.
+"""A trained probe's folder: tensors, a card of how it was chosen, and its predictions under each condition.
 
-`probe.json`, written after the tensors, says that the training is finished; a file of predictions, that a
+The card, written after the tensors, says that the training is finished; a file of predictions, that a
 condition is. What is there is not made again.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections import defaultdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,61 @@ import torch
 from torch import Tensor
 
 from echojepa.data.store import replace_parquet
-from echojepa.evaluation.probes.heads import ConstantProbe, Fitted, HeadProbe, Readout, ReducedProbe
-from echojepa.evaluation.probes.predictions import ItemPredictions
+from echojepa.evaluation.features.backbones import BackboneFacts
+from echojepa.evaluation.probes.fitting import Readout, ReducedProbe
+from echojepa.evaluation.probes.heads import Choice, HeadProbe
+from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.ridge import RidgeProbe
-from echojepa.evaluation.protocol.plans import Cell, Condition
+from echojepa.evaluation.protocol.plans import EVERYWHERE, Cell, Condition
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.training.checkpoint import load_safetensors, save_tensors, write_text_atomically
 
-FACTS, TENSORS = "probe.json", "probe.safetensors"
+CARD, TENSORS, PROBES_FOLDER = "probe.json", "probe.safetensors", "probes"
+FORMAT_VERSION = 2
+"""Of the card. Version 1 did not say whether patients were set aside to calibrate, nor which backbone a
+fine-tuned probe reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeCard(BackboneFacts):
+    """What a stored probe is, of which backbone, and how it was chosen."""
+
+    task: str
+    unit: str
+    classes: tuple[str, ...]
+    probe: str
+    """Name of its kind."""
+    trained_on: str
+    """Site, or EVERYWHERE."""
+    fraction: float
+    seed: int
+    calibrated: bool | None
+    """Whether some validation patients were set aside; None where a card of version 1 does not say."""
+    grid: tuple[int, int, int]
+    readout: dict[str, Any]
+    """What must be known beside the tensors."""
+    chosen: dict[str, float]
+    """The settings that validation patients chose."""
+    converged: bool
+    """Whether it had stopped improving on validation patients when its training ended."""
+    history: dict[str, list[float]]
+    finetuned: dict[str, Any] | None = None
+    """Of a probe whose encoder was trained with it: what that depended on."""
+    format_version: int = FORMAT_VERSION
+
+
+def describe_cell(cell: Cell, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a card says of a cell."""
+    return {
+        "task": cell.task.name,
+        "unit": cell.task.unit,
+        "classes": classes,
+        "probe": cell.probe.name,
+        "trained_on": cell.trained_on,
+        "fraction": cell.fraction,
+        "seed": cell.seed,
+        "calibrated": cell.calibrated,
+    }
 
 
 def slug(name: str) -> str:
@@ -34,17 +82,93 @@ def slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
-def save_fitted(folder: Path, fitted: Fitted, facts: dict[str, Any]) -> None:
-    """Write the probe's tensors and, last, `probe.json` with all that is needed to read them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / TENSORS, fitted.readout.tensors())
-    whole = facts | {
-        "readout": described(fitted.readout),
-        "chosen": fitted.chosen,
-        "converged": fitted.converged,
-        "history": fitted.history,
-    }
-    write_text_atomically(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+@dataclass(frozen=True)
+class StoredProbe:
+    """A probe's folder."""
+
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether its training is."""
+        return (self.folder / CARD).is_file()
+
+    def save(
+        self,
+        readout: Readout,
+        choice: Choice,
+        cell: Cell,
+        classes: tuple[str, ...],
+        grid: tuple[int, int, int],
+        backbone: BackboneFacts,
+        finetuned: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the probe's tensors and, last, its card."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_tensors(self.folder / TENSORS, readout.tensors())
+        card = ProbeCard(
+            **asdict(backbone), **describe_cell(cell, classes), grid=grid, readout=described(readout),
+            chosen=choice.settings, converged=choice.converged, history=choice.history, finetuned=finetuned,
+        )  # fmt: skip
+        write_text_atomically(self.folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
+
+    def card(self) -> ProbeCard:
+        """Its card, of either version."""
+        facts = json.loads((self.folder / CARD).read_text(encoding="utf-8"))
+        if "format_version" not in facts:
+            start = facts.get("finetuned", {}).get("start", {})
+            unsaid = {"backbone": start.get("name", ""), "weights": "", "parameters": 0, "tokens": 0}
+            facts = unsaid | {"embed_dim": 0, "calibrated": None, "format_version": 1} | facts
+        return ProbeCard(**facts | {"classes": tuple(facts["classes"]), "grid": tuple(facts["grid"])})
+
+    def readout(self) -> Readout:
+        """The probe; CheckpointError where its tensors are damaged."""
+        return rebuilt(self.card().readout, load_safetensors(self.folder / TENSORS))
+
+    def predictions_file(self, condition: Condition, extent: str) -> Path:
+        """Where predictions under a condition stand; `extent` says what else they depend on."""
+        facts = json.dumps([asdict(condition), extent], sort_keys=True)
+        return self.folder / f"predictions-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.parquet"
+
+    def predictions(self, condition: Condition) -> Predictions | None:
+        """Predictions under a condition, the newest; None where it has none."""
+        files = sorted(
+            self.folder.glob("predictions-*.parquet"), key=lambda file: file.stat().st_mtime_ns, reverse=True
+        )
+        found = (read_predictions(file) for file in files)
+        wanted = json.loads(json.dumps(asdict(condition)))
+        return next((made for made, about in found if about["condition"] == wanted), None)
+
+
+def find_probes(
+    results: Path,
+    task: str,
+    probe: str,
+    *,
+    trained_on: str = EVERYWHERE,
+    fraction: float = 1.0,
+    seed: int = 0,
+    calibrated: bool = False,
+) -> dict[str, StoredProbe]:
+    """The newest stored probe of a kind of each backbone in a folder of results, by the backbone's name.
+
+    Cards of version 1 do not say whether they are calibrated: one counts where it stands alone.
+    """
+    found: dict[str, list[tuple[bool | None, StoredProbe]]] = defaultdict(list)
+    files = (results / PROBES_FOLDER).glob(f"*/*/*/{CARD}")
+    for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
+        stored = StoredProbe(file.parent)
+        card = stored.card()
+        mine = (card.task, card.probe, card.trained_on, card.fraction, card.seed)
+        if mine == (task, probe, trained_on, fraction, seed):
+            found[card.backbone].append((card.calibrated, stored))
+    chosen: dict[str, StoredProbe] = {}
+    for name, several in sorted(found.items()):
+        exact = [stored for said, stored in several if said == calibrated]
+        unsaid = [stored for said, stored in several if said is None]
+        if exact or len(unsaid) == 1:
+            chosen[name] = (exact or unsaid)[-1]
+    return chosen
 
 
 def described(readout: Readout) -> dict[str, Any]:
@@ -54,20 +178,8 @@ def described(readout: Readout) -> dict[str, Any]:
     if isinstance(readout, HeadProbe):
         shape = asdict(readout.model.shape)
         return {"kind": "heads", "shape": shape, "batch_size": readout.batch_size}
-    if isinstance(readout, RidgeProbe):
-        return {"kind": "ridge", "classes": readout.classes}
-    return {"kind": "constant"}
-
-
-def load_readout(folder: Path) -> Readout:
-    """The probe of a folder; CheckpointError where its tensors are damaged."""
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    return rebuilt(facts["readout"], load_safetensors(folder / TENSORS))
-
-
-def was_settled(folder: Path) -> bool:
-    """Whether a folder's probe had stopped improving on validation patients when its training ended."""
-    return json.loads((folder / FACTS).read_text(encoding="utf-8"))["converged"]
+    assert isinstance(readout, RidgeProbe)
+    return {"kind": "ridge", "classes": readout.classes}
 
 
 def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
@@ -85,39 +197,15 @@ def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
         model = Probes(1, shape, blank, Scale(), torch.Generator())
         model.load_state_dict(tensors)
         return HeadProbe(model, facts["batch_size"])
-    if facts["kind"] == "ridge":
-        fitted = Standardiser(tensors["input_mean"], tensors["input_std"])
-        return RidgeProbe(fitted, tensors["weights"], tensors["centre"], facts["classes"])
-    return ConstantProbe(tensors["value"])
+    fitted = Standardiser(tensors["input_mean"], tensors["input_std"])
+    return RidgeProbe(fitted, tensors["weights"], tensors["centre"], facts["classes"])
 
 
-def about(cell: Cell, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What a cell is, for its files."""
-    return {
-        "task": cell.task.name,
-        "unit": cell.task.unit,
-        "classes": classes,
-        "probe": cell.probe.name,
-        "trained_on": cell.trained_on,
-        "fraction": cell.fraction,
-        "seed": cell.seed,
-    }
+SAID = ("backbone", "weights", "task", "unit", "classes", "probe", "trained_on", "fraction", "seed")
+"""What a file of predictions says of the probe."""
 
 
-def predictions_file(folder: Path, condition: Condition, extent: str) -> Path:
-    """Where the predictions under a condition stand. `extent` says what else they depend on."""
-    facts = json.dumps([asdict(condition), extent], sort_keys=True)
-    return folder / f"predictions-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.parquet"
-
-
-def write_predictions(
-    path: Path,
-    made: ItemPredictions,
-    cell: Cell,
-    condition: Condition,
-    facts: dict[str, Any],
-    classes: tuple[str, ...],
-) -> None:
+def write_predictions(path: Path, made: Predictions, card: ProbeCard, condition: Condition) -> None:
     """One row an item: ids, truth, prediction in clinical units; the file's metadata says what made them."""
     columns: dict[str, Any] = {
         "item_id": made.items,
@@ -125,23 +213,22 @@ def write_predictions(
         "split": made.splits,
         "site": made.sites,
         "truth": made.truth,
+        "prediction": made.values,
     }
-    if classes:
-        names, likeliest = np.array(classes), made.prediction.argmax(1)
+    if made.classes:
+        names, likeliest = np.array(made.classes), made.values.argmax(1)
         columns |= {
             "prediction": likeliest.astype(float),
             "truth_class": names[made.truth.astype(int)],
             "predicted_class": names[likeliest],
-            "probabilities": list(made.prediction),
+            "probabilities": list(made.values),
         }
-    else:
-        columns["prediction"] = made.prediction
-    whole = facts | about(cell, classes) | {"condition": asdict(condition)}
-    table = pa.table(columns).replace_schema_metadata({"echojepa": json.dumps(whole)})
-    replace_parquet(path, table)
+    said = asdict(card)
+    whole = json.dumps({name: said[name] for name in SAID} | {"condition": asdict(condition)})
+    replace_parquet(path, pa.table(columns).replace_schema_metadata({"echojepa": whole}))
 
 
-def read_predictions(path: Path) -> tuple[ItemPredictions, dict[str, Any]]:
+def read_predictions(path: Path) -> tuple[Predictions, dict[str, Any]]:
     """Predictions and what made them."""
     table = pq.read_table(path)
     made_by = json.loads((table.schema.metadata or {})[b"echojepa"])
@@ -149,5 +236,8 @@ def read_predictions(path: Path) -> tuple[ItemPredictions, dict[str, Any]]:
     items, patients, splits, sites = (np.array(table[name].to_pylist(), dtype=str) for name in names)
     column = "probabilities" if made_by["classes"] else "prediction"
     values = np.array(table[column].to_pylist(), dtype=np.float64)
-    truth = table["truth"].to_numpy()
-    return ItemPredictions(items, patients, splits, sites, truth, values), made_by
+    made = Predictions(
+        items=items, patients=patients, splits=splits, sites=sites, truth=table["truth"].to_numpy(),
+        classes=tuple(made_by["classes"]), values=values,
+    )  # fmt: skip
+    return made, made_by

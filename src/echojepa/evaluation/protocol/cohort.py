@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,45 +16,43 @@ from echojepa.data.store import LoopStore
 from echojepa.errors import ConfigError, UserError
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
-from echojepa.vocabulary import Kind
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind
 
-COLUMNS = ("loop_id", "study_id", "patient_id", "split", "site", "view", "kind", "sex", "age")
+COLUMNS = ("loop_id", "study_id", "patient_id", "split", "site", "view", "sex", "age")
 
 
 @dataclass(frozen=True)
-class Loop:
-    """A cine loop of a known view, by where it stands."""
+class CohortLoop:
+    """A cine loop of a known view: its ids, and whose it is."""
 
-    store: int
-    """Number of its data set."""
-    row: int
-    """Row of that data set's table."""
-    facts: dict[str, str]
-    """Its ids, split, site, view."""
+    loop_id: str
+    study_id: str
+    patient_id: str
+    split: str
+    site: str
+    view: str
     sex: str | None
     age: float | None
-
-    def __getitem__(self, name: str) -> str:
-        return self.facts[name]
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cine loops of known view; a loop's number is its place among `loops`."""
+    """Cine loops of known view."""
 
     stores: tuple[LoopStore, ...]
-    loops: tuple[Loop, ...]
+    loops: dict[tuple[int, int], CohortLoop]
+    """By (number of the data set, row of its table), in this order."""
     labels: dict[tuple[str, str], tuple[float, str]]
     """(study, label) to value and unit."""
 
     def sites(self) -> tuple[str, ...]:
         """Sites, the one with the most loops first."""
-        counts = Counter(loop["site"] for loop in self.loops)
+        counts = Counter(loop.site for loop in self.loops.values())
         return tuple(sorted(counts, key=lambda site: (-counts[site], site)))
 
-    def value(self, loop: Loop, task: Task) -> float:
+    def value(self, loop: CohortLoop, task: Task) -> float:
         """A loop's label; UserError for another unit than the task's, and for a value outside its range."""
-        value, unit = self.labels[loop["study_id"], task.label]
+        value, unit = self.labels[loop.study_id, task.label]
         if task.unit and unit and unit != task.unit:
             raise UserError(
                 f"labels '{task.label}' are in {unit}, task {task.name} is in {task.unit}; convert the "
@@ -68,11 +66,10 @@ class Cohort:
             )
         return value
 
-    def has(self, loop: Loop, task: Task) -> bool:
+    def has(self, loop: CohortLoop, task: Task) -> bool:
         """Whether a loop has the task's label and is of a view that it reads."""
-        views = tuple(view for view, _ in task.slots) or task.views
-        known = task.label == "view" or (loop["study_id"], task.label) in self.labels
-        return known and (views is None or loop["view"] in views)
+        known = task.label == "view" or (loop.study_id, task.label) in self.labels
+        return known and (task.views is None or loop.view in task.views)
 
 
 def read_cohort(folders: Sequence[Path]) -> Cohort:
@@ -83,28 +80,27 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
     if len({str(folder) for folder in folders}) < len(folders):
         raise ConfigError("a data set is given twice; give each once")
     stores = tuple(LoopStore.open(folder) for folder in folders)
-    tables = [store.metadata(COLUMNS).to_pylist() for store in stores]
+    tables = [store.metadata([*COLUMNS, "kind"]).to_pylist() for store in stores]
     rows = [row for table in tables for row in table]
     check_no_leakage((row["patient_id"] for row in rows), (row["split"] for row in rows))
     owners: dict[str, set[int]] = defaultdict(set)
     for number, table in enumerate(tables):
         for row in table:
             owners[row["site"]].add(number)
-    loops = []
+    loops: dict[tuple[int, int], CohortLoop] = {}
     for number, table in enumerate(tables):
         for place, row in enumerate(table):
             if row["kind"] == Kind.CINE and row["view"]:
-                site = (
-                    row["site"] if len(owners[row["site"]]) == 1 else f"{folders[number].name}/{row['site']}"
-                )
-                facts = {name: row[name] for name in ("loop_id", "study_id", "patient_id", "split", "view")}
-                loops.append(Loop(number, place, facts | {"site": site}, row["sex"], row["age"]))
+                shared = len(owners[row["site"]]) > 1
+                site = f"{folders[number].name}/{row['site']}" if shared else row["site"]
+                columns = {name: row[name] for name in COLUMNS}
+                loops[number, place] = CohortLoop(**columns | {"site": site})
     labels = {
         (row["study_id"], row["label"]): (row["value"], row["unit"])
         for store in stores
         for row in store.labels().to_pylist()
     }
-    return Cohort(stores, tuple(loops), labels)
+    return Cohort(stores, loops, labels)
 
 
 def share_of_patients(
@@ -136,17 +132,23 @@ def share_of_patients(
     return {patient for _, _, patient in sorted(ranked)[:wanted]}
 
 
-def patient_subset(cohort: Cohort, loops: Sequence[int], limit: int) -> list[int]:
-    """Loops of whole patients in a fixed order until there are `limit`; all of them for a limit of 0."""
-    if not limit or len(loops) <= limit:
-        return list(loops)
-    groups: dict[str, list[int]] = defaultdict(list)
-    for number in loops:
-        groups[cohort.loops[number]["patient_id"]].append(number)
-    order = np.random.default_rng(derive_seed(0, "subset of test loops")).permutation(len(groups))
-    names, chosen = sorted(groups), []
+def whole_patients(loops: Iterable[CohortLoop], limit: int) -> set[str]:
+    """Patients in a fixed order until they have `limit` of the loops; all of them for a limit of 0."""
+    counts = Counter(loop.patient_id for loop in loops)
+    if not limit or counts.total() <= limit:
+        return set(counts)
+    order = np.random.default_rng(derive_seed(0, "subset of test loops")).permutation(len(counts))
+    names, chosen, taken = sorted(counts), set[str](), 0
     for place in order:
-        if len(chosen) >= limit:
+        if taken >= limit:
             break
-        chosen += groups[names[place]]
-    return sorted(chosen)
+        chosen.add(names[place])
+        taken += counts[names[place]]
+    return chosen
+
+
+def synthetic_share(store: LoopStore) -> str:
+    """Whether the loops that have a view are "all", "some" or "none" of them synthetic."""
+    rows = store.metadata(["view", "manufacturer"]).to_pylist()
+    synthetic = {row["manufacturer"] == SYNTHETIC_MANUFACTURER for row in rows if row["view"]}
+    return "all" if synthetic == {True} else "some" if True in synthetic else "none"

@@ -71,7 +71,7 @@ class Condition:
     site: str = EVERYWHERE
     """Whose test patients."""
     perturbation: str = ""
-    """Damage done to the test clips; empty for none."""
+    """What is done to the test clips; empty for nothing."""
     severity: int = 0
     """How much of it, 1 the least; 0 for none."""
     views: tuple[int, ...] = ()
@@ -79,7 +79,7 @@ class Condition:
 
     @property
     def plain(self) -> bool:
-        """Whether clips are undamaged and whole studies shown."""
+        """Whether clips are as they are and whole studies shown."""
         return not self.perturbation and not self.views
 
 
@@ -141,7 +141,7 @@ class Block:
     fractions: tuple[float, ...] = (1.0,)
     seeds: tuple[int, ...] = (0,)
     perturbations: tuple[str, ...] = ()
-    """Each at all its severities, beside the undamaged clips."""
+    """Each at all its severities, beside the clips as they are."""
     missing_views: bool = False
     """Also tested with every subset of the slots' views."""
     calibrated: bool = False
@@ -163,7 +163,7 @@ class Block:
         return made
 
     def conditions(self, task: Task, probe: ProbeKind, site: str) -> list[Condition]:
-        """Tests on one site: undamaged, each damage, each subset of views."""
+        """Tests on one site: as it is, under each perturbation, with each subset of views."""
         tests = [Condition(site)]
         for name in self.perturbations:
             severities = range(1, len(PERTURBATIONS[name].levels) + 1)

@@ -1,40 +1,62 @@
-"""From features and labels to what a probe is trained on: a sample a clip, or a study of several views."""
+"""Samples: what a task asks of a cohort. A sample is a clip, or a study of several views."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from echojepa.data.studies import ViewSlot, choose_slots
 from echojepa.errors import UserError
-from echojepa.evaluation.features.tokens import Features
-from echojepa.evaluation.protocol.cohort import Cohort, share_of_patients
+from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, share_of_patients
 from echojepa.evaluation.protocol.plans import EVERYWHERE
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
+Chosen = NDArray[np.bool_] | NDArray[np.int64]
+"""Which samples: a mask (n,), or their numbers."""
+Address = tuple[int, int, int]
+"""Where a clip is found: number of the data set, row of its table, which of the row's evenly spaced clips."""
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a task asks of a cohort: samples, each made of clips; no feature is known yet."""
 
-    clips: NDArray[np.int64]
-    """(n, S, 2): number of the cohort's loop and of the clip in it, for every slot; -1 where absent."""
-    truth: NDArray[np.float64]
-    """(n,) values, or numbers of classes."""
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Which samples: ids, split, site and truth, an entry each; subclasses add what is known of them."""
+
     items: NDArray[np.str_]
     """What predictions are averaged to: study ids or loop ids."""
     patients: NDArray[np.str_]
     splits: NDArray[np.str_]
     sites: NDArray[np.str_]
+    truth: NDArray[np.float64]
+    """Values, rounded to float32 as probes learn them, or numbers of classes."""
     classes: tuple[str, ...]
     """Class names; empty for regression."""
+
+    def select(self, chosen: Chosen) -> Self:
+        """Some of the samples, in the order of `chosen`."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{n: v[chosen] for n, v in columns.items() if isinstance(v, np.ndarray)})
+
+    def within(self, *splits: Split) -> NDArray[np.int64]:
+        """Numbers of the samples of some splits."""
+        return np.flatnonzero(np.isin(self.splits, splits))
+
+    def columns(self) -> dict[str, Any]:
+        """What every kind of samples has, to make another kind of it."""
+        return {field.name: getattr(self, field.name) for field in fields(Samples)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSamples(Samples):
+    """Samples and the clips that they are made of."""
+
+    clips: NDArray[np.int64]
+    """(n, S, 3): the address of every slot's clip; -1 where absent."""
     children: str = ""
     """The paediatric site, which "all sites" does not mean; empty for none."""
 
@@ -42,137 +64,78 @@ class Wanted:
         """Which samples (n,) are of a site; for EVERYWHERE, of any but the children's."""
         return np.asarray(self.sites != self.children if site == EVERYWHERE else self.sites == site)
 
-    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Wanted:
-        """Some of the samples."""
-        return Wanted(
-            self.clips[chosen], self.truth[chosen], self.items[chosen], self.patients[chosen],
-            self.splits[chosen], self.sites[chosen], self.classes, self.children,
-        )  # fmt: skip
+    def addresses(self) -> set[Address]:
+        """Every clip once."""
+        return {tuple(clip) for clip in self.clips.reshape(-1, 3).tolist() if clip[0] >= 0}
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """Every (loop, clip) once, in order."""
-        flat = self.clips.reshape(-1, 2)
-        return sorted({(int(loop), int(clip)) for loop, clip in flat if loop >= 0})
+    def loops(self) -> set[tuple[int, int]]:
+        """Data set and row of every loop once."""
+        return {address[:2] for address in self.addresses()}
 
-
-@dataclass(frozen=True)
-class Labelled:
-    """Samples of one task with their features; all fields but `features` have one entry a sample."""
-
-    features: Features
-    clips: Tensor
-    """(n, S) place among the features of each slot's clip; -1 where absent."""
-    truth: Tensor
-    """(n,) float values, or long class numbers."""
-    items: NDArray[np.str_]
-    patients: NDArray[np.str_]
-    splits: NDArray[np.str_]
-    sites: NDArray[np.str_]
-    classes: tuple[str, ...]
-    views: int = 1
-    """Views among the slots; S = views * clips of a view."""
-
-    def within(self, split: Split) -> Tensor:
-        """Indices of the samples of a split."""
-        return torch.from_numpy(np.flatnonzero(self.splits == split))
-
-    def tokens(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (m, S, N, D) of samples, zero where a slot is absent, and which are present (m, S)."""
-        places = self.clips[chosen]
-        present = places >= 0
-        tokens = self.features.tokens[places.clamp_min(0).flatten()].unflatten(0, places.shape)
-        return tokens * present[..., None, None], present
-
-    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Labelled:
-        """Some of the samples, with all features."""
-        index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
-        names = ("items", "patients", "splits", "sites")
-        arrays = {name: getattr(self, name)[index.numpy()] for name in names}
-        return replace(self, clips=self.clips[index], truth=self.truth[index], **arrays)
-
-    def shown(self, views: Sequence[int]) -> Labelled:
-        """With these views alone; samples that have none of them are left out. No views means all."""
-        if not views:
-            return self
-        clips = self.clips.unflatten(1, (self.views, -1)).clone()
-        hidden = [view for view in range(self.views) if view not in views]
-        clips[:, hidden] = -1
-        flat = clips.flatten(1)
-        return replace(self, clips=flat).of((flat >= 0).any(1).numpy())
-
-    def separate(self) -> Labelled:
-        """Every present clip as a sample of its own, predictions to be averaged to the same items."""
-        owner, slot = (self.clips >= 0).nonzero(as_tuple=True)
-        alone = self.of(owner.numpy())
-        return replace(alone, clips=self.clips[owner, slot].unsqueeze(1), views=1)
+    def digest(self) -> str:
+        """Checksum of samples and their labels."""
+        digest = hashlib.sha256(self.clips.tobytes())
+        digest.update(self.truth.tobytes())
+        digest.update("\n".join([*self.items, *self.splits]).encode())
+        return digest.hexdigest()
 
 
-def want(cohort: Cohort, task: Task, clips_per_loop: int, children: str = "") -> Wanted:
+def task_samples(cohort: Cohort, task: Task, clips_per_loop: int, children: str = "") -> ClipSamples:
     """The samples of a task; `children` names the paediatric site.
 
     UserError where a split has no labelled patient, and as `Cohort.value`.
     """
-    numbers, clips, owners = (
-        study_samples(cohort, task) if task.slots else loop_samples(cohort, task, clips_per_loop)
-    )
-    loops = [cohort.loops[number] for number in owners]
+    clips = study_clips(cohort, task) if task.slots else loop_clips(cohort, task, clips_per_loop)
+    owners = [cohort.loops[max((store, row) for store, row, _ in sample)] for sample in clips.tolist()]
     truth, classes = truth_of(cohort, task, owners)
     level = "study_id" if task.level == "study" else "loop_id"
     items, patients, splits, sites = (
-        np.array([loop[name] for loop in loops], dtype=str) for name in (level, "patient_id", "split", "site")
+        np.array([getattr(loop, name) for loop in owners], dtype=str)
+        for name in (level, "patient_id", "split", "site")
     )
-    places = np.stack([numbers, clips], axis=-1)
-    wanted = Wanted(places, truth, items, patients, splits, sites, classes, children)
     for split in Split:
-        if not (wanted.splits == split).any():
+        if not (splits == split).any():
             raise UserError(
                 f"task {task.name}: no labelled loops of {split} patients; ingest more, or their labels"
             )
-    return wanted
+    return ClipSamples(items=items, patients=patients, splits=splits, sites=sites, truth=truth,
+                       classes=classes, clips=clips, children=children)  # fmt: skip
 
 
-def loop_samples(
-    cohort: Cohort, task: Task, clips_per_loop: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
-    """One sample a clip: loops (n, 1), clips (n, 1), and the loop whose label it has."""
-    usable = [number for number, loop in enumerate(cohort.loops) if cohort.has(loop, task)]
-    loops = np.repeat(np.array(usable, dtype=np.int64), clips_per_loop)
-    clips = np.tile(np.arange(clips_per_loop), len(usable))
-    return loops[:, None], clips[:, None], loops.tolist()
+def loop_clips(cohort: Cohort, task: Task, clips_per_loop: int) -> NDArray[np.int64]:
+    """One sample a clip of every loop with the task's label: addresses (n, 1, 3)."""
+    usable = [place for place, loop in cohort.loops.items() if cohort.has(loop, task)]
+    found = [[(*place, clip)] for place in usable for clip in range(clips_per_loop)]
+    return np.array(found, dtype=np.int64).reshape(-1, 1, 3)
 
 
-def study_samples(cohort: Cohort, task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
-    """One sample a labelled study, slots filled by `data.studies`: loops (n, S), clips (n, S), loops (n,)."""
+def study_clips(cohort: Cohort, task: Task) -> NDArray[np.int64]:
+    """One sample a labelled study, slots filled by `data.studies`: addresses (n, S, 3)."""
     slots = [ViewSlot(view, colour) for view, colour in task.slots]
-    found, owners = [], []
-    for number, store in enumerate(cohort.stores):
-        of_row = {loop.row: place for place, loop in enumerate(cohort.loops) if loop.store == number}
-        table: pa.Table = store.metadata(["study_id", "view", "colour", "kind"])
-        chosen = choose_slots(table, slots, task.clips)
-        for rows in chosen.rows:
-            loops = np.array([of_row.get(int(row), -1) for row in rows.flat], dtype=np.int64)
-            owner = int(loops.max())
-            if owner >= 0 and (cohort.loops[owner]["study_id"], task.label) in cohort.labels:
-                found.append(loops)
-                owners.append(owner)
-    loops = np.array(found, dtype=np.int64).reshape(-1, len(slots) * task.clips)
-    clips = np.tile(np.arange(task.clips), len(slots))
-    return loops, np.where(loops >= 0, clips, -1), owners
+    number = np.tile(np.arange(task.clips), len(slots))
+    found = []
+    for store, source in enumerate(cohort.stores):
+        chosen = choose_slots(source.metadata(["study_id", "view", "colour", "kind"]), slots, task.clips)
+        for study, rows in zip(chosen.study_ids, chosen.rows.reshape(-1, len(number)), strict=True):
+            there = np.array([(store, row) in cohort.loops for row in rows.tolist()])
+            if there.any() and (study, task.label) in cohort.labels:
+                sample = np.stack([np.full_like(rows, store), rows, number], axis=1)
+                found.append(np.where(there[:, None], sample, -1))
+    return np.array(found, dtype=np.int64).reshape(-1, len(number), 3)
 
 
 def truth_of(
-    cohort: Cohort, task: Task, owners: Sequence[int]
+    cohort: Cohort, task: Task, owners: Sequence[CohortLoop]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Labels as they stand in the table, or numbers of classes, and the classes' names in their order.
+    """The label of each owner's loop, or the number of its class, and the classes' names in their order.
 
     UserError for a binary task without exactly two classes.
     """
-    loops = [cohort.loops[number] for number in owners]
     if task.label == "view":
-        names = [loop["view"] for loop in loops]
+        names = [loop.view for loop in owners]
         classes = tuple(sorted(set(names)))
         return np.array([classes.index(name) for name in names], dtype=float), classes
-    values = np.array([cohort.value(loop, task) for loop in loops], dtype=np.float64)
+    values = np.array([cohort.value(loop, task) for loop in owners], dtype=np.float32).astype(np.float64)
     if not task.classes:
         return values, ()
     levels, numbers = np.unique(values, return_inverse=True)
@@ -181,40 +144,23 @@ def truth_of(
     return numbers.astype(float), tuple(f"{level:g}" for level in levels)
 
 
-def attach(wanted: Wanted, features: Features, task: Task) -> Labelled:
-    """Samples with their features; those of which a clip has no features are left out."""
-    places = features.places()
-    index = np.array(
-        [
-            [places.get((loop, clip), -2 if loop >= 0 else -1) for loop, clip in sample]
-            for sample in wanted.clips.tolist()
-        ],
-        dtype=np.int64,
-    ).reshape(wanted.clips.shape[:2])
-    there = np.all(index > -2, axis=1)
-    kept = wanted.of(there)
-    truth = torch.from_numpy(kept.truth)
-    return Labelled(
-        features, torch.from_numpy(index[there]), truth.long() if task.classes else truth.float(), kept.items,
-        kept.patients, kept.splits, kept.sites, kept.classes, max(1, len(task.slots)),
-    )  # fmt: skip
-
-
-def training_samples(wanted: Wanted, task: Task, site: str, fraction: float, seed: int) -> NDArray[np.bool_]:
+def training_samples(
+    samples: ClipSamples, task: Task, site: str, fraction: float, seed: int
+) -> NDArray[np.bool_]:
     """Which samples train and choose a probe: of a site's patients, or all, a share of train and of val each.
 
     Regression is stratified by fifths of the label, classes by class. Test samples never are among them.
     """
-    strata = wanted.truth.astype(str)
+    strata = samples.truth.astype(str)
     if not task.classes:
-        edges = np.quantile(wanted.truth, [0.2, 0.4, 0.6, 0.8])
-        strata = np.digitize(wanted.truth, edges).astype(str)
-    chosen = np.zeros(len(wanted.truth), dtype=bool)
+        edges = np.quantile(samples.truth, [0.2, 0.4, 0.6, 0.8])
+        strata = np.digitize(samples.truth, edges).astype(str)
+    chosen = np.zeros(len(samples.truth), dtype=bool)
     for split in (Split.TRAIN, Split.VAL):
-        mine: NDArray[np.bool_] = np.asarray((wanted.splits == split) & wanted.at(site))
+        mine: NDArray[np.bool_] = np.asarray((samples.splits == split) & samples.at(site))
         if not mine.any():
             where = f"site '{site}'" if site else "the data, without the children's site,"
             raise UserError(f"task {task.name}: {where} has no labelled {split} patients; ingest more")
-        names = share_of_patients(wanted.patients[mine], strata[mine], fraction, seed)
-        chosen |= mine & np.isin(wanted.patients, sorted(names))
+        names = share_of_patients(samples.patients[mine], strata[mine], fraction, seed)
+        chosen |= mine & np.isin(samples.patients, sorted(names))
     return chosen

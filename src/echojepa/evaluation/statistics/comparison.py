@@ -8,7 +8,6 @@ from itertools import combinations
 
 import numpy as np
 
-from echojepa.errors import UserError
 from echojepa.evaluation.statistics.formulas import Values
 from echojepa.evaluation.statistics.intervals import CHUNK, patient_counts, percentile_interval
 from echojepa.evaluation.statistics.metrics import Metric
@@ -97,19 +96,15 @@ def compare(
     resamples: int,
     permutations: int | None = None,
     seed: int,
-    against: str | None = None,
 ) -> list[Comparison]:
-    """Every pair of backbones, or each against one, on the same items; p-values corrected over the list.
+    """Every pair of backbones on the same items; p-values corrected over the list.
 
     `predictions` maps names to (n, ...); as many permutations as resamples unless said otherwise. No p is
     below 1 / (permutations + 1), no corrected one below that times its family's size. Families over several
-    tasks or metrics: collect the rows and use `corrected`. UserError where `against` is none of the names.
+    tasks or metrics: collect the rows and use `corrected`.
     """
-    if against is not None and against not in predictions:
-        raise UserError(f"no predictions of '{against}' to compare with; there are {', '.join(predictions)}")
-    pairs = [(name, against) for name in predictions if name != against] if against else None
     rows = []
-    for one, other in pairs or combinations(predictions, 2):
+    for one, other in combinations(predictions, 2):
         value, low, high = paired_difference(
             truth, predictions[one], predictions[other], patients, metric, resamples=resamples, seed=seed
         )
@@ -130,3 +125,17 @@ def corrected(rows: list[Comparison]) -> list[Comparison]:
     """The same rows as one family: `p_holm` over all of them."""
     adjusted = holm(np.array([row.p for row in rows]))
     return [replace(row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)]
+
+
+BETTER_THAN_CONSTANT = 0.2
+"""Share by which a clean error must beat the constant's for a relative degradation to mean something."""
+
+
+def relative_degradation(clean: float, perturbed: float, constant: float) -> float:
+    """Added error in % of the clean error; nan unless the clean error beats the constant's by 20 %.
+
+    A constant degrades by nothing: ranked by this figure, what never looked at the image would win.
+    """
+    if not clean <= (1 - BETTER_THAN_CONSTANT) * constant or clean == 0:
+        return float("nan")
+    return 100 * (perturbed - clean) / clean

@@ -121,3 +121,13 @@ def over_seeds(
     if known < 2 or np.isnan(resampled).mean() > UNDEFINED_ALLOWED:
         half = float("nan")
     return Estimate(float(value), float(value) - half, float(value) + half, known, len(truth))
+
+
+def ratio_of_means(over: Values, under: Values, *, resamples: int, seed: int) -> Estimate:
+    """mean(over) / mean(under) with its 95 % percentile interval, patients of both drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    above, below = (
+        values[rng.integers(len(values), size=(resamples, len(values)))].mean(1) for values in (over, under)
+    )
+    low, high = np.percentile(above / below, [2.5, 97.5])
+    return Estimate(float(over.mean() / under.mean()), float(low), float(high), len(over), len(over))

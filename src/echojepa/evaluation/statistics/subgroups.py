@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from echojepa.errors import UserError
 from echojepa.evaluation.statistics.formulas import Values
-from echojepa.evaluation.statistics.intervals import patient_counts, percentile_interval
+from echojepa.evaluation.statistics.intervals import Estimate, patient_counts, percentile_interval
 from echojepa.evaluation.statistics.metrics import Metric
 
 MINIMUM_PATIENTS = 20
@@ -35,13 +35,10 @@ class Subgroup:
     group: str
     patients: int
     items: int
-    value: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    gap: float = float("nan")
-    """value - metric of all others."""
-    gap_low: float = float("nan")
-    gap_high: float = float("nan")
+    own: Estimate | None = None
+    """The metric inside the group; None where it has too few patients."""
+    gap: Estimate | None = None
+    """That minus the metric of all others; None where those are too few."""
     note: str = ""
     """Why a number is missing; empty where none is."""
 
@@ -89,14 +86,12 @@ def subgroups(
             note = f"too few patients: {known}, at least {minimum} are needed"
             rows.append(Subgroup(name, known, int(mine.sum()), note=note))
             continue
-        value, (low, high) = metric(truth[mine], prediction[mine]), percentile_interval(own, known)
-        row = Subgroup(name, known, int(mine.sum()), value, low, high)
+        count, value = int(mine.sum()), metric(truth[mine], prediction[mine])
+        row = Subgroup(name, known, count, Estimate(value, *percentile_interval(own, known), known, count))
         if beside < minimum:
             rows.append(replace(row, note=f"no gap: too few other patients ({beside})"))
             continue
-        gap, (low, high) = (
-            value - metric(truth[~mine], prediction[~mine]),
-            percentile_interval(own - others, min(known, beside)),
-        )
-        rows.append(replace(row, gap=gap, gap_low=low, gap_high=high))
+        ends = percentile_interval(own - others, min(known, beside))
+        gap = value - metric(truth[~mine], prediction[~mine])
+        rows.append(replace(row, gap=Estimate(gap, *ends, known, count)))
     return rows
