@@ -9,7 +9,7 @@ import pytest
 
 from echojepa.data.splits import LeakageError
 from echojepa.errors import UserError
-from echojepa.evaluation.conformal import (
+from echojepa.evaluation.statistics.conformal import (
     Conformal,
     calibrate,
     calibrates,

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.config import HarnessConfig, ReportConfig
+from echojepa.config import PlanConfig, ReportConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import PLANS
+from echojepa.evaluation.protocol.plans import PLANS
 from echojepa.evaluation.results import read_results
+from echojepa.evaluation.run import PlanRun
 from echojepa.explain.attention import attention_received, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.progress import quiet
@@ -30,12 +30,12 @@ def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportCon
     """Pretrained, probed and scored; ready to report."""
     out = tmp_path_factory.mktemp("path")
     pretrain(smoke(dataset, out / "run"), quiet)
-    Harness(PLANS["demo"], settings(dataset, out)).run(quiet)
+    PlanRun(PLANS["demo"], settings(dataset, out)).run(quiet)
     return ReportConfig(dataset, out / "run", out / "results", out / "report.html")
 
 
-def settings(dataset: Path, out: Path) -> HarnessConfig:
-    return HarnessConfig(
+def settings(dataset: Path, out: Path) -> PlanConfig:
+    return PlanConfig(
         data=(dataset,),
         out=out / "results",
         backbones=(str(out / "run"),),
@@ -53,14 +53,14 @@ def page(config: ReportConfig) -> str:
 def test_every_table_has_its_constant_and_its_random_row(config: ReportConfig) -> None:
     rows = read_results(config.results)
     for task in ("lvef", "view"):
-        found = {(row["backbone"], row["probe"]) for row in rows if row["task"] == task}
+        found = {(row.backbone, row.probe) for row in rows if row.task == task}
         assert found == {("constant", "constant")} | {
             (backbone, probe)
             for backbone in ("JEPA", "random encoder")
             for probe in ("linear", "attentive", "ridge")
         }
-    assert all(row["lo"] <= row["value"] <= row["hi"] for row in rows if not np.isnan(row["lo"]))
-    assert all(row["patients"] == 3 for row in rows)
+    assert all(row.lo <= row.value <= row.hi for row in rows if not np.isnan(row.lo))
+    assert all(row.patients == 3 for row in rows)
 
 
 def test_the_page_needs_nothing_from_outside(page: str) -> None:

@@ -14,8 +14,17 @@ from echojepa.models.contract import TokenGrid, prepare
 class Backbone(ABC):
     """A frozen encoder: uint8 clips in, tokens out; it alone prepares its pixels."""
 
+    trainable = False
+    """Whether fine-tuning can start from it."""
+
     def __init__(
-        self, name: str, network: nn.Module, spec: InputSpec, embed_dim: int, sha256: str = ""
+        self,
+        name: str,
+        network: nn.Module,
+        spec: InputSpec,
+        embed_dim: int,
+        sha256: str = "",
+        random: bool = False,
     ) -> None:
         self.name = name
         """How tables call it."""
@@ -28,6 +37,8 @@ class Backbone(ABC):
         self.sha256 = sha256
         """Checksum of the file its weights were read from, or of the run that they are the start of; empty
         where there is none."""
+        self.random = random
+        """Whether nobody trained its weights."""
         self.parameters = sum(value.numel() for value in network.parameters())
         """Numbers in its weights."""
 
@@ -42,3 +53,10 @@ class Backbone(ABC):
     @abstractmethod
     def features(self, pixels: Tensor) -> TokenGrid:
         """Features of prepared clips, float (B, 3, T, size, size)."""
+
+    def random_start(self) -> Backbone:
+        """The same architecture with the weights that its training started from, or such weights.
+
+        Of a backbone that is not `random`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its training starts")

@@ -95,8 +95,8 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Map-style clips: uint8 (3, T, size, size) and the row they come from.
 
     With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
-    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture; `damage`,
-    where it is given, is done to all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
+    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture. Where
+    `perturb` is given, it changes all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
     """
 
     def __init__(
@@ -108,9 +108,9 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         augment: Augment | None = None,
         seed: int = 0,
         clips_per_loop: int = 1,
-        damage: Callable[[Tensor, int], Tensor] | None = None,
+        perturb: Callable[[Tensor, int], Tensor] | None = None,
     ) -> None:
-        self.store, self.rows, self.spec, self.damage = store, rows, spec, damage
+        self.store, self.rows, self.spec, self.perturb = store, rows, spec, perturb
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
     def short_rows(self) -> list[int]:
@@ -130,14 +130,19 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if isinstance(item, tuple):
             epoch, index = item
             row = int(self.rows[index])
-            return self._random_clip(row, epoch, index), row
+            return self.random_clip(row, epoch, index), row
         index, number = divmod(item, self.clips_per_loop)
         row = int(self.rows[index])
+        return self.clip(row, number), row
+
+    def clip(self, row: int, number: int) -> Tensor:
+        """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
         loop = self.store.loop(row)
         start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
-        return self._cut(loop, row, start, None), row
+        return self._cut(loop, row, start, None)
 
-    def _random_clip(self, row: int, epoch: int, index: int) -> Tensor:
+    def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
+        """A random clip of a row, a function of (seed, epoch, index)."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
         loop = self.store.loop(row)
         start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
@@ -145,8 +150,8 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
 
     def _cut(self, loop: Loop, row: int, start: float, generator: torch.Generator | None) -> Tensor:
         indices = frame_indices(loop.times, start, self.spec).tolist()
-        if self.damage:
-            pixels = self.damage(letterbox(loop.frames()), row)[:, indices]
+        if self.perturb:
+            pixels = self.perturb(letterbox(loop.frames()), row)[:, indices]
         else:
             pixels = letterbox(loop.frames(indices))
         if self.augment and generator:

@@ -14,18 +14,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from echojepa.config import InputSpec
-from echojepa.data.clips import Augment, ClipDataset
-from echojepa.data.store import LoopStore
 from echojepa.vocabulary import Kind, View
 
 
@@ -88,55 +81,3 @@ def fill(loops: dict[int, tuple[str, bool]], slots: Sequence[ViewSlot], clips: i
             rows[number, clip] = row
             free.pop(row, None)
     return rows
-
-
-class StudyClips(NamedTuple):
-    """What a study's item holds."""
-
-    clips: Tensor
-    """(V, K, 3, T, size, size) uint8; black where absent."""
-    present: Tensor
-    """(V, K) bool."""
-    study: int
-    """Its number in `StudySlots.study_ids`."""
-
-
-class StudyDataset(Dataset[StudyClips]):
-    """Map-style studies.
-
-    With `augment`, item (epoch, i) holds a random clip of each slot's loop, each a function of (seed, epoch,
-    study, slot). Without, item i holds the evenly spaced clips of the rules above, the whole picture.
-    """
-
-    def __init__(
-        self,
-        store: LoopStore,
-        chosen: StudySlots,
-        spec: InputSpec,
-        *,
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.chosen, self.spec, self.augment = chosen, spec, augment
-        self.clips = ClipDataset(
-            store,
-            chosen.rows.ravel(),
-            spec,
-            augment=augment,
-            seed=seed,
-            clips_per_loop=1 if augment else chosen.rows.shape[2],
-        )
-
-    def __len__(self) -> int:
-        return len(self.chosen.study_ids)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> StudyClips:
-        epoch, study = item if isinstance(item, tuple) else (None, item)
-        present = self.chosen.present[study]
-        spec, places = self.spec, present.size
-        clips = torch.zeros(places, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
-        for place in np.flatnonzero(present).tolist():
-            number = study * places + place
-            key = number * present.shape[1] + place % present.shape[1] if epoch is None else (epoch, number)
-            clips[place] = self.clips[key][0]
-        return StudyClips(clips.unflatten(0, present.shape), torch.from_numpy(present), study)

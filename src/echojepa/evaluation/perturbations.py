@@ -1,7 +1,7 @@
-"""Controlled damage to uint8 clips, the same for every backbone: a function of (seed, name, loop) alone.
+"""Controlled perturbations of uint8 clips, the same for every backbone: of (seed, name, loop) alone.
 
-Damage is done to the stored loop, squared with black but not yet sampled or resized, so that backbones with
-other frame counts and sizes are shown the same damaged loop. The severities of one kind share their random
+The stored loop is perturbed, squared with black but not yet sampled or resized, so that backbones with
+other frame counts and sizes are shown the same perturbed loop. The severities of one kind share their random
 draws: a curve shows more of the same shadow, not another shadow. Nothing lights up outside the sector.
 docs/reference/perturbations.md has the formulas, their sources and a picture.
 """
@@ -26,20 +26,20 @@ DISPLAY_DB = 60.0
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One kind of damage in graded severities; severity 0 is none, 1 is `levels[0]`."""
+    """One kind of perturbation in graded severities; severity 0 is none, 1 is `levels[0]`."""
 
     name: str
     levels: tuple[float, ...]
     unit: str
     """What a level is."""
-    damage: Callable[[Tensor, Tensor, float, Generator], Tensor]
-    """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the damaged clip, uint8."""
+    perturb: Callable[[Tensor, Tensor, float, Generator], Tensor]
+    """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
 
     def apply(self, clip: Tensor, sector: Tensor, severity: int, *, seed: int, loop_id: str) -> Tensor:
-        """The damaged clip, uint8 of the same shape; severity 0 gives the clip itself.
+        """The perturbed clip, uint8 of the same shape; severity 0 gives the clip itself.
 
         `clip` (..., T, H, W) uint8 and `sector` (H, W), true where there is a picture. A frame's channels get
-        the same damage. Raises TypeError for clips that are not uint8 (damage belongs before normalisation),
+        the same. Raises TypeError for clips that are not uint8 (perturbations belong before normalisation),
         UserError for a severity that there is not.
         """
         if clip.dtype != torch.uint8:
@@ -53,7 +53,7 @@ class Perturbation:
         if severity == 0:
             return clip
         generator = torch.Generator().manual_seed(derive_seed(seed, f"perturbation {self.name} {loop_id}"))
-        return self.damage(clip, sector.to(clip.device).bool(), self.levels[severity - 1], generator)
+        return self.perturb(clip, sector.to(clip.device).bool(), self.levels[severity - 1], generator)
 
 
 def grey(values: Tensor) -> Tensor:
@@ -225,4 +225,4 @@ PERTURBATIONS: dict[str, Perturbation] = {
         Perturbation("single-frame", (1.0,), "all frames", single_frame),
     )
 }
-"""Every kind of damage by name; the last two are checks that motion is read."""
+"""Every kind by name; the last two are checks that motion is read."""
