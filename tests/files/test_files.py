@@ -93,6 +93,8 @@ VALUE = Outer(Path("data"), Inner((0.5, 2.0)), {"x": 1})
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     write_text(tmp_path / "record.json", encode(VALUE))
     assert read_record(Outer, tmp_path / "record.json") == VALUE
+    with pytest.raises(TypeError, match="complex"):  # nothing is turned into text unasked
+        encode({"value": 1j})
 
 
 @pytest.mark.parametrize(

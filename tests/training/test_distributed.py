@@ -28,6 +28,8 @@ from echojepa.training.loader import Steps, check_share
 from echojepa.training.pretrain import pretrain, training_loops
 
 Parallel = Literal["replicate", "shard"]
+HANGS = 600
+"""Seconds after which a process is taken to hang: far more than any needs on a machine that is shared."""
 
 
 def free_port() -> int:
@@ -85,7 +87,7 @@ def together(
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join(HANGS)
     codes = [child.exitcode for child in children]
     for child in children:
         child.kill()
@@ -225,7 +227,7 @@ def test_torchrun_ends_the_job_with_the_failed_ranks_own_error(
     record = alone_record(config, tmp_path)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command = [*torchrun, "--master-port", str(free_port()), str(script), "pretrain", str(record)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
     assert done.returncode != 0
     assert "this rank's own trouble" in done.stderr and "exitcode" in done.stderr
 

@@ -60,7 +60,7 @@ class FaultConfig:
     max_rollbacks: int = 2
     """Rollbacks of a run; the next sudden drop stops it."""
     max_nonfinite: int = 3
-    """Steps whose loss or gradient is no number: each is left out; one more ends the run."""
+    """Steps whose loss or gradient is not finite: each is left out; one more ends the run."""
     max_damaged: int = 10
     """Cine loops that cannot be read: each is left out of its batch; one more ends the run."""
 

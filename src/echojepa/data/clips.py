@@ -113,16 +113,6 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self.store, self.rows, self.spec, self.perturb = store, rows, spec, perturb
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
-    def short_rows(self) -> list[int]:
-        """Those of its rows whose loops are shorter than a clip, see `is_short`."""
-        wanted, short, row = {int(row) for row in self.rows}, [], 0
-        for batch in self.store.batches(["times"]):
-            for times in batch["times"]:
-                if row in wanted and is_short(np.array(times.values), self.spec):
-                    short.append(row)
-                row += 1
-        return short
-
     def __len__(self) -> int:
         return len(self.rows) * (1 if self.augment else self.clips_per_loop)
 

@@ -19,7 +19,14 @@ Record = TypeVar("Record")
 def encode(value: Any) -> str:
     """A dataclass, or plain values, as JSON text, entries in their order."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value
-    return json.dumps(plain, indent=2, default=str) + "\n"
+    return json.dumps(plain, indent=2, default=path_as_text) + "\n"
+
+
+def path_as_text(value: object) -> str:
+    """A path's text, the one value of settings that JSON has no form for; TypeError for any other."""
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} is no value of a record")
 
 
 def write_record(path: Path, value: Any) -> None:

@@ -52,6 +52,7 @@ class JEPA(nn.Module):
         return F.l1_loss(predicted, targets)
 
     forward = loss
+    """What is called where several processes share the model."""
 
     @torch.no_grad()
     def update_ema(self, momentum: float) -> None:

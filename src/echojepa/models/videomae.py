@@ -59,6 +59,7 @@ class VideoMAE(nn.Module):
         return F.mse_loss(predicted.float(), targets)
 
     forward = loss
+    """What is called where several processes share the model."""
 
     def update_ema(self, momentum: float) -> None:
         """Nothing: pixels do not follow the weights."""

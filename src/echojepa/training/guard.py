@@ -1,4 +1,4 @@
-"""What ends a run or sends it back: sudden drops, steps that are no number, loops that cannot be read.
+"""What ends a run or sends it back: sudden drops, steps that are not finite, loops that cannot be read.
 
 Its memory is the run's own log, so a resumed run judges as an undisturbed one does.
 """
@@ -44,11 +44,11 @@ def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, 
 
 
 def check_counts(lines: list[dict[str, Any]], faults: FaultConfig, lr: float) -> None:
-    """FaultError once more steps were no number, or more loops unreadable, than the settings bear."""
+    """FaultError once more steps were not finite, or more loops unreadable, than the settings bear."""
     nonfinite = [line["step"] for line in lines if "nonfinite" in line]
     if len(nonfinite) > faults.max_nonfinite:
         raise FaultError(
-            f"loss or gradient was no number at the steps {nonfinite}, more than faults.max_nonfinite "
+            f"loss or gradient was not finite at the steps {nonfinite}, more than faults.max_nonfinite "
             f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or look at the clips of those steps"
         )
     damaged = sorted({loop for line in lines for loop in line.get("damaged", {})})

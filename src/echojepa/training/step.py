@@ -35,7 +35,7 @@ class TrainStep:
     def __call__(self, batch: Batch, step: int) -> dict[str, Any]:
         """One step on this rank's share: forward, backward, optimiser, EMA; what to log.
 
-        Weights stay where loss or gradient is no number, and `nonfinite` in the log says which.
+        Weights stay where loss or gradient is not finite, and `nonfinite` in the log says which.
         """
         rate = learning_rate(self.config.optim, step, self.steps)
         momentum = ema_momentum(self.config.optim, step, self.steps)
