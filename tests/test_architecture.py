@@ -14,10 +14,18 @@ SOURCE = Path(config_module.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
     "errors": 0, "randomness": 0, "vocabulary": 1, "tasks": 2, "models": 2,
-    "config_pretrain": 2.5, "config_evaluate": 2.5, "config_finetune": 2.5, "config": 3,
+    "config_pretrain": 2.5, "config_evaluate": 2.5, "config_finetune": 2.7, "config": 3,
     "recipes": 4, "data": 4, "phantom": 5, "training": 5, "backbones": 6, "evaluation": 7, "explain": 8,
     "report": 9, "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
+EVALUATION = {
+    "perturbations": 0, "progress": 0, "statistics": 0, "protocol": 1, "features": 2, "probes": 3,
+    "finetuning": 4, "results": 5, "cells": 5, "mechanism": 6, "scoring": 6, "comparisons": 7, "tables": 8,
+    "run": 9, "finetune": 9,
+}  # fmt: skip
+"""Ranks within `evaluation/`."""
+MOST_MODULES = 16
+"""Modules of a folder at most, `__init__` not counted."""
 SOLE_IMPORTERS = {
     "pydicom": {"data/dicom/"},
     "av": {"data/video.py"},
@@ -28,7 +36,7 @@ SOLE_IMPORTERS = {
     "safetensors": {"training/checkpoint.py"},
     "tyro": {"cli.py"},
     "rich": {"terminal.py"},
-    "jinja2": {"report/html.py", "report/contact_sheet.py"},
+    "jinja2": {"report/page.py"},
 }  # fmt: skip
 
 
@@ -58,6 +66,34 @@ def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
         if name.startswith("echojepa."):
             theirs = name.split(".")[1]
             assert theirs == mine or RANKS[theirs] < RANKS[mine], f"{relative(path)} imports {name}"
+
+
+def test_a_part_of_the_evaluation_imports_from_lower_parts_only() -> None:
+    for path in FILES:
+        if part_of(path) == "evaluation" and path.name != "__init__.py":
+            mine = path.relative_to(SOURCE).parts[1].removesuffix(".py")
+            for name in imported(path):
+                if name.startswith("echojepa.evaluation."):
+                    theirs = name.split(".")[2]
+                    lower = theirs == mine or EVALUATION[theirs] < EVALUATION[mine]
+                    assert lower, f"{relative(path)} imports {name}"
+
+
+def test_a_folder_of_the_evaluation_is_seen_at_a_glance() -> None:
+    for folder in {path.parent for path in FILES if part_of(path) in ("evaluation", "report", "commands")}:
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= MOST_MODULES, f"{relative(folder)} has {len(modules)} modules"
+
+
+def test_a_public_class_of_the_evaluation_has_a_name_of_its_own() -> None:
+    owners: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                owners.setdefault(node.name, []).append(relative(path))
+    for name, files in owners.items():
+        mine = [file for file in files if file.startswith(("evaluation/", "report/", "explain/"))]
+        assert not mine or len(files) == 1, f"{name}: {files}"
 
 
 @pytest.mark.parametrize("library", SOLE_IMPORTERS)

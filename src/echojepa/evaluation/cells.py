@@ -34,6 +34,12 @@ from echojepa.evaluation.progress import Progress
 from echojepa.evaluation.protocol.cells import CellSamples, Presentation
 from echojepa.evaluation.protocol.plans import PROBES, Condition
 
+DECIDE = (
+    "learning_rates", "weight_decays", "epochs", "min_steps", "batch_size", "seed", "clips_per_loop",
+    "precision", "engine", "features_as",
+)  # fmt: skip
+"""Settings that a probe depends on."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -180,9 +186,7 @@ class BackboneCells:
             self.backbone.weights,
             self.extraction.fingerprints,
             cell.samples.select(cell.trained).digest(),
-            (config.learning_rates, config.weight_decays),
-            (config.epochs, config.min_steps, config.batch_size, config.seed),
-            (config.clips_per_loop, config.precision, config.engine, config.features_as),
+            [getattr(config, name) for name in DECIDE],
             str(self.backbone.spec),
         ]
         if asked.probe.finetuned:

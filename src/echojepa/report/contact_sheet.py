@@ -7,22 +7,19 @@ import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-import echojepa
 from echojepa.config import SheetConfig
 from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.store import LoopStore
 from echojepa.data.verify import evenly_spaced, read_rows
-from echojepa.training.checkpoint import write_text_atomically
+from echojepa.report.page import write_page
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
 
 THUMBNAIL = 208
@@ -136,18 +133,12 @@ def write_sheet(config: SheetConfig, progress: Callable[[int, int], None]) -> Pa
         if number in chosen:
             cards.append(card(store, number, row))
             progress(len(cards), len(chosen))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        resources.files("echojepa.report").joinpath("contact_sheet.html").read_text("utf-8")
-    )
-    text = template.render(
-        version=echojepa.__version__,
+    return write_page(
+        config.out,
+        "contact_sheet.html",
         counts=numbers,
         cards=cards,
         filters={name: Counter(card.values[name] for card in cards) for name in FILTERS},
         rejected=rejected_files(store),
         fingerprint=store.fingerprint(),
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(config.out, text)
-    return config.out

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +94,8 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
             if row["kind"] == Kind.CINE and row["view"]:
                 shared = len(owners[row["site"]]) > 1
                 site = f"{folders[number].name}/{row['site']}" if shared else row["site"]
-                columns = {name: row[name] for name in COLUMNS}
-                loops[number, place] = CohortLoop(**columns | {"site": site})
+                columns: dict[str, Any] = {name: row[name] for name in COLUMNS} | {"site": site}
+                loops[number, place] = CohortLoop(**columns)
     labels = {
         (row["study_id"], row["label"]): (row["value"], row["unit"])
         for store in stores
