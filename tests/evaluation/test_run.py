@@ -22,7 +22,7 @@ from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.features import backbones as backbones_module
 from echojepa.evaluation.features.cache import CacheError, weights_digest
-from echojepa.evaluation.features.extraction import ShownClips
+from echojepa.evaluation.features.extraction import Extraction, ShownClips
 from echojepa.evaluation.probes import heads as heads_module
 from echojepa.evaluation.probes.stored import read_predictions
 from echojepa.evaluation.protocol.cells import Presentation
@@ -190,7 +190,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
     (backbone,) = backbones_module.find_backbones(config)
     rows = [row for _, row in run.cohort.loops]
     clips = [(0, rows[number], 0) for number in (7, 3, 11)]
-    features = run.extraction.features(backbone, Presentation(1), clips)
+    features = Extraction(run.cohort, backbone, config, run.cache).features(Presentation(1), clips)
     for place, (store, row, number) in enumerate(features.clips.tolist()):
         clip = ShownClips(run.cohort, store, [(row, number)], SPEC, Presentation(1), 0)[0][0]
         expected = Counting()(clip[None]).tokens

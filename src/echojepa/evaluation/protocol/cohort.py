@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,11 @@ class Cohort:
     """By (number of the data set, row of its table), in this order."""
     labels: dict[tuple[str, str], tuple[float, str]]
     """(study, label) to value and unit."""
+
+    @functools.cached_property
+    def fingerprints(self) -> list[str]:
+        """Of each data set."""
+        return [store.fingerprint() for store in self.stores]
 
     def sites(self) -> tuple[str, ...]:
         """Sites, the one with the most loops first."""
