@@ -47,7 +47,7 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
 PLAYER_SIZE = 320
-"""Pixels of the attention player's pictures."""
+"""Pixels of the attention player's images."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Player:
 
 
 def data_uri(picture: np.ndarray[Any, Any]) -> str:
-    """An RGB picture (H, W, 3) as a JPEG data URI."""
+    """An RGB image (H, W, 3) as a JPEG data URI."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
