@@ -31,7 +31,7 @@ from echojepa.evaluation.finetuning.rates import layer_of, parameter_groups
 from echojepa.evaluation.finetuning.training import STAYED, FineTuning, load_finetuned, read_start
 from echojepa.evaluation.probes.stored import StoredProbe, read_predictions
 from echojepa.evaluation.protocol.cohort import read_cohort
-from echojepa.evaluation.protocol.plans import Block, Plan
+from echojepa.evaluation.protocol.plans import Plan, PlanBlock
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.run import PlanRun
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
@@ -252,7 +252,7 @@ def test_the_epoch_that_validation_likes_best_is_kept(
 
 def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tuned: Path) -> None:
     """What is tuned reads, before its first epoch, as `echojepa probe` on the frozen encoder does."""
-    plan = Plan("frozen", (Block((LVEF,), ("attentive",)),))
+    plan = Plan("frozen", (PlanBlock((LVEF,), ("attentive",)),))
     config = PlanConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5)
     before = {file: file.stat().st_mtime_ns for file in (tuned / "frozen").rglob("probe.json")}
     PlanRun(plan, config).run(quiet)
@@ -514,7 +514,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
 ) -> None:
     """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
     monkeypatch.setattr(FineTuning, "validate", lambda tuning: -float(tuning.losses.isfinite().sum()))
-    plan = Plan("small", (Block((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
+    plan = Plan("small", (PlanBlock((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
     config = PlanConfig(
         data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=2,
         finetune_lr=2e-4,

@@ -22,12 +22,12 @@ from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.features import backbones as backbones_module
 from echojepa.evaluation.features.cache import CacheError, weights_digest
-from echojepa.evaluation.features.extraction import ShownClips
+from echojepa.evaluation.features.extraction import Extraction, ShownClips
 from echojepa.evaluation.probes import heads as heads_module
 from echojepa.evaluation.probes.stored import read_predictions
 from echojepa.evaluation.protocol.cells import Presentation
 from echojepa.evaluation.protocol.cohort import read_cohort, share_of_patients
-from echojepa.evaluation.protocol.plans import PLANS, Block, Cell, Condition, Plan, Sites
+from echojepa.evaluation.protocol.plans import PLANS, Cell, Condition, Plan, PlanBlock, Sites
 from echojepa.evaluation.protocol.samples import task_samples, training_samples
 from echojepa.evaluation.results import ResultRow, count_probes, read_results
 from echojepa.evaluation.run import PlanRun
@@ -38,7 +38,7 @@ from echojepa.vocabulary import Split, View
 from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
-PLAN = Plan("small", (Block((LVEF, VIEW), ("linear", "ridge")),))
+PLAN = Plan("small", (PlanBlock((LVEF, VIEW), ("linear", "ridge")),))
 
 
 def quiet(done: int, total: int, note: str = "") -> None:
@@ -51,16 +51,17 @@ def rows_of(rows: Sequence[ResultRow]) -> list[str]:
 
 
 class Counting(Backbone):
-    """Block means of the pixels behind a fixed random mixture; counts the clips that it sees."""
+    """PlanBlock means of the pixels behind a fixed random mixture; counts the clips that it sees."""
 
     seen = 0
+    random = True
 
     def __init__(self, name: str = "pixels", seed: int = 0) -> None:
         layer = nn.Linear(2 * 8 * 8 * 3, 16)
         with torch.no_grad():
             layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed)))
             layer.bias.zero_()
-        super().__init__(name, layer, SPEC, 16, random=True)
+        super().__init__(name, layer, SPEC, 16)
 
     def features(self, pixels: Tensor) -> TokenGrid:
         Counting.seen += len(pixels)
@@ -124,7 +125,7 @@ def test_another_plan_trains_again_only_what_is_new(dataset: Path, tmp_path: Pat
     PlanRun(PLAN, config).run(quiet)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("probes/*/*/*/probe.json")}
     Counting.seen = 0
-    PlanRun(Plan("more", (Block((LVEF,), ("ridge",), perturbations=("gain-low",)),)), config).run(quiet)
+    PlanRun(Plan("more", (PlanBlock((LVEF,), ("ridge",), perturbations=("gain-low",)),)), config).run(quiet)
     assert {file: file.stat().st_mtime_ns for file in before} == before
     tests = {loop.loop_id for loop in read_cohort([dataset]).loops.values() if loop.split == Split.TEST
              and loop.view in (View.A4C, View.A2C)}  # fmt: skip
@@ -189,7 +190,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
     (backbone,) = backbones_module.find_backbones(config)
     rows = [row for _, row in run.cohort.loops]
     clips = [(0, rows[number], 0) for number in (7, 3, 11)]
-    features = run.extraction.features(backbone, Presentation(1), clips)
+    features = Extraction(run.cohort, backbone, config, run.cache).features(Presentation(1), clips)
     for place, (store, row, number) in enumerate(features.clips.tolist()):
         clip = ShownClips(run.cohort, store, [(row, number)], SPEC, Presentation(1), 0)[0][0]
         expected = Counting()(clip[None]).tokens
@@ -277,7 +278,7 @@ def test_weights_that_are_silently_missing_are_told(tmp_path: Path, monkeypatch:
 
 
 def test_a_site_s_probe_is_tested_on_the_others_as_it_is(two_sites: Path, tmp_path: Path) -> None:
-    plan = Plan("sites", (Block((LVEF,), ("ridge",), "sites"),))
+    plan = Plan("sites", (PlanBlock((LVEF,), ("ridge",), "sites"),))
     PlanRun(plan, settings(two_sites, tmp_path)).run(quiet)
     rows = {(r.trained_on, r.site) for r in read_results(tmp_path) if r.backbone == "pixels"}
     assert rows == {("site", "site"), ("site", "north"), ("north", "north")}
@@ -317,7 +318,7 @@ def test_a_site_without_training_patients_is_tested_and_has_no_probe_of_its_own(
     shutil.copytree(two_sites, tmp_path / "external")
     store = LoopStore.open(tmp_path / "external")
     store.table.delete("site = 'north' and split != 'test'")
-    plan = Plan("sites", (Block((LVEF,), ("ridge",), "sites"),))
+    plan = Plan("sites", (PlanBlock((LVEF,), ("ridge",), "sites"),))
     cells = PlanRun(plan, settings(tmp_path / "external", tmp_path)).cells
     assert [(c.trained_on, {d.site for d in c.conditions}) for c in cells] == [("site", {"site", "north"})]
     with pytest.raises(ConfigError, match=r"'north' has no labelled train.*name one of \['site'\]"):
@@ -369,7 +370,7 @@ def test_a_task_of_one_s_own_runs(dataset: Path, tmp_path: Path) -> None:
         json.dumps({"name": "half", "label": "lvef", "kind": "regression", "unit": "%", "views": ["PLAX"]})
     )
     task = find_task(str(file))
-    PlanRun(Plan("own", (Block((task,), ("ridge",)),)), settings(dataset, tmp_path)).run(quiet)
+    PlanRun(Plan("own", (PlanBlock((task,), ("ridge",)),)), settings(dataset, tmp_path)).run(quiet)
     assert {row.task for row in read_results(tmp_path)} == {"half"}
     file.write_text(json.dumps({"name": "half", "label": "lvef", "kind": "regresion"}))
     with pytest.raises(ConfigError, match="kind is 'regresion'"):
@@ -393,8 +394,8 @@ def test_cells_that_train_the_same_probe_are_one_and_a_plan_s_name_is_no_part_of
     def sites(task: Task) -> Sites:
         return Sites(("a", "b", "kids"), ("a", "b", "kids"), "kids")
 
-    damage = Block((LVEF,), ("ridge",), perturbations=("haze",))
-    cells = Plan("x", (Block((LVEF,), ("ridge",)), damage)).cells(sites)
+    damage = PlanBlock((LVEF,), ("ridge",), perturbations=("haze",))
+    cells = Plan("x", (PlanBlock((LVEF,), ("ridge",)), damage)).cells(sites)
     assert len(cells) == 1 and len(cells[0].conditions) == 4
     assert cells[0].key == Plan("y", (damage,)).cells(sites)[0].key
     whole = PLANS["paper"].cells(sites)
@@ -442,7 +443,7 @@ def test_intervals_are_calibrated_by_patients_who_chose_nothing(dataset: Path, t
     names = validation_patients(dataset)
     mixed = next(seed for seed in range(99) if 0 < calibrates(names, seed).sum() < len(names))
     same = next(seed for seed in range(99) if calibrates(names, seed).all())
-    block = Block((LVEF,), ("ridge",), calibrated=True, seeds=(mixed,))
+    block = PlanBlock((LVEF,), ("ridge",), calibrated=True, seeds=(mixed,))
     with pytest.raises(UserError, match="too few validation patients"):
         PlanRun(Plan("few", (replace(block, seeds=(same,)),)), settings(dataset, tmp_path)).run(quiet)
     run = PlanRun(Plan("intervals", (block,)), settings(dataset, tmp_path))
@@ -460,14 +461,14 @@ def test_intervals_are_calibrated_by_patients_who_chose_nothing(dataset: Path, t
 def test_intervals_are_made_by_view_where_each_loop_is_predicted(dataset: Path, tmp_path: Path) -> None:
     names = validation_patients(dataset)
     mixed = next(seed for seed in range(99) if 0 < calibrates(names, seed).sum() < len(names))
-    block = Block((LVEF_BY_LOOP,), ("ridge",), calibrated=True, seeds=(mixed,))
+    block = PlanBlock((LVEF_BY_LOOP,), ("ridge",), calibrated=True, seeds=(mixed,))
     PlanRun(Plan("intervals", (block,)), settings(dataset, tmp_path)).run(quiet)
     rows = [row for row in read_results(tmp_path) if row.metric == "coverage of 90 % intervals"]
     assert [row.group for row in rows] == ["everybody", "A2C, predicted all", "A4C, predicted all"]
 
 
 def test_a_perturbation_has_a_row_of_what_it_alone_changed(dataset: Path, tmp_path: Path) -> None:
-    plan = Plan("damaged", (Block((LVEF,), ("ridge",), perturbations=("haze",)),))
+    plan = Plan("damaged", (PlanBlock((LVEF,), ("ridge",), perturbations=("haze",)),))
     PlanRun(plan, settings(dataset, tmp_path)).run(quiet)
     rows = [row for row in read_results(tmp_path) if row.backbone == "pixels"]
     error = {row.severity: row.value for row in rows
@@ -480,7 +481,7 @@ def test_a_perturbation_has_a_row_of_what_it_alone_changed(dataset: Path, tmp_pa
 
 
 def test_seeds_have_a_row_of_their_mean(dataset: Path, tmp_path: Path) -> None:
-    plan = Plan("seeds", (Block((VIEW,), ("ridge",), fractions=(0.1, 1.0), seeds=(0, 1, 2)),))
+    plan = Plan("seeds", (PlanBlock((VIEW,), ("ridge",), fractions=(0.1, 1.0), seeds=(0, 1, 2)),))
     PlanRun(plan, settings(dataset, tmp_path)).run(quiet)
     rows = [row for row in read_results(tmp_path) if row.metric == "accuracy"]
     rows = [row for row in rows if row.group == "everybody"]
@@ -522,7 +523,7 @@ def test_counterfactual_sets_are_measured_by_every_probe(dataset: Path, tmp_path
             {"study_id": study, "label": f"varied {factor}", "value": 10.0 * (number // 4), "unit": ""}
         )
     store.add_labels(pa.Table.from_pylist(labels, schema=store.labels().schema))
-    plan = Plan("small", (Block((LVEF,), ("ridge",)),), mechanism=True)
+    plan = Plan("small", (PlanBlock((LVEF,), ("ridge",)),), mechanism=True)
     config = settings(dataset, tmp_path / "out", counterfactuals=(store.root,))
     PlanRun(plan, config).run(quiet)
     rows = [row for row in read_results(tmp_path / "out") if row.metric.startswith("prediction moved, in")]

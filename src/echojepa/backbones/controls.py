@@ -16,8 +16,10 @@ GRID = (2, 2, 2)
 class Constant(Backbone):
     """The same tokens for every clip."""
 
+    random = True
+
     def __init__(self, spec: InputSpec | None = None) -> None:
-        super().__init__("constant features", nn.Identity(), spec or InputSpec(), WIDTH, random=True)
+        super().__init__("constant features", nn.Identity(), spec or InputSpec(), WIDTH)
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Tokens that differ by place alone."""

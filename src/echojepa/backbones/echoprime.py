@@ -50,7 +50,8 @@ class EchoPrime(Backbone):
     """The frozen video encoder; `pooled` is the 512-d vector that it was contrasted with reports by."""
 
     def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
-        super().__init__(name, model, SPEC, WIDTH, sha256, random=not sha256)
+        super().__init__(name, model, SPEC, WIDTH, sha256)
+        self.random = not sha256
 
     def random_start(self) -> EchoPrime:
         """As `untrained`."""

@@ -62,7 +62,8 @@ class PanEcho(Backbone):
     """The frozen video encoder; `pooled` is the mean of its tokens, 768-d, that its tasks read."""
 
     def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
-        super().__init__(name, model, SPEC, WIDTH, sha256, random=not sha256)
+        super().__init__(name, model, SPEC, WIDTH, sha256)
+        self.random = not sha256
 
     def random_start(self) -> PanEcho:
         """As `untrained`."""

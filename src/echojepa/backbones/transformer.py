@@ -44,14 +44,14 @@ class VideoTransformer(Backbone):
         random: bool = False,
     ) -> None:
         parts = {"encoder": encoder} | ({"pool_norm": pool_norm} if pool_norm else {})
-        super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, sha256, random)
+        super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, sha256)
         self.encoder = encoder
         self.pool_norm = pool_norm
         self.read = read
         """Reads the weights again, predictor included, which are not kept in memory."""
         self.run = run
         """The folder of the run of ours that made it, where one did."""
-        self.trainable = read is not None
+        self.trainable, self.random = read is not None, random
 
     @classmethod
     def from_pretrained(cls, path: Path | str, spec: InputSpec | None = None) -> VideoTransformer:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def run_probe(config: ProbeConfig) -> None:
     """Probe tasks of the user's choice, and print the table."""
-    from echojepa.evaluation.protocol.plans import PROBES, Block, Plan
+    from echojepa.evaluation.protocol.plans import PROBES, Plan, PlanBlock
 
     for name in config.probes:
         if name not in PROBES:
             raise unknown(name, PROBES, "probe")
     tasks = tuple(find_task(name) for name in config.tasks)
-    run_plan(Plan("probe", (Block(tasks, config.probes),)), config)
+    run_plan(Plan("probe", (PlanBlock(tasks, config.probes),)), config)
 
 
 def run_evaluate(config: EvaluateConfig) -> None:

@@ -105,5 +105,5 @@ class EvaluateConfig(PlanConfig):
     plan: str
     """Name of a plan; `paper` is all of them."""
     without: tuple[str, ...] = ()
-    """Probes of the plan to leave out, such as the two that are slow on a processor: `attentive, depth 4` and
+    """Probes of the plan to leave out, such as the two that are slow on a CPU: `attentive, depth 4` and
     `fine-tuned`."""

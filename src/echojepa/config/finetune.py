@@ -25,7 +25,7 @@ class TuningConfig:
     weight_decay: float = 0.05
     """Decay of matrices; norms, biases and vectors have none."""
     crop: float = 1.0
-    """Least share of the picture that a training clip keeps; by default all of it, at a random time."""
+    """Least share of the image that a training clip keeps; by default all of it, at a random time."""
     clips_per_loop: int = 1
     """Evenly spaced clips of each validation and test loop; their predictions are averaged."""
     precision: Literal["auto", "bf16", "float32"] = "auto"

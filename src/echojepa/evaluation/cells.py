@@ -10,15 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import TuningConfig
+from echojepa.config import FrozenConfig, TuningConfig
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, measured
 from echojepa.evaluation.features.extraction import Extraction, Needs
-from echojepa.evaluation.features.samples import FeatureSamples, with_features
 from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, read_start
 from echojepa.evaluation.probes.fitting import Readout, fit_probe
 from echojepa.evaluation.probes.predictions import Predictions, average
@@ -29,10 +26,16 @@ from echojepa.evaluation.probes.stored import (
     slug,
     write_predictions,
 )
-from echojepa.evaluation.protocol.cells import CellSamples, Presentation
+from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.plans import PROBES, Condition
 from echojepa.files.tables import write_parquet
 from echojepa.progress import Progress
+
+DECIDE = (
+    "learning_rates", "weight_decays", "epochs", "min_steps", "batch_size", "seed", "clips_per_loop",
+    "precision", "engine", "features_as",
+)  # fmt: skip
+"""Settings that a probe depends on."""
 
 
 @dataclass(frozen=True)
@@ -61,26 +64,13 @@ def frozen_start(cell: CellSamples) -> CellSamples:
     return replace(cell, cell=replace(cell.cell, probe=PROBES["attentive"], conditions=()))
 
 
-def features_of(
-    extraction: Extraction,
-    backbone: ComparedBackbone,
-    cell: CellSamples,
-    chosen: NDArray[np.bool_],
-    shown: Presentation,
-) -> FeatureSamples:
-    """Some samples of a cell with their features, which are in the cache."""
-    samples = cell.samples.select(chosen)
-    features = extraction.features(backbone, shown, samples.addresses())
-    return with_features(samples, features, cell.cell.task)
-
-
 @dataclass(frozen=True)
 class FineTuned:
     """How cells are fine-tuned, and what becomes of their encoders."""
 
     config: TuningConfig
-    extraction: Extraction
-    """What their features go through."""
+    features: FrozenConfig
+    """How their features are made."""
     folder: Path | None = None
     """Where the encoder stands; by default beside the other probes."""
 
@@ -89,15 +79,10 @@ class BackboneCells:
     """All cells of one backbone, in the folder `out`."""
 
     def __init__(
-        self,
-        backbone: ComparedBackbone,
-        cells: Sequence[CellSamples],
-        extraction: Extraction,
-        finetuned: FineTuned,
-        out: Path,
+        self, cells: Sequence[CellSamples], extraction: Extraction, finetuned: FineTuned, out: Path
     ) -> None:
-        self.backbone, self.cells, self.extraction = backbone, cells, extraction
-        self.finetuned, self.out, self.config = finetuned, out, extraction.config
+        self.cells, self.extraction, self.finetuned, self.out = cells, extraction, finetuned, out
+        self.backbone, self.config = extraction.backbone, extraction.config
 
     @property
     def frozen(self) -> list[CellSamples]:
@@ -107,25 +92,25 @@ class BackboneCells:
 
     def bytes_needed(self) -> int:
         """Size of all features that are missing; of encoders yet to be fine-tuned, of all that they see."""
-        needed = self.extraction.bytes_needed(self.backbone, needs_of(self.frozen))
+        needed = self.extraction.bytes_needed(needs_of(self.frozen))
         for cell in (cell for cell in self.cells if cell.cell.probe.finetuned):
             if not self.stored(cell).finished:
                 unknown = replace(self.backbone, weights="not yet trained")
-                needed += self.finetuned.extraction.bytes_needed(unknown, cell.needs())
+                needed += self.extraction_of(unknown).bytes_needed(cell.needs())
         return needed
 
     def fill(self, progress: Progress) -> None:
         """Run every missing clip of the frozen cells through the backbone."""
-        self.extraction.fill(self.backbone, needs_of(self.frozen), progress)
+        self.extraction.fill(needs_of(self.frozen), progress)
 
     def predictions(self, cell: CellSamples, progress: Progress) -> list[Predicted]:
         """A cell's predictions under each condition, the unperturbed first; made where they are not there."""
-        stored, backbone, extraction, note = self.stored(cell), self.backbone, self.extraction, ""
+        stored, extraction, note = self.stored(cell), self.extraction, ""
         if cell.cell.probe.finetuned:
-            backbone, extraction = self.finetune(cell, stored.folder, progress), self.finetuned.extraction
+            extraction = self.finetune(cell, stored.folder, progress)
             note = note_of(stored.folder)
         self.train(cell, stored)
-        facts, card = extraction.describe(backbone, cell.presentation), stored.card()
+        facts, card = extraction.describe(cell.presentation), stored.card()
         extent = cell.samples.select(cell.tested).digest()
         readout: Readout | None = None
         found = []
@@ -133,8 +118,8 @@ class BackboneCells:
             file = stored.predictions_file(condition, extent)
             if not file.is_file():
                 readout = readout or stored.readout()
-                chosen, shown = cell.predicted(condition), cell.shown(condition)
-                data = features_of(extraction, backbone, cell, chosen, shown).shown(condition.views)
+                data = extraction.samples(cell, cell.predicted(condition), cell.shown(condition))
+                data = data.shown(condition.views)
                 data = data.separate() if cell.cell.probe.fusion == "late" else data
                 write_predictions(file, average(readout.outputs(data), data), card, condition)
             made, _ = read_predictions(file)
@@ -146,19 +131,23 @@ class BackboneCells:
         if stored.finished:
             return
         asked = cell.cell
-        data = features_of(self.extraction, self.backbone, cell, cell.trained, cell.presentation)
+        data = self.extraction.samples(cell, cell.trained, cell.presentation)
         grid = data.features.grid
         data = data.separate() if asked.probe.fusion == "late" else data
         readout, choice = fit_probe(data, asked.task, asked.probe, self.config, asked.seed + self.config.seed)
-        facts = self.extraction.describe(self.backbone, cell.presentation)
+        facts = self.extraction.describe(cell.presentation)
         stored.save(readout, choice, asked, cell.samples.classes, grid, facts)
 
-    def finetune(self, cell: CellSamples, folder: Path, progress: Progress) -> ComparedBackbone:
-        """The encoder that was trained for a cell, its head beside it; its features are in the cache."""
+    def extraction_of(self, encoder: ComparedBackbone) -> Extraction:
+        """Where a fine-tuned encoder's features come from."""
+        return Extraction(self.extraction.cohort, encoder, self.finetuned.features, self.extraction.root)
+
+    def finetune(self, cell: CellSamples, folder: Path, progress: Progress) -> Extraction:
+        """The features, in the cache, of the encoder that is trained for a cell; its head is beside it."""
 
         def head() -> Readout:
             start = frozen_start(cell)
-            self.extraction.fill(self.backbone, start.needs(), progress)
+            self.extraction.fill(start.needs(), progress)
             self.train(start, self.stored(start))
             return self.stored(start).readout()
 
@@ -166,8 +155,8 @@ class BackboneCells:
         cohort, config = self.extraction.cohort, self.finetuned.config
         finetune_encoder(folder, weights, head, cell, cohort, config, seed, progress)
         make = partial(load_backbone, folder, precision=self.config.precision, engine=self.config.engine)
-        made = replace(measured(make, str(folder)), name=self.backbone.name)
-        self.finetuned.extraction.fill(made, cell.needs(), progress)
+        made = self.extraction_of(replace(measured(make, str(folder)), name=self.backbone.name))
+        made.fill(cell.needs(), progress)
         return made
 
     def stored(self, cell: CellSamples) -> StoredProbe:
@@ -178,11 +167,9 @@ class BackboneCells:
         depends = [
             asked.key,
             self.backbone.weights,
-            self.extraction.fingerprints,
+            self.extraction.cohort.fingerprints,
             cell.samples.select(cell.trained).digest(),
-            (config.learning_rates, config.weight_decays),
-            (config.epochs, config.min_steps, config.batch_size, config.seed),
-            (config.clips_per_loop, config.precision, config.engine, config.features_as),
+            [getattr(config, name) for name in DECIDE],
             str(self.backbone.spec),
         ]
         if asked.probe.finetuned:
@@ -201,7 +188,7 @@ class BackboneCells:
         shown = min(cell.presentation for cell in cells)
         tested = {clip for cell in cells for clip in cell.samples.select(cell.tested).addresses()}
         first = {clip for clip in tested & needs_of(cells)[shown] if clip[2] == 0}
-        features = self.extraction.features(self.backbone, shown, first)
+        features = self.extraction.features(shown, first)
         loops = [self.extraction.cohort.loops[store, row] for store, row, _ in features.clips.tolist()]
         columns = {
             name: [getattr(loop, name) for loop in loops] for name in ("loop_id", "patient_id", "view")

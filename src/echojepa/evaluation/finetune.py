@@ -10,6 +10,7 @@ from echojepa.config import FinetuneConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.cells import BackboneCells, FineTuned
 from echojepa.evaluation.features.backbones import measured, random_start
+from echojepa.evaluation.features.cache import check_room
 from echojepa.evaluation.features.extraction import Extraction
 from echojepa.evaluation.protocol.cells import CellSamples, cell_samples
 from echojepa.evaluation.protocol.cohort import Cohort, read_cohort
@@ -45,11 +46,10 @@ def finetune(config: FinetuneConfig, progress: Progress) -> list[ResultRow]:
     assert frozen.cache is not None
     start = partial(random_start, name.removeprefix(RANDOM))
     backbone = measured(start if name.startswith(RANDOM) else partial(load_backbone, name), name)
-    cell, extraction = finetuned_cell(cohort, config), Extraction(cohort, frozen, frozen.cache)
-    exact = Extraction(cohort, replace(frozen, features_as="float32"), frozen.cache)
-    finetuned = FineTuned(config, exact, config.out)
-    cells = BackboneCells(backbone, [cell], extraction, finetuned, config.out / "frozen")
-    extraction.check_room(cells.bytes_needed())
+    cell, extraction = finetuned_cell(cohort, config), Extraction(cohort, backbone, frozen, frozen.cache)
+    finetuned = FineTuned(config, replace(frozen, features_as="float32"), config.out)
+    cells = BackboneCells([cell], extraction, finetuned, config.out / "frozen")
+    check_room(frozen.cache, cells.bytes_needed(), frozen.cache_gb)
     rows, _ = cell_rows(cells.predictions(cell, progress), cohort, config.resamples, config.seed)
     write_results(config.out / RESULTS, rows)
     return rows

@@ -17,9 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echojepa.config import FrozenConfig
 from echojepa.errors import ConfigError
-from echojepa.evaluation.features.backbones import ComparedBackbone
 from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.features.samples import SlotFeatures
 from echojepa.evaluation.features.tokens import Features
@@ -55,21 +53,19 @@ class Counterfactuals:
     """The sets that the plan `mechanism` looks at, in the order of `folders`; ConfigError where none varies
     LVEF."""
 
-    def __init__(self, folders: Sequence[Path], config: FrozenConfig, root: Path) -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         if not folders:
             raise ConfigError(
                 "this plan looks at counterfactual sets; make them with `echojepa simulate --vary FACTOR`, "
                 "one of them of `ef`, ingest each with its labels and name them with --counterfactuals"
             )
-        cohort = read_cohort(folders)
-        self.series = find_series(cohort, LVEF)
-        self.extraction = Extraction(cohort, config, root)
+        self.cohort = read_cohort(folders)
+        self.series = find_series(self.cohort, LVEF)
         self.needs: Needs = {SHOWN: {clip for one in self.series for clip in one.clips}}
 
-    def moved(self, backbone: ComparedBackbone, readout: Readout) -> list[Moved]:
-        """What a step of each factor moves in a backbone and its probe."""
-        features = self.extraction.features(backbone, SHOWN, self.needs[SHOWN])
-        return displacements(self.series, features, readout)
+    def extraction(self, like: Extraction) -> Extraction:
+        """Their features by the backbone of another extraction."""
+        return Extraction(self.cohort, like.backbone, like.config, like.root)
 
 
 def find_series(cohort: Cohort, task: Task) -> list[Series]:

@@ -11,8 +11,9 @@ from echojepa.config import PlanConfig, TuningConfig
 from echojepa.evaluation.cells import BackboneCells, FineTuned, Predicted
 from echojepa.evaluation.comparisons import COMPARISONS, comparisons, seed_rows
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, find_backbones
+from echojepa.evaluation.features.cache import check_room
 from echojepa.evaluation.features.extraction import Extraction
-from echojepa.evaluation.mechanism import SHOWN, Counterfactuals, mechanism_rows
+from echojepa.evaluation.mechanism import SHOWN, Counterfactuals, displacements, mechanism_rows
 from echojepa.evaluation.probes.fitting import constant_outputs
 from echojepa.evaluation.probes.predictions import average
 from echojepa.evaluation.protocol.cells import CellSamples, cell_samples, children_of, sites_of
@@ -46,11 +47,8 @@ class PlanRun:
         }
         order = (*order, *({self.children} - {"", *order}))
         self.cells = plan.cells(lambda task: sites_of(self.samples[task.name], order))
-        root = config.cache or config.out / "features"
-        self.extraction = Extraction(self.cohort, config, root)
-        self.counterfactuals = (
-            Counterfactuals(config.counterfactuals, config, root) if plan.mechanism else None
-        )
+        self.cache = config.cache or config.out / "features"
+        self.counterfactuals = Counterfactuals(config.counterfactuals) if plan.mechanism else None
         self.untuned: list[str] = []
         """Backbones without the rows of fine-tuning that the plan has."""
 
@@ -63,8 +61,10 @@ class PlanRun:
         """Every number of the plan; writes `results.parquet`, `comparisons.parquet` and the tables."""
         config = self.config
         runs = [self.cells_of(one) for one in find_backbones(config)]
-        needed = sum(run.bytes_needed() + self.counterfactual_bytes(run.backbone) for run in runs)
-        self.extraction.check_room(needed)
+        varied = self.counterfactuals
+        needed = sum(run.bytes_needed() for run in runs)
+        needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
+        check_room(self.cache, needed, config.cache_gb)
         plain = self.constants()
         rows = [row for one in plain for row in score(one, config.resamples, config.seed)]
         for run in runs:
@@ -87,20 +87,15 @@ class PlanRun:
         finetuning = TuningConfig(
             epochs=config.finetune_epochs, lr=config.finetune_lr, clips_per_loop=config.clips_per_loop
         )
-        finetuned = FineTuned(finetuning, self.extraction)
-        return BackboneCells(backbone, cells, self.extraction, finetuned, config.out)
-
-    def counterfactual_bytes(self, backbone: ComparedBackbone) -> int:
-        """Size of the features of counterfactual sets that are missing."""
-        found = self.counterfactuals
-        return found.extraction.bytes_needed(backbone, found.needs) if found else 0
+        extraction = Extraction(self.cohort, backbone, config, self.cache)
+        return BackboneCells(cells, extraction, FineTuned(finetuning, config), config.out)
 
     def rows_of(self, run: BackboneCells, plain: list[Scored], progress: Progress) -> list[ResultRow]:
         """A backbone's rows, cell by cell; what is scored of plain conditions is added to `plain`."""
         run.fill(progress)
         if self.counterfactuals:
-            found = self.counterfactuals
-            found.extraction.fill(run.backbone, found.needs, progress)
+            varied = self.counterfactuals
+            varied.extraction(run.extraction).fill(varied.needs, progress)
         rows: list[ResultRow] = []
         for number, cell in enumerate(run.cells):
             note = f"{run.backbone.name}: {cell.cell.probe.name}, {cell.cell.task.name}"
@@ -115,11 +110,12 @@ class PlanRun:
         run.write_embeddings()
         return rows
 
-    def mechanism(self, found: Counterfactuals, run: BackboneCells, one: Predicted) -> list[ResultRow]:
+    def mechanism(self, varied: Counterfactuals, run: BackboneCells, one: Predicted) -> list[ResultRow]:
         """What moves a cell's probe and the features below it."""
         facts = row_facts(one, np.array([], dtype=str))
-        moved = found.moved(run.backbone, run.stored(one.cell).readout())
-        whole = replace(facts, loops=len(found.needs[SHOWN]))
+        features = varied.extraction(run.extraction).features(SHOWN, varied.needs[SHOWN])
+        moved = displacements(varied.series, features, run.stored(one.cell).readout())
+        whole = replace(facts, loops=len(varied.needs[SHOWN]))
         return mechanism_rows(moved, one.cell.cell.task, whole, self.config.resamples, self.config.seed)
 
     def constants(self) -> list[Scored]:

@@ -75,7 +75,7 @@ def cell_rows(
         facts = row_facts(one, test.items)
         if asked.calibrated:
             names = np.unique(one.cell.samples.patients[one.cell.calibrating])
-            groups = views_of(cohort, asked.task, one.made.items)
+            groups = groups_of(cohort, asked.task, one.made.items)["view"]
             rows += conformal_rows(one.made, names, groups, asked.task, facts, seed)
             continue
         scored = Scored(asked.task, facts, test)
@@ -96,14 +96,6 @@ def score(scored: Scored, resamples: int, seed: int) -> list[ResultRow]:
     metrics = {name: m for name, m in METRICS[scored.task.kind].items() if m.can_score(test.values)}
     found = estimates(test.truth, test.values, test.patients, metrics, resamples=resamples, seed=seed)
     return [scored.facts.row(name, unit_of(name, scored.task.unit), number) for name, number in found.items()]
-
-
-def views_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> NDArray[np.str_]:
-    """What prediction intervals are made apart for: the view of each loop; a study has no view."""
-    if task.level == "study":
-        return np.full(len(items), "study")
-    views = {loop.loop_id: loop.view for loop in cohort.loops.values()}
-    return np.array([views[item] for item in items.tolist()], dtype=str)
 
 
 def conformal_rows(
@@ -144,7 +136,7 @@ def conformal_rows(
 
 
 def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, NDArray[np.str_]]:
-    """Sex and age band of each item's patient, its site, and the view of a loop."""
+    """Sex and age band of each item's patient, its site, and the view of a loop; a study has none."""
     name = "study_id" if task.level == "study" else "loop_id"
     loops = {getattr(loop, name): loop for loop in cohort.loops.values()}
     mine = [loops[item] for item in items.tolist()]
@@ -154,7 +146,8 @@ def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, 
         "age": banded(ages, AGE_EDGES),
         "site": np.array([loop.site for loop in mine]),
     }
-    return found if task.level == "study" else found | {"view": np.array([loop.view for loop in mine])}
+    views = ["study" if task.level == "study" else loop.view for loop in mine]
+    return found | {"view": np.array(views, dtype=str)}
 
 
 def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> list[ResultRow]:

@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 from markupsafe import Markup
@@ -32,9 +30,8 @@ from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_res
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
-from echojepa.files.durable import write_text
 from echojepa.report import figures
-from echojepa.version import __version__
+from echojepa.report.page import write_page
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import load_card
 
@@ -50,7 +47,7 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
 PLAYER_SIZE = 320
-"""Pixels of the attention player's pictures."""
+"""Pixels of the attention player's images."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Player:
 
 
 def data_uri(picture: np.ndarray[Any, Any]) -> str:
-    """An RGB picture (H, W, 3) as a JPEG data URI."""
+    """An RGB image (H, W, 3) as a JPEG data URI."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -141,8 +138,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup]:
-    """Every figure of the page that the folders have data for."""
+def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
+    """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
     steps = [line["step"] for line in lines]
     curves = {"training loss": (steps, [line["loss"] for line in lines])}
@@ -167,7 +164,7 @@ def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str,
         "lvef": (predictions_of(config.results, "lvef"), partial(figures.scatter_panels, unit="%")),
         "view": (predictions_of(config.results, "view"), figures.confusion_panels),
     }
-    return {name: Markup(draw(data)) for name, (data, draw) in panels.items() if data}
+    return {name: Markup(draw(data)) if data else None for name, (data, draw) in panels.items()}
 
 
 def data_tables(store: LoopStore) -> dict[str, Any]:
@@ -196,12 +193,9 @@ def write_report(config: ReportConfig) -> Path:
     probes = chosen_probes(config.results, sorted({row.task for row in rows}))
     store = LoopStore.open(config.data)
     card = load_card(config.run)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        resources.files("echojepa.report").joinpath("template.html").read_text("utf-8")
-    )
-    text = template.render(
-        version=__version__,
+    return write_page(
+        config.out,
+        "template.html",
         tables=result_tables(rows),
         figures=draw_figures(config, probes),
         player=attention_player(
@@ -219,6 +213,3 @@ def write_report(config: ReportConfig) -> Path:
         credit=config.attention_credit,
         map_method=config.map_method,
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(config.out, text)
-    return config.out

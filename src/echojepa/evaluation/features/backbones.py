@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
@@ -19,12 +18,8 @@ BIG = 50_000_000
 BIG_TEST_LOOPS = 300
 
 
-class Maker(Protocol):
-    """Loads a backbone when its turn has come; not all are in memory at once."""
-
-    def __call__(self) -> Backbone:
-        """The backbone, frozen."""
-        ...
+Maker = Callable[[], Backbone]
+"""Loads a backbone when its turn has come; not all are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,15 +18,15 @@ from echojepa.evaluation.features.cache import (
     BYTES,
     FeatureFolder,
     FeatureKey,
-    check_room,
     shape_of,
     stored_shape,
 )
+from echojepa.evaluation.features.samples import FeatureSamples, with_features
 from echojepa.evaluation.features.tokens import Features, joined
 from echojepa.evaluation.perturbations import PERTURBATIONS
-from echojepa.evaluation.protocol.cells import Presentation
+from echojepa.evaluation.protocol.cells import CellSamples, Presentation
 from echojepa.evaluation.protocol.cohort import Cohort
-from echojepa.evaluation.protocol.samples import Address
+from echojepa.evaluation.protocol.samples import Address, Chosen
 from echojepa.progress import Progress
 
 Needs = dict[Presentation, set[Address]]
@@ -75,19 +75,18 @@ def by_store(addresses: Iterable[Address]) -> dict[int, list[tuple[int, int]]]:
 
 
 class Extraction:
-    """Features of a cohort, through the cache in the folder `root`."""
+    """Features of a cohort's clips by one backbone, through the cache in the folder `root`."""
 
-    def __init__(self, cohort: Cohort, config: FrozenConfig, root: Path) -> None:
-        self.cohort, self.config, self.root = cohort, config, root
-        self.fingerprints = [store.fingerprint() for store in cohort.stores]
+    def __init__(self, cohort: Cohort, backbone: ComparedBackbone, config: FrozenConfig, root: Path) -> None:
+        self.cohort, self.backbone, self.config, self.root = cohort, backbone, config, root
 
-    def key(self, backbone: ComparedBackbone, shown: Presentation, store: int) -> FeatureKey:
+    def key(self, shown: Presentation, store: int) -> FeatureKey:
         """What the features of one data set under one presentation depend on."""
         config = self.config
         return FeatureKey(
-            self.fingerprints[store],
-            backbone.weights,
-            asdict(backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
+            self.cohort.fingerprints[store],
+            self.backbone.weights,
+            asdict(self.backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
             shown.perturbation,
             shown.severity,
             config.seed if shown.perturbation else 0,
@@ -96,60 +95,48 @@ class Extraction:
             config.features_as,
         )
 
-    def folder(self, backbone: ComparedBackbone, shown: Presentation, store: int) -> FeatureFolder:
-        """The cache's folder for them."""
-        return FeatureFolder(self.root, self.key(backbone, shown, store))
-
-    def describe(self, backbone: ComparedBackbone, shown: Presentation) -> BackboneFacts:
-        """What tables say of a backbone whose features of this presentation are there."""
-        shapes = (
-            stored_shape(self.root, self.key(backbone, shown, store))
-            for store in range(len(self.fingerprints))
-        )
-        shape = next(filter(None, shapes))
+    def describe(self, shown: Presentation) -> BackboneFacts:
+        """What tables say of the backbone, whose features of this presentation are there."""
+        stores = range(len(self.cohort.stores))
+        shape = next(filter(None, (stored_shape(self.root, self.key(shown, store)) for store in stores)))
+        backbone = self.backbone
         return BackboneFacts(
             backbone=backbone.name, weights=backbone.weights[:12], parameters=backbone.parameters,
             tokens=shape.tokens, embed_dim=shape.width,
         )  # fmt: skip
 
-    def missing(
-        self, backbone: ComparedBackbone, needs: Needs
-    ) -> list[tuple[FeatureFolder, Presentation, int, list[tuple[int, int]]]]:
+    def missing(self, needs: Needs) -> list[tuple[FeatureFolder, Presentation, int, list[tuple[int, int]]]]:
         """What has not been through the backbone: folder, presentation, data set and its clips."""
         found = []
         for shown, addresses in sorted(needs.items(), key=lambda need: need[0]):
             for store, clips in by_store(addresses).items():
-                folder = self.folder(backbone, shown, store)
+                folder = FeatureFolder(self.root, self.key(shown, store))
                 left = folder.missing(clips)
                 if left:
                     found.append((folder, shown, store, left))
         return found
 
-    def bytes_needed(self, backbone: ComparedBackbone, needs: Needs) -> int:
+    def bytes_needed(self, needs: Needs) -> int:
         """Size of the features that are missing."""
-        missing = self.missing(backbone, needs)
+        missing = self.missing(needs)
         clips = sum(len(left) for *_, left in missing)
         if not clips:
             return 0
         known = next((folder.shape for folder, *_ in missing if folder.shape), None)
-        shape = known or shape_of(backbone.make())
+        shape = known or shape_of(self.backbone.make())
         return clips * shape.tokens * shape.width * BYTES[self.config.features_as]
 
-    def check_room(self, needed: int) -> None:
-        """CacheError when so many bytes more do not fit."""
-        check_room(self.root, needed, self.config.cache_gb)
-
-    def fill(self, backbone: ComparedBackbone, needs: Needs, progress: Progress) -> None:
+    def fill(self, needs: Needs, progress: Progress) -> None:
         """Run every missing clip through the backbone once; it is loaded only where one is missing."""
-        missing = self.missing(backbone, needs)
+        missing = self.missing(needs)
         if not missing:
             return
-        network = backbone.make()
+        network = self.backbone.make()
         total, done = sum(len(left) for *_, left in missing), 0
         for folder, shown, store, left in missing:
             perturbed = f", {shown.perturbation} {shown.severity}" if shown.perturbation else ""
 
-            def tell(clips: int, note: str = f"clips through {backbone.name}{perturbed}") -> None:
+            def tell(clips: int, note: str = f"clips through {self.backbone.name}{perturbed}") -> None:
                 nonlocal done
                 done += clips
                 progress(done, total, note)
@@ -157,12 +144,15 @@ class Extraction:
             dataset = ShownClips(self.cohort, store, left, network.spec, shown, self.config.seed)
             folder.fill(network, dataset, left, self.config.batch_size, tell)
 
-    def features(
-        self, backbone: ComparedBackbone, shown: Presentation, addresses: Iterable[Address]
-    ) -> Features:
+    def features(self, shown: Presentation, addresses: Iterable[Address]) -> Features:
         """Features of clips that have been through the backbone."""
         parts = [
-            self.folder(backbone, shown, store).features(clips, store)
+            FeatureFolder(self.root, self.key(shown, store)).features(clips, store)
             for store, clips in by_store(addresses).items()
         ]
         return parts[0] if len(parts) == 1 else joined(parts)
+
+    def samples(self, cell: CellSamples, chosen: Chosen, shown: Presentation) -> FeatureSamples:
+        """Some samples of a cell with the features of their clips."""
+        samples = cell.samples.select(chosen)
+        return with_features(samples, self.features(shown, samples.addresses()), cell.cell.task)

@@ -55,7 +55,7 @@ class FeatureSamples(Samples, SlotFeatures):
         each = self.places.shape[1] // self.views
         visible = np.repeat(np.isin(np.arange(self.views), views), each)
         places = np.where(visible, self.places, -1)
-        return replace(self, places=places).select((places >= 0).any(1))
+        return replace(self, places=places).select(np.asarray((places >= 0).any(1)))
 
     def separate(self) -> FeatureSamples:
         """Every present clip as a sample of its own, predictions to be averaged to the same items."""
@@ -66,7 +66,7 @@ class FeatureSamples(Samples, SlotFeatures):
 def with_features(samples: ClipSamples, features: Features, task: Task) -> FeatureSamples:
     """Samples with the features of all their clips."""
     places = features.places() | {(-1, -1, -1): -1}
-    index = [places[address] for address in map(tuple, samples.clips.reshape(-1, 3).tolist())]
+    index = [places[store, row, n] for store, row, n in samples.clips.reshape(-1, 3).tolist()]
     return FeatureSamples(
         **samples.columns(), features=features, views=max(1, len(task.slots)),
         places=np.array(index, dtype=np.int64).reshape(samples.clips.shape[:2]),

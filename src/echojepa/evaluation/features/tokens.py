@@ -71,7 +71,7 @@ class Features:
 
     def places(self) -> dict[Address, int]:
         """Where each clip stands."""
-        return {tuple(address): place for place, address in enumerate(self.clips.tolist())}
+        return {(store, row, n): place for place, (store, row, n) in enumerate(self.clips.tolist())}
 
 
 def joined(parts: Sequence[Features]) -> Features:

@@ -18,7 +18,7 @@ from echojepa.processes.ahead import read_ahead
 Key = tuple[int, int]
 """Epoch of a random clip, or EVEN, and number of the sample."""
 EVEN = -1
-"""In place of an epoch: evenly spaced clips of whole pictures, as frozen backbones see them."""
+"""In place of an epoch: evenly spaced clips of whole images, as frozen backbones see them."""
 Encode = Callable[[Tensor], Tensor]
 """uint8 clips (m, 3, T, H, W) to tokens (m, N, D)."""
 
@@ -27,7 +27,7 @@ class SampleClips(Dataset[Tensor]):
     """Clips of samples: item (epoch, i) is uint8 (S, 3, T, size, size), black where a slot is absent."""
 
     def __init__(self, cohort: Cohort, cell: CellSamples, spec: InputSpec, crop: float, seed: int) -> None:
-        """`crop` is the least share of the picture that random clips keep; 1 leaves them whole."""
+        """`crop` is the least share of the image that random clips keep; 1 leaves them whole."""
         self.clips, self.spec = cell.samples.clips, spec
         augment = Augment(scale=(crop, 1.0)) if crop < 1 else None
         each = cell.presentation.clips_per_loop

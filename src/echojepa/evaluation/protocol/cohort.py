@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,11 @@ class Cohort:
     """By (number of the data set, row of its table), in this order."""
     labels: dict[tuple[str, str], tuple[float, str]]
     """(study, label) to value and unit."""
+
+    @functools.cached_property
+    def fingerprints(self) -> list[str]:
+        """Of each data set."""
+        return [store.fingerprint() for store in self.stores]
 
     def sites(self) -> tuple[str, ...]:
         """Sites, the one with the most loops first."""
@@ -93,8 +100,8 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
             if row["kind"] == Kind.CINE and row["view"]:
                 shared = len(owners[row["site"]]) > 1
                 site = f"{folders[number].name}/{row['site']}" if shared else row["site"]
-                columns = {name: row[name] for name in COLUMNS}
-                loops[number, place] = CohortLoop(**columns | {"site": site})
+                columns: dict[str, Any] = {name: row[name] for name in COLUMNS} | {"site": site}
+                loops[number, place] = CohortLoop(**columns)
     labels = {
         (row["study_id"], row["label"]): (row["value"], row["unit"])
         for store in stores

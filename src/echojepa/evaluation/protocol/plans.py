@@ -129,7 +129,7 @@ SitesOf = Callable[[Task], Sites]
 
 
 @dataclass(frozen=True)
-class Block:
+class PlanBlock:
     """A product of settings."""
 
     tasks: tuple[Task, ...]
@@ -214,7 +214,7 @@ class Plan:
     """A named table of numbers."""
 
     name: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[PlanBlock, ...]
     mechanism: bool = False
     """Whether counterfactual sets are looked at, too, by every probe of LVEF."""
 
@@ -266,15 +266,17 @@ FUSIONS = (
     "attentive, no view dropout",
 )
 _TABLES: Sequence[Plan] = (
-    Plan("demo", (Block((LVEF, VIEW), READ_OUTS),)),
-    Plan("latent-vs-pixel", (Block((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
-    Plan("lvef-sites", (Block((LVEF,), READ_OUTS, "sites"), Block((LVEF,), FINETUNED, "external"))),
-    Plan("view-labels", (Block((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
-    Plan("rvsp", (Block((RVSP,), FUSIONS, "each", missing_views=True),)),
-    Plan("transfer", (Block((LVEF,), (*READ_OUTS, *FINETUNED), "transfer"),)),
-    Plan("intervals", (Block((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
-    Plan("robustness", (Block((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
+    Plan("demo", (PlanBlock((LVEF, VIEW), READ_OUTS),)),
+    Plan("latent-vs-pixel", (PlanBlock((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
+    Plan("lvef-sites", (PlanBlock((LVEF,), READ_OUTS, "sites"), PlanBlock((LVEF,), FINETUNED, "external"))),
+    Plan("view-labels", (PlanBlock((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
+    Plan("rvsp", (PlanBlock((RVSP,), FUSIONS, "each", missing_views=True),)),
+    Plan("transfer", (PlanBlock((LVEF,), (*READ_OUTS, *FINETUNED), "transfer"),)),
+    Plan("intervals", (PlanBlock((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
+    Plan("robustness", (PlanBlock((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
 )
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}
-PLANS["mechanism"] = Plan("mechanism", (Block((LVEF,), ("linear", "attentive", "ridge")),), mechanism=True)
+PLANS["mechanism"] = Plan(
+    "mechanism", (PlanBlock((LVEF,), ("linear", "attentive", "ridge")),), mechanism=True
+)
 PLANS["paper"] = Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks))

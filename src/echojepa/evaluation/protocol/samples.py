@@ -66,11 +66,11 @@ class ClipSamples(Samples):
 
     def addresses(self) -> set[Address]:
         """Every clip once."""
-        return {tuple(clip) for clip in self.clips.reshape(-1, 3).tolist() if clip[0] >= 0}
+        return {(store, row, n) for store, row, n in self.clips.reshape(-1, 3).tolist() if store >= 0}
 
     def loops(self) -> set[tuple[int, int]]:
         """Data set and row of every loop once."""
-        return {address[:2] for address in self.addresses()}
+        return {(store, row) for store, row, _ in self.addresses()}
 
     def digest(self) -> str:
         """Checksum of samples and their labels."""

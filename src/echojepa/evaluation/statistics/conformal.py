@@ -38,8 +38,6 @@ class Coverage:
     high: float
     width: float
     """Median width in the task's unit; inf where most intervals are infinite."""
-    infinite: float
-    """Share of infinite intervals."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,5 @@ def coverage(
             mine = chosen[names[chosen] == name]
             hits, n = int(inside[mine].sum()), len(mine)
             ends = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-            infinite = float(np.isinf(widths[mine]).mean())
-            rows.append(
-                Coverage(name, n, hits / n, ends.low, ends.high, float(np.median(widths[mine])), infinite)
-            )
+            rows.append(Coverage(name, n, hits / n, ends.low, ends.high, float(np.median(widths[mine]))))
     return rows

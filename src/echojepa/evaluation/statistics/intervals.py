@@ -86,15 +86,6 @@ def estimates(
     return found
 
 
-def bootstrap_interval(
-    truth: Values, prediction: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
-) -> tuple[float, float]:
-    """95 % interval of one metric over patient resamples."""
-    one = {metric.name: metric}
-    estimate = estimates(truth, prediction, patients, one, resamples=resamples, seed=seed)[metric.name]
-    return estimate.low, estimate.high
-
-
 def over_seeds(
     truth: Values, predictions: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
 ) -> Estimate:

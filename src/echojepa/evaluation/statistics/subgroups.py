@@ -1,6 +1,6 @@
 """A metric by subgroup of patients or loops, each with its interval and its distance from all others.
 
-Groups are words, one an item: sex, site, view as they stand; numbers (age, LVEF, a picture's quality) after
+Groups are words, one an item: sex, site, view as they stand; numbers (age, LVEF, a image's quality) after
 `banded`. A group of fewer than `MINIMUM_PATIENTS` patients gets its counts and no number: its interval would
 be a guess, and its number could be a person's.
 """
