@@ -48,6 +48,8 @@ class LoopFacts:
     """Identifier of the person (a keyed pseudonym once read by `data.recording`)."""
     study_id: str
     """Identifier of the examination."""
+    also: tuple[str, ...] = ()
+    """Further identifiers of the same person (keyed pseudonyms)."""
     loop_id: str
     """Identifier of the stored video."""
     view: View | None = None

@@ -54,23 +54,35 @@ class Refused:
     why: Rejected
     picture: bytes = b""
     """PNG for a person to look at, where the file is held for that; it may show a name."""
+    ids: tuple[str, ...] = ()
+    """Pseudonyms of its patient and study, and others that are of the same person."""
 
 
-def convert(job: Job) -> StoredLoop | Refused:
+@dataclass(frozen=True, kw_only=True)
+class ConvertedLoop(StoredLoop):
+    """A row on its way into the table."""
+
+    also: tuple[str, ...] = ()
+    """Other pseudonyms that are of the same person."""
+
+
+def convert(job: Job) -> ConvertedLoop | Refused:
     """A row whose patient's ordinal, and split but for an official one, are still open; or the reason why
     there is none."""
+    ids: tuple[str, ...] = ()
     with discreetly():
         try:
             recording = open_recording(job.path, job.key, job.stated)
+            ids = (recording.patient_id, recording.study_id, *recording.also)
             looked = looked_at(recording.pixels)
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
                 why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
-                return Refused(job.file_id, why, review_picture(looked, text))
+                return Refused(job.file_id, why, review_picture(looked, text), ids)
             return keep(recording, looked, sector, job)
         except Rejected as rejected:
-            return Refused(job.file_id, rejected)
+            return Refused(job.file_id, rejected, ids=ids)
         except MemoryError:
             return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
 
@@ -81,7 +93,7 @@ class KeyAtHand:
 
     key: Path
 
-    def __call__(self, job: Job) -> StoredLoop | Refused:
+    def __call__(self, job: Job) -> ConvertedLoop | Refused:
         """As `convert`."""
         return convert(replace(job, key=self.key.read_bytes().strip()))
 
@@ -146,7 +158,7 @@ def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, 
     return Sector(mask)
 
 
-def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: Job) -> StoredLoop:
+def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: Job) -> ConvertedLoop:
     """Crop, reduce and encode every frame; colour is kept only where there is some."""
     rows, columns = sector.box
     mask = sector.mask[rows, columns]
@@ -162,8 +174,9 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
     times = recording.times
     height, width = pixel_size(recording.regions, factor)
-    return StoredLoop(
+    return ConvertedLoop(
         **vars(pixels),
+        also=recording.also,
         loop_id=recording.loop_id,
         file_id=job.file_id,
         study_id=recording.study_id,
@@ -211,6 +224,6 @@ def lost(job: Job, over_time: bool) -> Refused:
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
 
 
-def placed(loop: StoredLoop, ordinal: int, split: str) -> StoredLoop:
+def placed(loop: ConvertedLoop, ordinal: int, split: str) -> ConvertedLoop:
     """The same row with its patient's place in the protocol."""
     return replace(loop, patient_ordinal=ordinal, split=split)

@@ -16,7 +16,8 @@ from echojepa.data import convert as conversion
 from echojepa.data.convert import Job, Refused
 from echojepa.data.deidentify import discreetly
 from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
-from echojepa.data.private import beside, read_key, write_left_out, write_private_table
+from echojepa.data.key import key_for
+from echojepa.data.private import beside, write_left_out, write_private_table
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.workers import Died, run_in_order
@@ -65,7 +66,7 @@ def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRu
     """Look at every file below the sources; calls progress(done, total). Nothing is written but the private
     table beside the key. IngestError as `ingest` for sources that are not there."""
     listing = listing_of(config)
-    key = read_key(config.key, config.out)
+    key = key_for(config.key, config.out)
     jobs = jobs_for(config, listing.videos, key)
     workers = config.workers or os.cpu_count() or 1
     verdicts, began = [], time.perf_counter()

@@ -10,9 +10,8 @@ from __future__ import annotations
 import csv
 import errno
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,23 +19,15 @@ import pyarrow as pa
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
 from echojepa.data.cluster import run_on_cluster
-from echojepa.data.convert import Job, KeyAtHand, Refused, convert, lost, placed
+from echojepa.data.convert import ConvertedLoop, Job, KeyAtHand, Refused, convert, lost
 from echojepa.data.deidentify import pseudonym
 from echojepa.data.importers.archive import list_files
 from echojepa.data.importers.known import ARCHIVE, read_listing
 from echojepa.data.importers.listing import NOTHING, Listing, Stated
+from echojepa.data.key import key_for, remember_key
 from echojepa.data.labels import read_labels
-from echojepa.data.private import (
-    IngestError,
-    beside,
-    keep_pictures,
-    read_key,
-    write_file_map,
-    write_left_out,
-)
-from echojepa.data.rejection import Rejected
-from echojepa.data.rows import StoredLoop
-from echojepa.data.splits import assign_split
+from echojepa.data.private import IngestError, beside, write_file_map, write_left_out
+from echojepa.data.registrar import Came, Registrar
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
 from echojepa.data.workers import Died, Limits, run_in_order
 from echojepa.vocabulary import Reason
@@ -45,26 +36,6 @@ COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
 """What one file may use: processor seconds, more of them for a larger file, and 1.5 GiB."""
-
-
-@dataclass
-class Came:
-    """What one run brought in, counted as it comes."""
-
-    loops: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    views: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    moved: int = 0
-    """Loops that are not in their official split, because their patient was in another before."""
-
-    def count(self, loop: StoredLoop) -> None:
-        """Count a loop that was written."""
-        self.loops += 1
-        self.kinds[loop.kind] += 1
-        self.views[loop.view or "not stated"] += 1
-        self.splits[loop.split] += 1
 
 
 @dataclass(frozen=True)
@@ -92,6 +63,8 @@ class IngestSummary:
         ]
         if came.moved:
             rows.append(("not in their official split: the patient was in another before", came.moved))
+        if came.joined:
+            rows.append(("patients moved to another split: a file shows they are one person", came.joined))
         for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
             rows += [(f"{word} {name}", number) for name, number in sorted(counts.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
@@ -116,7 +89,7 @@ def file_limits(job: Job) -> Limits:
     return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY)
 
 
-def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[StoredLoop | Refused]:
+def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[ConvertedLoop | Refused]:
     """Convert files in order, here or on a cluster; one that ends its worker is refused like any other.
 
     The key does not go to a cluster: its nodes read it from its file.
@@ -129,77 +102,6 @@ def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[StoredLoop | 
         results = run_in_order(convert, jobs, workers, file_limits, conversion.__name__)
     for job, result in zip(jobs, results, strict=True):
         yield lost(job, result.over_time) if isinstance(result, Died) else result
-
-
-class Registrar:
-    """Gives patients their ordinal and split, refuses duplicates, and commits in batches."""
-
-    def __init__(self, store: LoopStore, pictures: Path) -> None:
-        self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
-        self.rows = 0
-        self.ordinals: dict[str, int] = {}
-        self.splits: dict[str, str] = {}
-        self.files: set[str] = set()
-        self.seen: set[str] = set()
-        self.waiting: list[StoredLoop | Refused] = []
-        self.came = Came()
-        self.learn()
-
-    def learn(self) -> None:
-        """Take note of rows that were committed since the last look, by this process or another."""
-        self.store.refresh()
-        columns = ["patient_id", "patient_ordinal", "split", "file_id", "loop_id", "pixel_sha256"]
-        new = self.store.metadata(columns, since=self.rows).to_pydict()
-        self.rows += len(new["file_id"])
-        self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
-        self.splits |= dict(zip(new["patient_id"], new["split"], strict=True))
-        self.files |= set(new["file_id"])
-        self.seen |= {*new["loop_id"], *new["pixel_sha256"]}
-
-    def take(self, result: StoredLoop | Refused) -> None:
-        """Accept a converted file."""
-        self.waiting.append(result)
-
-    def commit(self) -> None:
-        """Write what has been taken."""
-        with self.store.lock():
-            self.learn()
-            loops, refused = self.sort_out()
-            keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
-            if loops:
-                self.store.append(loops)
-            self.store.replace_rejected(
-                [
-                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
-                    for r in refused
-                ],
-                came_in={loop.file_id for loop in loops},
-            )
-        for loop in loops:
-            self.came.count(loop)
-        self.came.rejected.update(r.why.reason.value for r in refused)
-        self.waiting = []
-
-    def sort_out(self) -> tuple[list[StoredLoop], list[Refused]]:
-        """What was taken and is not there yet: loops with their place, and refusals, duplicates with them."""
-        loops: list[StoredLoop] = []
-        refused = []
-        for result in self.waiting:
-            if result.file_id in self.files:
-                continue
-            if isinstance(result, Refused):
-                refused.append(result)
-            elif {result.loop_id, result.pixel_sha256} & self.seen:
-                why = Rejected(Reason.DUPLICATE, "these pixels came in before")
-                refused.append(Refused(result.file_id, why))
-            else:
-                self.seen |= {result.loop_id, result.pixel_sha256}
-                ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
-                official = result.split or assign_split(self.split_seed, ordinal)
-                split = self.splits.setdefault(result.patient_id, official)
-                self.came.moved += result.split not in ("", split)
-                loops.append(placed(result, ordinal, split))
-        return loops, refused
 
 
 def listing_of(config: IngestConfig) -> Listing:
@@ -255,10 +157,11 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
     """
     listing = listing_of(config)
     files = list(listing.videos)
-    key = read_key(config.key, config.out)
+    key = key_for(config.key, config.out)
     labels = labels_of(config, listing, key)
     try:
         store = LoopStore.create(config.out, config.seed)
+        remember_key(store, key, config.key)
         jobs = jobs_for(config, listing.videos, key)
         write_file_map(config.key, files, [job.file_id for job in jobs])
         jobs = still_to_do(store, jobs)

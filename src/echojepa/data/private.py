@@ -18,12 +18,17 @@ class IngestError(UserError):
     """Nothing can be, or was, ingested."""
 
 
-def read_key(path: Path, out: Path) -> bytes:
-    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
+def check_apart(path: Path, out: Path) -> None:
+    """IngestError for a key inside the data set."""
     if path.resolve().is_relative_to(out.resolve()):
         raise IngestError(
             f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
         )
+
+
+def read_key(path: Path, out: Path) -> bytes:
+    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
+    check_apart(path, out)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):

@@ -63,7 +63,10 @@ def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
         if name is not None
     }
     facts = {"view": stated.view, "sex": stated.sex, "age": age}
-    return replace(recording, **ids, **{name: fact for name, fact in facts.items() if fact is not None})
+    also = () if "patient_id" in ids else recording.also
+    return replace(
+        recording, also=also, **ids, **{name: fact for name, fact in facts.items() if fact is not None}
+    )
 
 
 def open_plain_video(content: bytes, path: Path, key: bytes, stated: Stated) -> Recording:

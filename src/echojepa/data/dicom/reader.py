@@ -84,8 +84,7 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
     instance = identifier(data, "SOPInstanceUID") or encoded
     study = identifier(data, "StudyInstanceUID") or instance
     patient = identifier(data, "PatientID") or f"study {study}"
-    issuer = identifier(data, "IssuerOfPatientID")
-    person = pseudonym(key, "patient", f"{issuer}/{patient}")
+    person = pseudonym(key, "patient", f"/{patient}")
     regions = read_regions(data, pixels.height, pixels.width)
     times, source, warning = frame_times(data, pixels.count, pixels if isinstance(pixels, Video) else None)
     seen = day(data, "StudyDate")
@@ -97,6 +96,7 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
         kind=kind_of(regions, pixels.count),
         patient_id=person,
         study_id=pseudonym(key, "study", study),
+        also=_other_ids(data, key, person),
         loop_id=pseudonym(key, "loop", f"{instance}/{encoded}"),
         view=_view(data),
         regions=regions,
@@ -138,6 +138,18 @@ def _read(file: BinaryIO) -> Dataset:
     except VALUE_ERRORS as error:
         raise Rejected(Reason.TRUNCATED, f"its header does not parse ({type(error).__name__})") from None
     return data
+
+
+def _other_ids(data: Dataset, key: bytes, person: str) -> tuple[str, ...]:
+    """Pseudonyms of the other ids that a file gives its patient: those it states beside its own, and its own
+    with the issuer, which is how version 1 of the data set named the patient."""
+    patient, issuer = identifier(data, "PatientID"), identifier(data, "IssuerOfPatientID")
+    names = [f"{issuer}/{patient}"] if patient and issuer else []
+    for item in items(data, "OtherPatientIDsSequence"):
+        if other := identifier(item, "PatientID"):
+            names.append(f"/{other}")
+    found = dict.fromkeys(pseudonym(key, "patient", name) for name in names)
+    return tuple(one for one in found if one != person)
 
 
 def _view(data: Dataset) -> View | None:
