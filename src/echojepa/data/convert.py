@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from echojepa.data.burned_text import TextBox, find_text
-from echojepa.data.cine import Recording, Region, RegionKind
+from echojepa.data.cine import Recording, RegionKind
 from echojepa.data.deidentify import discreetly
 from echojepa.data.encoding import Encoding, to_png
 from echojepa.data.frames import Frames, is_coloured, luma
@@ -22,6 +22,7 @@ from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, black_outside, encode_loop
+from echojepa.data.scale import mm_per_pixel
 from echojepa.data.sector import Sector, find_sector, probe_indices
 from echojepa.vocabulary import Kind, Reason
 
@@ -163,17 +164,20 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     rows, columns = sector.box
     mask = sector.mask[rows, columns]
     colour = any(is_coloured(frame, sector.mask) for frame in looked)
-    factor = min(1.0, job.max_side / max(mask.shape))
-    reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
+    down, across = square_shares(recording.pixel_aspect)
+    factor = min(1.0, job.max_side / max(mask.shape[0] * down, mask.shape[1] * across))
+    down, across = factor * down, factor * across
+    reduced_mask = shrink(mask.astype(np.uint8) * 255, down, across) > 127
     # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
     reduced = (
-        black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
+        black_outside(shrink(black_outside(frame[rows, columns], mask), down, across), reduced_mask)
         for frame in all_frames(recording.pixels, looked, colour)
     )
     lossless = job.lossless or job.stated.cropped
     pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
     times = recording.times
-    height, width = pixel_size(recording.regions, factor)
+    size = mm_per_pixel(recording.regions, sector.mask) or recording.mm_per_pixel
+    height, width = (side / factor for side in size) if size else (None, None)
     return ConvertedLoop(
         **vars(pixels),
         also=recording.also,
@@ -200,21 +204,20 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     )
 
 
-def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Reduce a frame (H, W) or (H, W, 3) by a factor up to 1; a new pixel is the mean of what it covers."""
-    if factor == 1.0:
+def square_shares(aspect: float) -> tuple[float, float]:
+    """Shares of rows and of columns that are kept so that pixels of this height by width become square: the
+    finer direction is reduced, as in a volume, so that a heart is not stretched."""
+    return min(1.0, aspect), min(1.0, 1 / aspect)
+
+
+def shrink(frame: NDArray[np.uint8], factor: float, across: float | None = None) -> NDArray[np.uint8]:
+    """Reduce the rows of a frame (H, W) or (H, W, 3) by a factor up to 1 and its columns by the same or
+    another; a new pixel is the mean of what it covers."""
+    factors = factor, factor if across is None else across
+    if factors == (1.0, 1.0):
         return np.ascontiguousarray(frame)
-    height, width = (max(1, round(side * factor)) for side in frame.shape[:2])
+    height, width = (max(1, round(n * f)) for n, f in zip(frame.shape[:2], factors, strict=True))
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
-
-
-def pixel_size(regions: Sequence[Region], factor: float) -> tuple[float | None, float | None]:
-    """Height and width of a stored pixel, mm, by the first calibrated picture; None where none is."""
-    for region in regions:
-        if region.kind in ("tissue", "colour") and region.mm_per_pixel:
-            height, width = region.mm_per_pixel
-            return height / factor, width / factor
-    return None, None
 
 
 def lost(job: Job, over_time: bool) -> Refused:

@@ -117,7 +117,7 @@ class LoopStore:
 
     @property
     def key_fingerprint(self) -> str | None:
-        """Fingerprint of the key that its ids were made with; None in version 1 and before anything came in."""
+        """Fingerprint of the key that its ids are made with; None in version 1 and before an ingest."""
         return read_facts(self.location).get("key_fingerprint")
 
     def remember_key(self, fingerprint: str) -> None:

@@ -23,7 +23,7 @@ from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
 from echojepa.data.dicom.attributes import VALUE_ERRORS, day, identifier, items, value, within
 from echojepa.data.dicom.frame_times import frame_times
 from echojepa.data.dicom.pixels import open_pixels
-from echojepa.data.dicom.regions import kind_of, read_regions
+from echojepa.data.dicom.regions import kind_of, read_regions, whole_scale
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video
 from echojepa.errors import UserError
@@ -87,6 +87,7 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
     person = pseudonym(key, "patient", f"/{patient}")
     regions = read_regions(data, pixels.height, pixels.width)
     times, source, warning = frame_times(data, pixels.count, pixels if isinstance(pixels, Video) else None)
+    spacing, aspect = whole_scale(data)
     seen = day(data, "StudyDate")
     return Recording(
         pixels=pixels,
@@ -100,6 +101,8 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
         loop_id=pseudonym(key, "loop", f"{instance}/{encoded}"),
         view=_view(data),
         regions=regions,
+        mm_per_pixel=spacing,
+        pixel_aspect=aspect,
         heart_rate=within(value(data, "HeartRate"), HEART_RATES),
         sex={"F": "F", "M": "M", "O": "O"}.get(str(value(data, "PatientSex")).strip()),  # pyright: ignore
         age=_age(data),
