@@ -52,6 +52,7 @@ class Reason(StrEnum):
     NOT_ULTRASOUND = "not ultrasound"
     TRUNCATED = "truncated or damaged pixel data"
     UNSUPPORTED = "unsupported encoding"
+    COLOUR_SPACE = "colour space that its pixels contradict"
     TOO_LARGE = "larger than the limits allow"
     NO_TIME = "no usable frame time"
     NO_SECTOR = "no ultrasound sector found"

@@ -86,7 +86,7 @@ def read_cleared(path: Path | None) -> set[str]:
 def file_limits(job: Job) -> Limits:
     """What converting a file may use."""
     size = job.path.stat().st_size if job.path.is_file() else 0
-    return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY)
+    return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY + 2 * size)
 
 
 def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[ConvertedLoop | Refused]:

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.cine import CineLoop, LoopFacts, Recording, Region
+from echojepa.data.containers import is_video
 from echojepa.data.deidentify import coarse_age, discreetly, pseudonym
 from echojepa.data.dicom.reader import open_dicom
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.rejection import Rejected
+from echojepa.data.times import pause_warning
 from echojepa.data.video import Video, open_video
 from echojepa.data.volumes import HEADER, is_volume, open_volume
 from echojepa.vocabulary import Kind, Reason
@@ -42,14 +44,15 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
                 )
             if size == 0:
                 raise Rejected(Reason.NOT_DICOM, "an empty file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
-                    recording = open_plain_video(bytes(content), path, key, stated)
-                elif is_volume(content[:HEADER]):
-                    recording = open_plain_volume(bytes(content), path, key, stated)
-                else:
-                    recording = open_dicom(content, key)  # pyright: ignore[reportArgumentType]
-                return restate(recording, stated, key)
+            # Pixels look into it; it is closed when nothing does any more.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if is_video(content[:600]):
+            recording = open_plain_video(bytes(content), path, key, stated)
+        elif is_volume(content[:HEADER]):
+            recording = open_plain_volume(bytes(content), path, key, stated)
+        else:
+            recording = open_dicom(content, key)
+        return restate(recording, stated, key)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
 
@@ -117,7 +120,7 @@ def video_times(video: Video, stated: Stated) -> tuple[NDArray[np.float64], str,
     differ; Rejected(NO_TIME) where neither says."""
     rate = stated.frame_rate
     if rate is None:
-        return video.times, "container", ""
+        return video.times, "container", pause_warning(np.diff(video.times))
     times, warning = np.arange(video.count) / rate, ""
     try:
         contained = 1 / float(np.median(np.diff(video.times))) if video.count > 1 else rate
