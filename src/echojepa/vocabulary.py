@@ -60,4 +60,5 @@ class Reason(StrEnum):
     UNREADABLE = "file could not be read"
     HELD_TEXT = "held for review: still text inside the picture"
     LIMITS = "needed more time or memory than allowed"
+    PROGRAM = "error of this program"
     CRASHED = "its decoder crashed"

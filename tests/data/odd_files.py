@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,12 +209,28 @@ class Whole:
     checks: dict[str, str]
 
 
+def here(function: Any, jobs: Sequence[Any], *_: Any) -> Iterator[Any]:
+    """In place of `run_in_order`: in this process, for a test that asks what comes out and not from where."""
+    return map(function, jobs)
+
+
+@contextmanager
+def without_processes() -> Iterator[None]:
+    """Convert files in this process."""
+    with (
+        mock.patch("echojepa.data.ingest.run_in_order", here),
+        mock.patch("echojepa.data.dry_run.run_in_order", here),
+    ):
+        yield
+
+
 def whole(folder: Path, **settings: Any) -> Whole:
     """All three, one after the other."""
     out = folder.parent / f"{folder.name}.out"
     config = IngestConfig((folder,), out / "data", out / "key", **({"workers": 1} | settings))
-    looked = dry_run(config, quiet)
-    ingest(config, quiet)
+    with without_processes():
+        looked = dry_run(config, quiet)
+        ingest(config, quiet)
     store = LoopStore.open(out / "data")
     checks = {finding.check: finding.verdict for finding in verify(store, 0, quiet)}
     rejected = Counter(store.rejected()["reason"].to_pylist())

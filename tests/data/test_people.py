@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from odd_files import without_processes
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -81,7 +82,8 @@ class Archive:
     def ingest(self, *batches: str) -> LoopStore:
         """Ingest batches one after the other."""
         for batch in batches:
-            ingest(self.config(batch), quiet)
+            with without_processes():
+                ingest(self.config(batch), quiet)
         return LoopStore.open(self.folder / "data")
 
 

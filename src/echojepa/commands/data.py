@@ -43,6 +43,8 @@ def run_ingest(config: IngestConfig) -> None:
             f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
             "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
         )
+    for fault, files in sorted(summary.came.faults.items()):
+        console.print(f"An error of this program cost {files} files; please report it: {fault}")
     show_left_out(summary.left_out, summary.left_out_map)
     console.print(f"Data set: {config.out}")
     return None

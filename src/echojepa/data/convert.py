@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from echojepa.data.boundary import one_file
 from echojepa.data.burned_text import TextBox, find_text
 from echojepa.data.cine import Recording, RegionKind
-from echojepa.data.deidentify import discreetly
 from echojepa.data.encoding import Encoding, to_png
 from echojepa.data.frames import Frames, is_coloured, luma
 from echojepa.data.importers.listing import NOTHING, Stated
@@ -24,10 +24,13 @@ from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, black_outside, encode_loop
 from echojepa.data.scale import mm_per_pixel
 from echojepa.data.sector import Sector, find_sector, probe_indices
+from echojepa.data.workers import allow_seconds
 from echojepa.vocabulary import Kind, Reason
 
 STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
 """Kinds of file that scroll instead of moving, and the regions that are kept of them."""
+SECONDS, SECONDS_A_MEGAPIXEL = 20.0, 2.0
+"""Processor seconds that a file may use once its header is read: some, and more for each million pixels."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ def convert(job: Job) -> ConvertedLoop | Refused:
     """A row whose patient's ordinal, and split but for an official one, are still open; or the reason why
     there is none."""
     ids: tuple[str, ...] = ()
-    with discreetly():
-        try:
+    try:
+        with one_file():
             recording = open_recording(job.path, job.key, job.stated)
             ids = (recording.patient_id, recording.study_id, *recording.also)
+            allow_seconds(seconds_for(recording.pixels))
             looked = looked_at(recording.pixels)
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
@@ -82,10 +86,14 @@ def convert(job: Job) -> ConvertedLoop | Refused:
                 why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
                 return Refused(job.file_id, why, review_picture(looked, text), ids)
             return keep(recording, looked, sector, job)
-        except Rejected as rejected:
-            return Refused(job.file_id, rejected, ids=ids)
-        except MemoryError:
-            return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
+    except Rejected as rejected:
+        return Refused(job.file_id, rejected, ids=ids)
+
+
+def seconds_for(pixels: Frames) -> float:
+    """Processor seconds that a loop may need, by its pixels: some fifty times what the slowest codec took, so
+    that what comes in does not depend on how fast a machine is."""
+    return SECONDS + SECONDS_A_MEGAPIXEL * pixels.count * pixels.height * pixels.width / 1e6
 
 
 @dataclass(frozen=True)

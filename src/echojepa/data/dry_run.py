@@ -13,8 +13,8 @@ import numpy as np
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
+from echojepa.data.boundary import one_file
 from echojepa.data.convert import Job, Refused
-from echojepa.data.deidentify import discreetly
 from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
 from echojepa.data.key import key_for
 from echojepa.data.private import beside, write_left_out, write_private_table
@@ -53,13 +53,11 @@ class DryRun:
 
 def read_header(job: Job) -> str:
     """The kind of a file, or the reason why it cannot come in."""
-    with discreetly():
-        try:
+    try:
+        with one_file():
             return open_recording(job.path, job.key, job.stated).kind.value
-        except Rejected as rejected:
-            return rejected.reason.value
-        except MemoryError:
-            return Reason.LIMITS.value
+    except Rejected as rejected:
+        return rejected.reason.value
 
 
 def dry_run(config: IngestConfig, progress: Callable[[int, int], None]) -> DryRun:

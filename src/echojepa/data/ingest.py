@@ -7,7 +7,6 @@ lock. Stopped at any moment and run again, it goes on with the files that are ne
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -21,17 +20,30 @@ from echojepa.data import convert as conversion
 from echojepa.data.cluster import run_on_cluster
 from echojepa.data.convert import ConvertedLoop, Job, KeyAtHand, Refused, convert, lost
 from echojepa.data.deidentify import pseudonym
-from echojepa.data.importers.archive import list_files
+from echojepa.data.importers.archive import list_archive
 from echojepa.data.importers.known import ARCHIVE, read_listing
-from echojepa.data.importers.listing import NOTHING, Listing, Stated
+from echojepa.data.importers.listing import Listing, Stated
 from echojepa.data.key import key_for, remember_key
 from echojepa.data.labels import read_labels
-from echojepa.data.private import IngestError, beside, write_file_map, write_left_out
+from echojepa.data.private import (
+    IngestError,
+    Tried,
+    beside,
+    read_file_map,
+    stamp_of,
+    write_file_map,
+    write_left_out,
+)
 from echojepa.data.registrar import Came, Registrar
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
+from echojepa.data.tables import TableError, read_columns
 from echojepa.data.workers import Died, Limits, run_in_order
 from echojepa.vocabulary import Reason
 
+PASSING = (Reason.UNREADABLE, Reason.LIMITS, Reason.CRASHED, Reason.PROGRAM)
+"""Reasons that may have passed by the next time, though the file is as it was."""
+UNFINISHED = (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS)
+"""Reasons of a file that was half copied: tried once more where it is not known what it was like."""
 COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
@@ -74,18 +86,15 @@ def read_cleared(path: Path | None) -> set[str]:
     """Ids of held files that a person has cleared; IngestError for a table without `file_id`."""
     if path is None:
         return set()
-    if not path.is_file():
-        raise IngestError(f"the table of cleared files {path} does not exist")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "file_id" not in (reader.fieldnames or ()):
-            raise IngestError(f"{path} lacks the column file_id; it has {reader.fieldnames}")
-        return {row["file_id"].strip() for row in reader}
+    try:
+        return {row["file_id"] for _, row in read_columns(path, ("file_id",))}
+    except TableError as error:
+        raise IngestError(str(error)) from None
 
 
 def file_limits(job: Job) -> Limits:
-    """What converting a file may use."""
-    size = job.path.stat().st_size if job.path.is_file() else 0
+    """What converting a file may use: its own pages, mapped and copied once, do not count."""
+    size = stamp_of(job.path)[0]
     return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY + 2 * size)
 
 
@@ -107,7 +116,7 @@ def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[ConvertedLoop
 def listing_of(config: IngestConfig) -> Listing:
     """The files to read: all below the sources, or those that a data set's own tables name."""
     if config.layout == ARCHIVE:
-        return Listing(dict.fromkeys(list_files(config.sources), NOTHING))
+        return list_archive(config.sources)
     return read_listing(config)
 
 
@@ -131,8 +140,9 @@ def labels_of(config: IngestConfig, listing: Listing, key: bytes) -> pa.Table:
     return pa.concat_tables([table, read_labels(config.labels, key)]) if config.labels else table
 
 
-def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
-    """Jobs of files that are neither in the table nor refused, and of held ones that have been cleared.
+def still_to_do(store: LoopStore, jobs: list[Job], key: Path) -> list[Job]:
+    """Jobs of files that are neither in the table nor refused, of held ones that have been cleared, and of
+    refused ones that may be another case now: those that changed since, or whose reason may have passed.
 
     A refusal of a file that is in the table, left by a kill between the two, is dropped.
     """
@@ -140,13 +150,19 @@ def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
         inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
         store.replace_rejected([], came_in=inside)
     refused = {row["file_id"]: row["reason"] for row in store.rejected().to_pylist()}
-    held = Reason.HELD_TEXT.value
-    return [
-        job
-        for job in jobs
-        if job.file_id not in inside
-        and (job.file_id not in refused or (job.cleared and refused[job.file_id] == held))
-    ]
+    tried = read_file_map(key)
+    return [job for job in jobs if job.file_id not in inside and is_open(job, refused, tried)]
+
+
+def is_open(job: Job, refused: dict[str, str], tried: dict[str, Tried]) -> bool:
+    """Whether a file that is not in the table is to be tried, for the first time or again."""
+    reason = refused.get(job.file_id)
+    if reason is None or reason in PASSING or (job.cleared and reason == Reason.HELD_TEXT):
+        return True
+    known = tried.get(job.file_id)
+    if known is None or known.stamp is None:
+        return reason in UNFINISHED
+    return known.stamp != stamp_of(job.path)
 
 
 def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> IngestSummary:
@@ -163,8 +179,9 @@ def ingest(config: IngestConfig, progress: Callable[[int, int], None]) -> Ingest
         store = LoopStore.create(config.out, config.seed)
         remember_key(store, key, config.key)
         jobs = jobs_for(config, listing.videos, key)
-        write_file_map(config.key, files, [job.file_id for job in jobs])
-        jobs = still_to_do(store, jobs)
+        every = {job.file_id: job.path for job in jobs}
+        jobs = still_to_do(store, jobs, config.key)
+        write_file_map(config.key, every, {job.file_id for job in jobs})
         registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))
         for number, result in enumerate(convert_all(jobs, config), start=1):
             registrar.take(result)
@@ -188,14 +205,16 @@ def summarise(
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
     table = registrar.store.metadata(["study_id", "patient_id"]).to_pydict()
     studies = set(table["study_id"])
-    rejected, file_map = dict(registrar.came.rejected), beside(config.key, "files")
+    came, file_map = registrar.came, beside(config.key, "files")
+    rejected = dict(came.rejected)
     if not studies:
         raise IngestError(
             f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
         )
     if config.strict and rejected:
+        ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
         raise IngestError(
-            f"rejected files by reason: {rejected}; the others came in. See {file_map} for which"
+            f"rejected files by reason: {rejected}{ours}; the others came in. See {file_map} for which"
         )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from echojepa.data.deidentify import keyed
 from echojepa.data.facts import FACTS
-from echojepa.data.private import IngestError, beside, check_apart, read_key
+from echojepa.data.private import IngestError, check_apart, read_file_map, read_key
 from echojepa.data.store import LoopStore
 
 OTHER = (
@@ -46,11 +45,8 @@ def is_key_of(store: LoopStore, key: bytes, path: Path) -> bool:
     stated = store.key_fingerprint
     if stated is not None:
         return stated == fingerprint(key)
-    inside, table = set(store.metadata(["file_id"])["file_id"].to_pylist()), beside(path, "files")
-    if not inside or not table.exists():
-        return not inside
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return any(row["file_id"] in inside for row in csv.DictReader(file))
+    inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
+    return not inside or not inside.isdisjoint(read_file_map(path))
 
 
 def remember_key(store: LoopStore, key: bytes, path: Path) -> None:

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pyarrow as pa
 
-from echojepa.data.dicom.reader import pseudonym
+from echojepa.data.deidentify import pseudonym
+from echojepa.data.importers.listing import number
 from echojepa.data.private import IngestError
 from echojepa.data.store import LABEL_SCHEMA
+from echojepa.data.tables import TableError, identity, read_columns
 
 
 def read_labels(path: Path, key: bytes) -> pa.Table:
     """Labels of a CSV with columns study_uid, label, value, unit, joined by pseudonym.
 
-    Raises IngestError for missing columns, values that are no numbers, and a label given twice.
+    Raises IngestError for missing columns, values that are no finite numbers, and a label given twice.
     """
-    if not path.is_file():
-        raise IngestError(f"the table of labels {path} does not exist")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"study_uid", "label", "value", "unit"} - set(reader.fieldnames or ())
-        if missing:
-            raise IngestError(f"{path} lacks the columns {sorted(missing)}; it has {reader.fieldnames}")
-        rows = list(reader)
     out, seen = [], set()
-    for line, row in enumerate(rows, start=2):
-        entry = (pseudonym(key, "study", row["study_uid"]), row["label"])
-        if entry in seen:
-            raise IngestError(f"{path}, line {line}: a second '{row['label']}' for the same study; keep one")
-        seen.add(entry)
-        try:
-            value = float(row["value"])
-        except ValueError:
-            raise IngestError(f"{path}, line {line}: the value of '{row['label']}' is not a number") from None
-        out.append({"study_id": entry[0], "label": entry[1], "value": value, "unit": row["unit"]})
+    try:
+        for line, row in read_columns(path, ("study_uid", "label", "value", "unit")):
+            entry = (pseudonym(key, "study", identity(row["study_uid"])), row["label"])
+            if entry in seen:
+                raise IngestError(
+                    f"{path}, line {line}: a second label of this name for the same study; keep one"
+                )
+            seen.add(entry)
+            value = number(row["value"])
+            if value is None:
+                raise IngestError(f"{path}, line {line}: the value is not a number")
+            out.append({"study_id": entry[0], "label": entry[1], "value": value, "unit": row["unit"]})
+    except TableError as error:
+        raise IngestError(str(error)) from None
     return pa.Table.from_pylist(out, schema=LABEL_SCHEMA)

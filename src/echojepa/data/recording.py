@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import stat
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ from echojepa.vocabulary import Kind, Reason
 
 MAX_FILE = 4 << 30
 """Bytes above which a file is not read."""
+OTHERS = {
+    stat.S_ISDIR: "a folder that cannot be listed", stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device", stat.S_ISBLK: "a device",
+}  # fmt: skip
+"""What stands in archives that is no file."""
 RATES_AGREE = 0.1
 """A container's frame rate that differs from the stated one by more than this share is noted."""
 
@@ -36,6 +42,7 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
     cannot become a loop. Call it, and read the frames, within `discreetly()`.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size > MAX_FILE:
@@ -55,6 +62,15 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
         return restate(recording, stated, key)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
+
+
+def check_regular(path: Path) -> None:
+    """Rejected(UNREADABLE) for what is no file: opening a named pipe would wait for ever. OSError where the
+    system does not say."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        name = next((name for test, name in OTHERS.items() if test(mode)), "something else")
+        raise Rejected(Reason.UNREADABLE, f"it is no file but {name}")
 
 
 def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:

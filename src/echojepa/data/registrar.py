@@ -25,6 +25,8 @@ class Came:
     views: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    """Errors of this program itself, by kind and place: each cost a file."""
     moved: int = 0
     """Loops that are not in their official split, because their patient was in another before."""
     joined: int = 0
@@ -103,6 +105,7 @@ class Registrar:
         for loop in loops:
             self.came.count(loop)
         self.came.rejected.update(r.why.reason.value for r in refused)
+        self.came.faults.update(r.why.detail for r in refused if r.why.reason == Reason.PROGRAM)
         self.waiting = []
 
     def sort_out(self) -> tuple[list[ConvertedLoop], list[Refused], set[tuple[str, str]]]:

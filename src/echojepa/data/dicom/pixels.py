@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from echojepa.data.deidentify import discreetly
+from echojepa.data.dicom.attributes import VALUE_ERRORS
 from echojepa.data.dicom.codecs import CODECS, Decoded, Layout, decode, frame_header, jpeg_space
 from echojepa.data.dicom.colour import space_of
 from echojepa.data.dicom.fragments import encoded_frames
@@ -132,7 +133,7 @@ def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
             photometric=str(data.PhotometricInterpretation).strip().upper(),
             planar=int(data.get("PlanarConfiguration") or 0),
         )
-    except DECODE_ERRORS:
+    except (*DECODE_ERRORS, *VALUE_ERRORS):
         raise Rejected(
             Reason.TRUNCATED, "the header's sizes, bits, colour space or transfer syntax do not read"
         ) from None

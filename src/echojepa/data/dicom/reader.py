@@ -164,7 +164,7 @@ def _age(data: Dataset) -> float | None:
     """PatientAge ("045Y", "003W"), else from the day of birth to that of the study."""
     stated = str(value(data, "PatientAge") or "").strip()
     days = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
-    if stated[:-1].isdigit() and stated[-1] in days:
+    if stated[:-1].isascii() and stated[:-1].isdecimal() and stated[-1] in days:
         return coarse_age(int(stated[:-1]) * days[stated[-1]] / 365.25)
     born, seen = day(data, "PatientBirthDate"), day(data, "StudyDate")
     return coarse_age((seen - born).days / 365.25) if born and seen else None

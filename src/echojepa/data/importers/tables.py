@@ -35,10 +35,13 @@ def read_rows(path: Path, needed: Collection[str] = ()) -> Iterator[Row]:
 
 
 def check_columns(path: Path, row: Row, needed: Collection[str]) -> None:
-    """LayoutError naming the columns that a table lacks, and those that it has."""
+    """LayoutError naming the columns that a table lacks; what stands in its first line may be a patient's."""
     missing = sorted(set(needed) - set(row))
     if missing:
-        raise LayoutError(f"{path} lacks the columns {missing}; it has {sorted(row)}")
+        raise LayoutError(
+            f"{path} lacks the columns {missing}; its first line has {len(row)} columns. It must name them, "
+            "with commas between the names"
+        )
 
 
 def csv_rows(path: Path) -> Iterator[Row]:
