@@ -56,6 +56,7 @@ class Reason(StrEnum):
     TOO_LARGE = "larger than the limits allow"
     NO_TIME = "no usable frame time"
     NO_SECTOR = "no ultrasound sector found"
+    SEVERAL_SECTORS = "two sectors on one screen"
     DUPLICATE = "same pixels or same instance as an earlier file"
     UNREADABLE = "file could not be read"
     HELD_TEXT = "held for review: still text inside the picture"

@@ -35,3 +35,17 @@ def states_no_rate(content: bytes) -> bool:
         return False
     scale, rate = struct.unpack("<2L", content[stream + 28 : stream + 36])
     return not (scale and rate) and content[main + 8 : main + 12] == bytes(4)
+
+
+def indexed_frames(content: bytes) -> int:
+    """Frames that the index at the end of an AVI counts, empty ones of frames that were lost among them; 0 for
+    another file, or one whose index was cut off."""
+    at = content.rfind(b"idx1") if content[:4] == b"RIFF" else -1
+    if at < 0 or len(content) < at + 8:
+        return 0
+    length = struct.unpack("<L", content[at + 4 : at + 8])[0]
+    if at + 8 + length > len(content):
+        return 0
+    return sum(
+        content[entry + 2 : entry + 4] in (b"dc", b"db") for entry in range(at + 8, at + 8 + length, 16)
+    )

@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from echojepa.data.containers import states_no_rate
+from echojepa.data.containers import indexed_frames, states_no_rate
 from echojepa.data.frames import DECODE_ERRORS, MAX_FRAME_BYTES, Frames, check_size
 from echojepa.data.rejection import Rejected
 from echojepa.data.times import LONGEST_PAUSE, STEPS, plausible
@@ -84,7 +84,7 @@ class Video(Frames):
             container.close()
         self.count = len(points)
         check_size(self.count, stream.height, stream.width)
-        if len(packets) < claimed and self._all_packets() < claimed:
+        if len(packets) < claimed and max(self._all_packets(), indexed_frames(self._content)) < claimed:
             raise Rejected(Reason.TRUNCATED, f"{self.count} frames in the stream, its header says {claimed}")
         stamps = sorted(pts for pts, _ in points if pts is not None)
         self._stamps = stamps if len({*stamps}) == self.count else None
