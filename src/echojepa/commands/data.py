@@ -69,6 +69,8 @@ def run_dry(config: IngestConfig) -> None:
     console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
     for reason, number in sorted(found.sample_refused.items()):
         console.print(f"  {reason}: {number}")
+    for doubt in found.doubts:
+        console.print(f"warning: {doubt}")
     show_left_out(found.left_out, found.left_out_map)
     console.print(
         f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "
