@@ -80,8 +80,8 @@ def dropped(path: Path, lost: set[int]) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.mpg", "mpeg2video"), ("a.ts", "mpeg2video"), ("a.mov", "mjpeg"),
-     ("a.m4v", "mpeg4"), ("no-ending", "")],
+    [("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.mpg", "mpeg2video"), ("a.ts", "mpeg2video"),
+     ("a.mov", "mjpeg"), ("a.m4v", "mpeg4"), ("no-ending", "")],
 )  # fmt: skip
 def test_a_video_is_told_by_its_content(tmp_path: Path, name: str, codec: str) -> None:
     path = tmp_path / (name if codec else "a.avi")

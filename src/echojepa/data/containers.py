@@ -38,8 +38,8 @@ def states_no_rate(content: bytes) -> bool:
 
 
 def indexed_frames(content: bytes) -> int:
-    """Frames that the index at the end of an AVI counts, empty ones of frames that were lost among them; 0 for
-    another file, or one whose index was cut off."""
+    """Frames that the index at the end of an AVI counts, empty ones of lost frames among them; 0 for another
+    file, or one whose index was cut off."""
     at = content.rfind(b"idx1") if content[:4] == b"RIFF" else -1
     if at < 0 or len(content) < at + 8:
         return 0
