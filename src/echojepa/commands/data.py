@@ -43,6 +43,8 @@ def run_ingest(config: IngestConfig) -> None:
             f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
             "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
         )
+    for fault, files in sorted(summary.came.faults.items()):
+        console.print(f"An error of this program cost {files} files; please report it: {fault}")
     show_left_out(summary.left_out, summary.left_out_map)
     console.print(f"Data set: {config.out}")
     return None
@@ -67,6 +69,8 @@ def run_dry(config: IngestConfig) -> None:
     console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
     for reason, number in sorted(found.sample_refused.items()):
         console.print(f"  {reason}: {number}")
+    for doubt in found.doubts:
+        console.print(f"warning: {doubt}")
     show_left_out(found.left_out, found.left_out_map)
     console.print(
         f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "

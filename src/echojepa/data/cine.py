@@ -48,12 +48,18 @@ class LoopFacts:
     """Identifier of the person (a keyed pseudonym once read by `data.recording`)."""
     study_id: str
     """Identifier of the examination."""
+    also: tuple[str, ...] = ()
+    """Further identifiers of the same person (keyed pseudonyms)."""
     loop_id: str
     """Identifier of the stored video."""
     view: View | None = None
     """Echocardiographic view where the file states it."""
     regions: tuple[Region, ...] = ()
     """Calibrated rectangles of the screen, in pixels, clipped to the frame."""
+    mm_per_pixel: tuple[float, float] | None = None
+    """Size of a pixel, (row, column), where the file states one for the whole picture and has no regions."""
+    pixel_aspect: float = 1.0
+    """Height of a pixel as a multiple of its width, where the file states no more than that."""
     heart_rate: float | None = None
     """Beats a minute where the file states it."""
     sex: Literal["F", "M", "O"] | None = None

@@ -13,20 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from echojepa.data.boundary import one_file
 from echojepa.data.burned_text import TextBox, find_text
-from echojepa.data.cine import Recording, Region, RegionKind
-from echojepa.data.deidentify import discreetly
+from echojepa.data.cine import Recording, RegionKind
 from echojepa.data.encoding import Encoding, to_png
 from echojepa.data.frames import Frames, is_coloured, luma
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.data.rows import StoredLoop, black_outside, encode_loop
+from echojepa.data.scale import mm_per_pixel
 from echojepa.data.sector import Sector, find_sector, probe_indices
+from echojepa.processes.workers import allow_seconds
 from echojepa.vocabulary import Kind, Reason
 
 STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
 """Kinds of file that scroll instead of moving, and the regions that are kept of them."""
+SECONDS, SECONDS_A_MEGAPIXEL = 20.0, 2.0
+"""Processor seconds that a file may use once its header is read: some, and more for each million pixels."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,42 @@ class Refused:
     why: Rejected
     picture: bytes = b""
     """PNG for a person to look at, where the file is held for that; it may show a name."""
+    ids: tuple[str, ...] = ()
+    """Pseudonyms of its patient and study, and others that are of the same person."""
 
 
-def convert(job: Job) -> StoredLoop | Refused:
+@dataclass(frozen=True, kw_only=True)
+class ConvertedLoop(StoredLoop):
+    """A row on its way into the table."""
+
+    also: tuple[str, ...] = ()
+    """Other pseudonyms that are of the same person."""
+
+
+def convert(job: Job) -> ConvertedLoop | Refused:
     """A row whose patient's ordinal, and split but for an official one, are still open; or the reason why
     there is none."""
-    with discreetly():
-        try:
+    ids: tuple[str, ...] = ()
+    try:
+        with one_file():
             recording = open_recording(job.path, job.key, job.stated)
+            ids = (recording.patient_id, recording.study_id, *recording.also)
+            allow_seconds(seconds_for(recording.pixels))
             looked = looked_at(recording.pixels)
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
                 why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
-                return Refused(job.file_id, why, review_picture(looked, text))
+                return Refused(job.file_id, why, review_picture(looked, text), ids)
             return keep(recording, looked, sector, job)
-        except Rejected as rejected:
-            return Refused(job.file_id, rejected)
-        except MemoryError:
-            return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more memory than a file may"))
+    except Rejected as rejected:
+        return Refused(job.file_id, rejected, ids=ids)
+
+
+def seconds_for(pixels: Frames) -> float:
+    """Processor seconds that a loop may need, by its pixels: some fifty times what the slowest codec took, so
+    that what comes in does not depend on how fast a machine is."""
+    return SECONDS + SECONDS_A_MEGAPIXEL * pixels.count * pixels.height * pixels.width / 1e6
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,7 @@ class KeyAtHand:
 
     key: Path
 
-    def __call__(self, job: Job) -> StoredLoop | Refused:
+    def __call__(self, job: Job) -> ConvertedLoop | Refused:
         """As `convert`."""
         return convert(replace(job, key=self.key.read_bytes().strip()))
 
@@ -146,24 +167,28 @@ def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, 
     return Sector(mask)
 
 
-def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: Job) -> StoredLoop:
+def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: Job) -> ConvertedLoop:
     """Crop, reduce and encode every frame; colour is kept only where there is some."""
     rows, columns = sector.box
     mask = sector.mask[rows, columns]
     colour = any(is_coloured(frame, sector.mask) for frame in looked)
-    factor = min(1.0, job.max_side / max(mask.shape))
-    reduced_mask = shrink(mask.astype(np.uint8) * 255, factor) > 127
+    down, across = square_shares(recording.pixel_aspect)
+    factor = min(1.0, job.max_side / max(mask.shape[0] * down, mask.shape[1] * across))
+    down, across = factor * down, factor * across
+    reduced_mask = shrink(mask.astype(np.uint8) * 255, down, across) > 127
     # Before, so that nothing outside bleeds in; after, so that nothing inside bleeds out.
     reduced = (
-        black_outside(shrink(black_outside(frame[rows, columns], mask), factor), reduced_mask)
+        black_outside(shrink(black_outside(frame[rows, columns], mask), down, across), reduced_mask)
         for frame in all_frames(recording.pixels, looked, colour)
     )
     lossless = job.lossless or job.stated.cropped
     pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
     times = recording.times
-    height, width = pixel_size(recording.regions, factor)
-    return StoredLoop(
+    size = mm_per_pixel(recording.regions, sector.mask) or recording.mm_per_pixel
+    height, width = (side / factor for side in size) if size else (None, None)
+    return ConvertedLoop(
         **vars(pixels),
+        also=recording.also,
         loop_id=recording.loop_id,
         file_id=job.file_id,
         study_id=recording.study_id,
@@ -187,21 +212,20 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     )
 
 
-def shrink(frame: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """Reduce a frame (H, W) or (H, W, 3) by a factor up to 1; a new pixel is the mean of what it covers."""
-    if factor == 1.0:
+def square_shares(aspect: float) -> tuple[float, float]:
+    """Shares of rows and of columns that are kept so that pixels of this height by width become square: the
+    finer direction is reduced, as in a volume, so that a heart is not stretched."""
+    return min(1.0, aspect), min(1.0, 1 / aspect)
+
+
+def shrink(frame: NDArray[np.uint8], factor: float, across: float | None = None) -> NDArray[np.uint8]:
+    """Reduce the rows of a frame (H, W) or (H, W, 3) by a factor up to 1 and its columns by the same or
+    another; a new pixel is the mean of what it covers."""
+    factors = factor, factor if across is None else across
+    if factors == (1.0, 1.0):
         return np.ascontiguousarray(frame)
-    height, width = (max(1, round(side * factor)) for side in frame.shape[:2])
+    height, width = (max(1, round(n * f)) for n, f in zip(frame.shape[:2], factors, strict=True))
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
-
-
-def pixel_size(regions: Sequence[Region], factor: float) -> tuple[float | None, float | None]:
-    """Height and width of a stored pixel, mm, by the first calibrated picture; None where none is."""
-    for region in regions:
-        if region.kind in ("tissue", "colour") and region.mm_per_pixel:
-            height, width = region.mm_per_pixel
-            return height / factor, width / factor
-    return None, None
 
 
 def lost(job: Job, over_time: bool) -> Refused:
@@ -211,6 +235,6 @@ def lost(job: Job, over_time: bool) -> Refused:
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
 
 
-def placed(loop: StoredLoop, ordinal: int, split: str) -> StoredLoop:
+def placed(loop: ConvertedLoop, ordinal: int, split: str) -> ConvertedLoop:
     """The same row with its patient's place in the protocol."""
     return replace(loop, patient_ordinal=ordinal, split=split)

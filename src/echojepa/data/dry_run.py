@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
+from echojepa.data.boundary import one_file
 from echojepa.data.convert import Job, Refused
-from echojepa.data.deidentify import discreetly
-from echojepa.data.ingest import convert_all, file_limits, jobs_for, listing_of
-from echojepa.data.private import beside, read_key, write_left_out
+from echojepa.data.ingest import convert_all, file_limits, jobs_for, labels_of, listing_of
+from echojepa.data.key import key_for
+from echojepa.data.people_checks import FEWEST_LOOPS
+from echojepa.data.private import beside, write_left_out
 from echojepa.data.recording import open_recording
 from echojepa.data.rejection import Rejected
 from echojepa.files.tables import write_csv
@@ -47,33 +51,69 @@ class DryRun:
     """Private table beside the key: why, and what."""
     seconds: float
     """Estimated time of the ingest on as many workers as asked for."""
+    doubts: tuple[str, ...]
+    """What `verify` would warn of afterwards, a sentence each."""
     table: Path
     """Private table beside the key: path, file id, verdict."""
 
 
-def read_header(job: Job) -> str:
+@dataclass(frozen=True)
+class Header:
+    """What one file's header says."""
+
+    verdict: str
     """The kind of a file, or the reason why it cannot come in."""
-    with discreetly():
-        try:
-            return open_recording(job.path, job.key, job.stated).kind.value
-        except Rejected as rejected:
-            return rejected.reason.value
-        except MemoryError:
-            return Reason.LIMITS.value
+    patient: str = ""
+    study: str = ""
+    doubt: str = ""
+    """What is odd of its times."""
+
+
+def read_header(job: Job) -> Header:
+    """The facts of a file, or the reason why it cannot come in."""
+    try:
+        with one_file():
+            facts = open_recording(job.path, job.key, job.stated)
+            return Header(facts.kind.value, facts.patient_id, facts.study_id, facts.time_warning)
+    except Rejected as rejected:
+        return Header(rejected.reason.value)
+
+
+def doubts(headers: Sequence[Header], labels: pa.Table) -> tuple[str, ...]:
+    """What `verify` would warn of after the ingest, as far as headers tell."""
+    good = [header for header in headers if header.patient]
+    found = []
+    patients = Counter(header.patient for header in good)
+    of_study: dict[str, set[str]] = {}
+    for header in good:
+        of_study.setdefault(header.study, set()).add(header.patient)
+    if patients and (most := max(patients.values())) >= FEWEST_LOOPS and most > len(good) / 2:
+        found.append(
+            f"one patient holds {most} of {len(good)} files: perhaps all were anonymised with one name"
+        )
+    if shared := sum(len(names) > 1 for names in of_study.values()):
+        found.append(f"{shared} studies stand under several patients, who are taken for one person")
+    if odd := sum(bool(header.doubt) for header in good):
+        found.append(f"{odd} files have doubtful frame times")
+    if lost := sum(study not in of_study for study in labels["study_id"].to_pylist()):
+        found.append(f"{lost} labels are of studies of which no file would come in")
+    return tuple(found)
 
 
 def dry_run(config: IngestConfig, progress: Progress) -> DryRun:
     """Look at every file below the sources; calls progress(done, total). Nothing is written but the private
     table beside the key. IngestError as `ingest` for sources that are not there."""
     listing = listing_of(config)
-    key = read_key(config.key, config.out)
+    key = key_for(config.key, config.out)
     jobs = jobs_for(config, listing.videos, key)
     workers = config.workers or os.cpu_count() or 1
-    verdicts, began = [], time.perf_counter()
+    labels = labels_of(config, listing, key)
+    headers, began = [], time.perf_counter()
     for result in run_in_order(read_header, jobs, workers, file_limits, conversion.__name__):
         died = Reason.LIMITS if isinstance(result, Died) and result.over_time else Reason.CRASHED
-        verdicts.append(died.value if isinstance(result, Died) else result)
-        progress(len(verdicts), len(jobs) + SAMPLE)
+        headers.append(Header(died.value) if isinstance(result, Died) else result)
+        progress(len(headers), len(jobs) + SAMPLE)
+    verdicts = [header.verdict for header in headers]
     header_seconds = time.perf_counter() - began
     reasons = {reason.value for reason in Reason}
     good = [job for job, verdict in zip(jobs, verdicts, strict=True) if verdict not in reasons]
@@ -101,5 +141,6 @@ def dry_run(config: IngestConfig, progress: Progress) -> DryRun:
         sample_refused=dict(Counter(r.why.reason.value for r in results if isinstance(r, Refused))),
         disk_bytes=size * share,
         seconds=header_seconds + seconds * share,
+        doubts=doubts(headers, labels),
         table=table,
     )

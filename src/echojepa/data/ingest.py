@@ -8,64 +8,47 @@ lock. Stopped at any moment and run again, it goes on with the files that are ne
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from echojepa.config import IngestConfig
 from echojepa.data import convert as conversion
-from echojepa.data.convert import Job, KeyAtHand, Refused, convert, lost, placed
+from echojepa.data.convert import ConvertedLoop, Job, KeyAtHand, Refused, convert, lost
 from echojepa.data.deidentify import pseudonym
-from echojepa.data.importers.archive import list_files
+from echojepa.data.importers.archive import list_archive
 from echojepa.data.importers.known import ARCHIVE, read_listing
-from echojepa.data.importers.listing import NOTHING, Listing, Stated
+from echojepa.data.importers.listing import Listing, Stated
+from echojepa.data.key import key_for, remember_key
 from echojepa.data.labels import read_labels
 from echojepa.data.private import (
     IngestError,
+    Tried,
     beside,
-    keep_pictures,
-    read_key,
+    read_file_map,
+    stamp_of,
     write_file_map,
     write_left_out,
 )
-from echojepa.data.rejection import Rejected
-from echojepa.data.rows import StoredLoop
-from echojepa.data.splits import assign_split
+from echojepa.data.registrar import Came, Registrar
 from echojepa.data.store import LABEL_SCHEMA, LoopStore
 from echojepa.files.durable import disk_full
-from echojepa.files.tables import read_rows
+from echojepa.files.tables import read_whole_rows
 from echojepa.processes.cluster import run_on_cluster
 from echojepa.processes.workers import Died, Limits, run_in_order
 from echojepa.progress import Progress
 from echojepa.vocabulary import Reason
 
+PASSING = (Reason.UNREADABLE, Reason.LIMITS, Reason.CRASHED, Reason.PROGRAM)
+"""Reasons that may have passed by the next time, though the file is as it was."""
+UNFINISHED = (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS)
+"""Reasons of a file that was half copied: tried once more where it is not known what it was like."""
 COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
 """What one file may use: processor seconds, more of them for a larger file, and 1.5 GiB."""
-
-
-@dataclass
-class Came:
-    """What one run brought in, counted as it comes."""
-
-    loops: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    views: Counter[str] = field(default_factory=Counter)
-    splits: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    moved: int = 0
-    """Loops that are not in their official split, because their patient was in another before."""
-
-    def count(self, loop: StoredLoop) -> None:
-        """Count a loop that was written."""
-        self.loops += 1
-        self.kinds[loop.kind] += 1
-        self.views[loop.view or "not stated"] += 1
-        self.splits[loop.split] += 1
 
 
 @dataclass(frozen=True)
@@ -93,6 +76,8 @@ class IngestSummary:
         ]
         if came.moved:
             rows.append(("not in their official split: the patient was in another before", came.moved))
+        if came.joined:
+            rows.append(("patients moved to another split: a file shows they are one person", came.joined))
         for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
             rows += [(f"{word} {name}", number) for name, number in sorted(counts.items())]
         return [*rows, ("labels", self.labels), ("labels of unknown studies", self.labels_without_study)]
@@ -102,16 +87,16 @@ def read_cleared(path: Path | None) -> set[str]:
     """Ids of held files that a person has cleared; TableError for a table without `file_id`."""
     if path is None:
         return set()
-    return {row["file_id"] for row in read_rows(path, ["file_id"])}
+    return {row["file_id"] for _, row in read_whole_rows(path, ("file_id",))}
 
 
 def file_limits(job: Job) -> Limits:
-    """What converting a file may use."""
-    size = job.path.stat().st_size if job.path.is_file() else 0
-    return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY)
+    """What converting a file may use: its own pages, mapped and copied once, do not count."""
+    size = stamp_of(job.path)[0]
+    return Limits(max(CPU_SECONDS, SECONDS_A_MEGABYTE * size / 1e6), MEMORY + 2 * size)
 
 
-def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[StoredLoop | Refused]:
+def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[ConvertedLoop | Refused]:
     """Convert files in order, here or on a cluster; one that ends its worker is refused like any other.
 
     The key does not go to a cluster: its nodes read it from its file.
@@ -126,81 +111,10 @@ def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[StoredLoop | 
         yield lost(job, result.over_time) if isinstance(result, Died) else result
 
 
-class Registrar:
-    """Gives patients their ordinal and split, refuses duplicates, and commits in batches."""
-
-    def __init__(self, store: LoopStore, pictures: Path) -> None:
-        self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
-        self.rows = 0
-        self.ordinals: dict[str, int] = {}
-        self.splits: dict[str, str] = {}
-        self.files: set[str] = set()
-        self.seen: set[str] = set()
-        self.waiting: list[StoredLoop | Refused] = []
-        self.came = Came()
-        self.learn()
-
-    def learn(self) -> None:
-        """Take note of rows that were committed since the last look, by this process or another."""
-        self.store.refresh()
-        columns = ["patient_id", "patient_ordinal", "split", "file_id", "loop_id", "pixel_sha256"]
-        new = self.store.metadata(columns, since=self.rows).to_pydict()
-        self.rows += len(new["file_id"])
-        self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
-        self.splits |= dict(zip(new["patient_id"], new["split"], strict=True))
-        self.files |= set(new["file_id"])
-        self.seen |= {*new["loop_id"], *new["pixel_sha256"]}
-
-    def take(self, result: StoredLoop | Refused) -> None:
-        """Accept a converted file."""
-        self.waiting.append(result)
-
-    def commit(self) -> None:
-        """Write what has been taken."""
-        with self.store.lock():
-            self.learn()
-            loops, refused = self.sort_out()
-            keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
-            if loops:
-                self.store.append(loops)
-            self.store.replace_rejected(
-                [
-                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
-                    for r in refused
-                ],
-                came_in={loop.file_id for loop in loops},
-            )
-        for loop in loops:
-            self.came.count(loop)
-        self.came.rejected.update(r.why.reason.value for r in refused)
-        self.waiting = []
-
-    def sort_out(self) -> tuple[list[StoredLoop], list[Refused]]:
-        """What was taken and is not there yet: loops with their place, and refusals, duplicates with them."""
-        loops: list[StoredLoop] = []
-        refused = []
-        for result in self.waiting:
-            if result.file_id in self.files:
-                continue
-            if isinstance(result, Refused):
-                refused.append(result)
-            elif {result.loop_id, result.pixel_sha256} & self.seen:
-                why = Rejected(Reason.DUPLICATE, "these pixels came in before")
-                refused.append(Refused(result.file_id, why))
-            else:
-                self.seen |= {result.loop_id, result.pixel_sha256}
-                ordinal = self.ordinals.setdefault(result.patient_id, len(self.ordinals))
-                official = result.split or assign_split(self.split_seed, ordinal)
-                split = self.splits.setdefault(result.patient_id, official)
-                self.came.moved += result.split not in ("", split)
-                loops.append(placed(result, ordinal, split))
-        return loops, refused
-
-
 def listing_of(config: IngestConfig) -> Listing:
     """The files to read: all below the sources, or those that a data set's own tables name."""
     if config.layout == ARCHIVE:
-        return Listing(dict.fromkeys(list_files(config.sources), NOTHING))
+        return list_archive(config.sources)
     return read_listing(config)
 
 
@@ -224,8 +138,9 @@ def labels_of(config: IngestConfig, listing: Listing, key: bytes) -> pa.Table:
     return pa.concat_tables([table, read_labels(config.labels, key)]) if config.labels else table
 
 
-def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
-    """Jobs of files that are neither in the table nor refused, and of held ones that have been cleared.
+def still_to_do(store: LoopStore, jobs: list[Job], key: Path) -> list[Job]:
+    """Jobs of files that are neither in the table nor refused, of held ones that have been cleared, and of
+    refused ones that may be another case now: those that changed since, or whose reason may have passed.
 
     A refusal of a file that is in the table, left by a kill between the two, is dropped.
     """
@@ -233,13 +148,19 @@ def still_to_do(store: LoopStore, jobs: list[Job]) -> list[Job]:
         inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
         store.replace_rejected([], came_in=inside)
     refused = {row["file_id"]: row["reason"] for row in store.rejected().to_pylist()}
-    held = Reason.HELD_TEXT.value
-    return [
-        job
-        for job in jobs
-        if job.file_id not in inside
-        and (job.file_id not in refused or (job.cleared and refused[job.file_id] == held))
-    ]
+    tried = read_file_map(key)
+    return [job for job in jobs if job.file_id not in inside and is_open(job, refused, tried)]
+
+
+def is_open(job: Job, refused: dict[str, str], tried: dict[str, Tried]) -> bool:
+    """Whether a file that is not in the table is to be tried, for the first time or again."""
+    reason = refused.get(job.file_id)
+    if reason is None or reason in PASSING or (job.cleared and reason == Reason.HELD_TEXT):
+        return True
+    known = tried.get(job.file_id)
+    if known is None or known.stamp is None:
+        return reason in UNFINISHED
+    return known.stamp != stamp_of(job.path)
 
 
 def ingest(config: IngestConfig, progress: Progress) -> IngestSummary:
@@ -250,13 +171,15 @@ def ingest(config: IngestConfig, progress: Progress) -> IngestSummary:
     """
     listing = listing_of(config)
     files = list(listing.videos)
-    key = read_key(config.key, config.out)
+    key = key_for(config.key, config.out)
     labels = labels_of(config, listing, key)
     try:
         store = LoopStore.create(config.out, config.seed)
+        remember_key(store, key, config.key)
         jobs = jobs_for(config, listing.videos, key)
-        write_file_map(config.key, files, [job.file_id for job in jobs])
-        jobs = still_to_do(store, jobs)
+        every = {job.file_id: job.path for job in jobs}
+        jobs = still_to_do(store, jobs, config.key)
+        write_file_map(config.key, every, {job.file_id for job in jobs})
         registrar = Registrar(store, config.key.with_name(f"{config.key.name}.review"))
         for number, result in enumerate(convert_all(jobs, config), start=1):
             registrar.take(result)
@@ -278,14 +201,16 @@ def summarise(
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
     table = registrar.store.metadata(["study_id", "patient_id"]).to_pydict()
     studies = set(table["study_id"])
-    rejected, file_map = dict(registrar.came.rejected), beside(config.key, "files")
+    came, file_map = registrar.came, beside(config.key, "files")
+    rejected = dict(came.rejected)
     if not studies:
         raise IngestError(
             f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
         )
     if config.strict and rejected:
+        ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
         raise IngestError(
-            f"rejected files by reason: {rejected}; the others came in. See {file_map} for which"
+            f"rejected files by reason: {rejected}{ours}; the others came in. See {file_map} for which"
         )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(

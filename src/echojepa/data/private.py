@@ -7,6 +7,7 @@ import csv
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from echojepa.errors import UserError
 from echojepa.files.durable import write_text
@@ -18,12 +19,17 @@ class IngestError(UserError):
     """Nothing can be, or was, ingested."""
 
 
-def read_key(path: Path, out: Path) -> bytes:
-    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
+def check_apart(path: Path, out: Path) -> None:
+    """IngestError for a key inside the data set."""
     if path.resolve().is_relative_to(out.resolve()):
         raise IngestError(
             f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
         )
+
+
+def read_key(path: Path, out: Path) -> bytes:
+    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
+    check_apart(path, out)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock")):
@@ -50,16 +56,50 @@ def write_left_out(key: Path, left_out: Sequence[tuple[str, str]]) -> Path:
     return path
 
 
-def write_file_map(key: Path, files: list[Path], ids: list[str]) -> Path:
-    """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones."""
+class Tried(NamedTuple):
+    """What the private map says of a file."""
+
+    path: str
+    stamp: tuple[int, int] | None
+    """Size in bytes and time of change, nanoseconds, when it was last tried; None where that is not known."""
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file; (0, 0) where the system does not say."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
+def read_file_map(key: Path) -> dict[str, Tried]:
+    """The private map beside the key, by file id; empty where there is none."""
+    path = beside(key, "files")
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row["file_id"]: Tried(row["path"], _stamp(row)) for row in csv.DictReader(file)}
+
+
+def _stamp(row: dict[str, str]) -> tuple[int, int] | None:
+    """As it stands in the map; those of older packages have none."""
+    size, changed = row.get("size") or "", row.get("changed") or ""
+    return (int(size), int(changed)) if size.isdecimal() and changed.isdecimal() else None
+
+
+def write_file_map(key: Path, files: dict[str, Path], tried: set[str]) -> Path:
+    """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones, and
+    what those that are `tried` now are like."""
     path = beside(key, "files")
     with locked(key.with_name(f".{key.name}.lock")):
-        known = {}
-        if path.exists():
-            with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                known = {row["file_id"]: row["path"] for row in csv.DictReader(file)}
-        known |= {file_id: str(p) for p, file_id in zip(files, ids, strict=True)}
-        write_csv(path, ({"file_id": id_, "path": file} for id_, file in known.items()), private=True)
+        known = read_file_map(key)
+        for file_id, file in files.items():
+            stamp = stamp_of(file) if file_id in tried else known[file_id].stamp if file_id in known else None
+            known[file_id] = Tried(str(file), stamp)
+        columns = ("file_id", "path", "size", "changed")
+        rows = ((file_id, one.path, *(one.stamp or ("", ""))) for file_id, one in known.items())
+        write_csv(path, (dict(zip(columns, row, strict=True)) for row in rows), private=True)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import stat
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.cine import CineLoop, LoopFacts, Recording, Region
+from echojepa.data.containers import is_video
 from echojepa.data.deidentify import coarse_age, discreetly, pseudonym
 from echojepa.data.dicom.reader import open_dicom
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.rejection import Rejected
+from echojepa.data.times import pause_warning
 from echojepa.data.video import Video, open_video
 from echojepa.data.volumes import HEADER, is_volume, open_volume
 from echojepa.vocabulary import Kind, Reason
 
 MAX_FILE = 4 << 30
 """Bytes above which a file is not read."""
+OTHERS = {
+    stat.S_ISDIR: "a folder that cannot be listed", stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device", stat.S_ISBLK: "a device",
+}  # fmt: skip
+"""What stands in archives that is no file."""
 RATES_AGREE = 0.1
 """A container's frame rate that differs from the stated one by more than this share is noted."""
 
@@ -34,6 +42,7 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
     cannot become a loop. Call it, and read the frames, within `discreetly()`.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size > MAX_FILE:
@@ -42,16 +51,26 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
                 )
             if size == 0:
                 raise Rejected(Reason.NOT_DICOM, "an empty file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                if content[4:8] == b"ftyp" or (content[:4] == b"RIFF" and content[8:11] == b"AVI"):
-                    recording = open_plain_video(bytes(content), path, key, stated)
-                elif is_volume(content[:HEADER]):
-                    recording = open_plain_volume(bytes(content), path, key, stated)
-                else:
-                    recording = open_dicom(content, key)  # pyright: ignore[reportArgumentType]
-                return restate(recording, stated, key)
+            # Pixels look into it; it is closed when nothing does any more.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if is_video(content[:600]):
+            recording = open_plain_video(bytes(content), path, key, stated)
+        elif is_volume(content[:HEADER]):
+            recording = open_plain_volume(bytes(content), path, key, stated)
+        else:
+            recording = open_dicom(content, key)
+        return restate(recording, stated, key)
     except OSError as error:
         raise Rejected(Reason.UNREADABLE, f"the system says: {error.strerror}") from None
+
+
+def check_regular(path: Path) -> None:
+    """Rejected(UNREADABLE) for what is no file: opening a named pipe would wait for ever. OSError where the
+    system does not say."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        name = next((name for test, name in OTHERS.items() if test(mode)), "something else")
+        raise Rejected(Reason.UNREADABLE, f"it is no file but {name}")
 
 
 def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
@@ -63,7 +82,10 @@ def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
         if name is not None
     }
     facts = {"view": stated.view, "sex": stated.sex, "age": age}
-    return replace(recording, **ids, **{name: fact for name, fact in facts.items() if fact is not None})
+    also = () if "patient_id" in ids else recording.also
+    return replace(
+        recording, also=also, **ids, **{name: fact for name, fact in facts.items() if fact is not None}
+    )
 
 
 def open_plain_video(content: bytes, path: Path, key: bytes, stated: Stated) -> Recording:
@@ -114,7 +136,7 @@ def video_times(video: Video, stated: Stated) -> tuple[NDArray[np.float64], str,
     differ; Rejected(NO_TIME) where neither says."""
     rate = stated.frame_rate
     if rate is None:
-        return video.times, "container", ""
+        return video.times, "container", pause_warning(np.diff(video.times))
     times, warning = np.arange(video.count) / rate, ""
     try:
         contained = 1 / float(np.median(np.diff(video.times))) if video.count > 1 else rate

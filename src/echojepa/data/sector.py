@@ -19,8 +19,10 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from echojepa.data.cine import Region
-from echojepa.data.fan import Mask, fit_fan, mirrored
+from echojepa.data.fan import Mask
+from echojepa.data.pieces import COVERED, SOLID, disc, fan_of, largest_piece, pieces_of
 from echojepa.data.rejection import Rejected
+from echojepa.data.several import check_single
 from echojepa.vocabulary import Reason
 
 morphology: Any = ndimage  # scipy carries no types
@@ -37,17 +39,6 @@ OVERLAY_GREY = 30
 """Grey level above which a pixel that hardly changes may be an overlay."""
 MIN_SHARE = 0.04
 """A sector smaller than this share of the screen is none."""
-COARSE = 160
-"""Pixels of the shorter side of the coarse picture in which pieces are told apart."""
-BRIDGE = 5
-"""Pixels of the coarse picture to both sides over which pieces are taken together."""
-COVERED, SOLID, SPARSE = 0.9, 0.8, 0.3
-"""Share of a piece that a fan must cover; share of a fan, or hull, that the piece must fill; and the share
-that is enough where the rim is seen."""
-RIM, TOUCHED = 0.2, 0.04
-"""Share of the rim, along each side, at which alive pixels must end; and where only one side is well seen."""
-MARGIN = 0.6
-"""Pixels that the fan is drawn in, so that no pixel of its surroundings is kept."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +66,18 @@ def probe_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Sector:
-    """Find the sector of a loop (T, H, W) or (T, H, W, 3); Rejected(NO_SECTOR) where there is none.
+    """Find the sector of a loop (T, H, W) or (T, H, W, 3); Rejected(NO_SECTOR) where there is none, and
+    SEVERAL_SECTORS where there are two.
 
     `regions` (from tags) only decide between pieces of like size; they may be wrong.
     """
     looked = probe_frames(frames)
     alive = lively(looked)
-    piece, around = largest_piece(alive, regions)
-    mask = fan_around(alive, around)
-    if mask is None:
-        mask = fan_around(alive, piece)
+    pieces = pieces_of(alive)
+    piece, around = largest_piece(pieces, regions)
+    check_single(alive, pieces, piece | around, regions)
+    found = fan_of(alive, around) or fan_of(alive, piece)
+    mask = found[1] if found else None
     if mask is None:
         if len(looked) == 1:
             raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
@@ -96,26 +89,6 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
     if mask.mean() < MIN_SHARE:
         raise Rejected(Reason.NO_SECTOR, f"the largest moving piece covers {mask.mean():.1%} of the screen")
     return Sector(mask)
-
-
-def fan_around(alive: Mask, piece: Mask) -> Mask | None:
-    """The fan (H, W) around the alive pixels of a piece; None where it is no fan.
-
-    It covers the piece, and either the piece fills it or, in a dark picture, what is alive ends at its rim.
-    """
-    living = alive & piece
-    fan = fit_fan(living)
-    if fan is None:
-        return None
-    upright = mirrored(fan, living)
-    if upright is not None and upright.rim_support(living) >= TOUCHED:
-        fan = upright
-    mask = trim(fan.mask(alive.shape, MARGIN), alive)
-    if mask[piece].mean() < COVERED:
-        return None
-    filled = piece[mask].mean()
-    supported = filled >= SPARSE and fan.rim_support(living) >= (TOUCHED if upright is fan else RIM)
-    return mask if supported or filled >= SOLID else None
 
 
 def lively(frames: NDArray[np.uint8]) -> Mask:
@@ -139,52 +112,6 @@ def lively(frames: NDArray[np.uint8]) -> Mask:
     return alive
 
 
-def largest_piece(alive: Mask, regions: Sequence[Region]) -> tuple[Mask, Mask]:
-    """The largest solid connected piece (H, W) of the alive pixels, to the accuracy of a coarse picture, and
-    that piece with those near it: dark cavities and shadows break a sector into several."""
-    step = max(1, min(alive.shape) // COARSE)
-    height, width = alive.shape[0] // step, alive.shape[1] // step
-    blocks = alive[: height * step, : width * step].reshape(height, step, width, step)
-    padded = np.pad(blocks.mean((1, 3)) >= 0.3, 4, mode="edge")
-    solid = morphology.binary_opening(morphology.binary_closing(padded, _disc(1)), _disc(2))[4:-4, 4:-4]
-    pieces, count = morphology.label(solid)
-    if count == 0:
-        raise Rejected(Reason.NO_SECTOR, "nothing on the screen moves")
-    sizes = np.bincount(pieces.ravel()).astype(float)
-    for region in regions:
-        if region.kind in ("tissue", "colour"):
-            rows = slice(region.y0 // step, region.y1 // step + 1)
-            columns = slice(region.x0 // step, region.x1 // step + 1)
-            sizes += np.bincount(pieces[rows, columns].ravel(), minlength=count + 1)
-    largest = pieces == 1 + int(sizes[1:].argmax())
-    islands, _ = morphology.label(morphology.binary_dilation(solid, _disc(BRIDGE)))
-    around = solid & (islands == islands[largest].max())
-    missing = alive.shape[0] - step * height, alive.shape[1] - step * width
-    found = []
-    for part in (largest, around):
-        fine = np.kron(morphology.binary_dilation(part, _disc(1)), np.ones((step, step), dtype=bool))
-        found.append(np.pad(fine, ((0, missing[0]), (0, missing[1])), mode="edge"))
-    return found[0], found[1]
-
-
-def trim(mask: Mask, alive: Mask) -> Mask:
-    """Cut rows and columns off a fan's outside in which hardly anything is alive: the picture ends there."""
-    trimmed = mask.copy()
-    for axis in (0, 1):
-        covered = (mask & alive).sum(1 - axis) >= 0.2 * mask.sum(1 - axis)
-        kept = np.flatnonzero(covered & mask.any(1 - axis))
-        outside = np.ones(mask.shape[axis], dtype=bool)
-        if len(kept):
-            outside[kept[0] : kept[-1] + 1] = False
-        trimmed[outside if axis == 0 else (slice(None), outside)] = False
-    return trimmed
-
-
-def _disc(radius: int) -> Mask:
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    return x**2 + y**2 <= radius**2
-
-
 def overlay_at_rim(frames: NDArray[np.uint8], mask: Mask) -> Mask:
     """Bright pixels that hardly change within the mask's rim: ticks and letters that reach into it.
 
@@ -196,7 +123,7 @@ def overlay_at_rim(frames: NDArray[np.uint8], mask: Mask) -> Mask:
     still = (brightest - darkest < darkest // 3) & (darkest > OVERLAY_GREY)
     width = max(2, min(mask.shape) // 80)
     rim = mask & ~morphology.binary_erosion(mask, iterations=width, border_value=1)
-    return rim & morphology.binary_dilation(still & rim, _disc(width // 2))
+    return rim & morphology.binary_dilation(still & rim, disc(width // 2))
 
 
 def convex_hull(piece: Mask) -> Mask:

@@ -1,14 +1,14 @@
 """The data set on disk or in an object store, and the only code that reads or writes its bytes.
 
 `loops.lance` has a row a cine loop, frames encoded one by one; `labels.parquet` holds labels joined by
-`study_id`; `rejected.parquet` a row for every file that did not come in; `dataset.json` the format version.
-Every append is one atomic Lance commit; the companions are replaced whole.
+`study_id`; `rejected.parquet` a row for every file that did not come in; `links.parquet` ids of one person
+that no row ties; `dataset.json` the format version. Every append is one atomic Lance commit; the companions
+are replaced whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
@@ -21,23 +21,27 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from echojepa.data.companions import (
+    LABEL_SCHEMA,
+    LABELS,
+    LINK_SCHEMA,
+    LINKS,
+    REJECTED,
+    REJECTED_SCHEMA,
+    read_companion,
+    why_not_written,
+)
+from echojepa.data.facts import FACTS, FORMAT_VERSION, StoreError, check_version, read_facts, write_facts
 from echojepa.data.location import Location
 from echojepa.data.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
 from echojepa.errors import UserError
-from echojepa.files.durable import disk_full
 from echojepa.files.tables import parquet_bytes
 
-FORMAT_VERSION = 1
-TABLE, LABELS, REJECTED, FACTS = "loops.lance", "labels.parquet", "rejected.parquet", "dataset.json"
+TABLE = "loops.lance"
 FILES_VERSION = "2.1"
 """Lance's own file format: written out, so that a newer Lance does not change what older ones can read."""
-
-
-class StoreError(UserError):
-    """A folder is no data set, or one of another format, or it is damaged, or cannot be written."""
 
 
 _TYPES = {
@@ -47,10 +51,6 @@ _TYPES = {
 }  # fmt: skip
 SCHEMA = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(StoredLoop)])
 HEAVY = ("frames", "frame_crc32", "mask", "times")
-LABEL_SCHEMA = pa.schema(
-    [("study_id", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
-)
-REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
 ROWS_AT_ONCE = 1 << 16
 LANCE_ERRORS = (OSError, ValueError, RuntimeError)
 """What Lance raises where files are missing or damaged."""
@@ -83,7 +83,7 @@ class LoopStore:
         with store.writing():
             place.make()
             seen = place.names()
-            if seen - {TABLE, LABELS, REJECTED} and FACTS not in seen:
+            if seen - {TABLE, LABELS, REJECTED, LINKS} and FACTS not in seen:
                 raise StoreError(f"{place} is not empty and no data set; give a new folder")
             with store.lock():
                 if place.exists(FACTS):
@@ -94,44 +94,41 @@ class LoopStore:
                 lance.write_dataset(empty, place.child(TABLE), data_storage_version=FILES_VERSION)
                 place.replace(LABELS, parquet_bytes(LABEL_SCHEMA.empty_table()))
                 place.replace(REJECTED, parquet_bytes(REJECTED_SCHEMA.empty_table()))
-                facts = {"format_version": FORMAT_VERSION, "split_seed": seed}
-                place.replace(FACTS, f"{json.dumps(facts, indent=2)}\n".encode())
+                place.replace(LINKS, parquet_bytes(LINK_SCHEMA.empty_table()))
+                write_facts(place, {"format_version": FORMAT_VERSION, "split_seed": seed})
         return store
 
     @classmethod
     def open(cls, root: Path | str) -> LoopStore:
         """Open a data set; StoreError for a folder that is none or of another format."""
         store = cls(root)
-        version = store._facts().get("format_version")
-        if version is None:
-            raise StoreError(store._damaged_facts())
-        if version != FORMAT_VERSION:
-            raise StoreError(f"{root} has format version {version}; this package reads {FORMAT_VERSION}")
+        check_version(store.location)
         return store
-
-    def _facts(self) -> dict[str, Any]:
-        try:
-            facts = json.loads(self.location.read(FACTS))
-        except OSError as error:
-            raise StoreError(
-                f"{self.location} is no data set (no dataset.json); make one with `echojepa ingest`"
-            ) from error
-        except ValueError as error:
-            raise StoreError(self._damaged_facts()) from error
-        if not isinstance(facts, dict):
-            raise StoreError(self._damaged_facts())
-        return facts
-
-    def _damaged_facts(self) -> str:
-        return (
-            f"{self.location.child(FACTS)} is damaged; write it anew with its format_version "
-            f"({FORMAT_VERSION}) and split_seed"
-        )
 
     @property
     def split_seed(self) -> int:
         """Seed of the patient-level split."""
-        return int(self._facts()["split_seed"])
+        return int(read_facts(self.location)["split_seed"])
+
+    @property
+    def key_fingerprint(self) -> str | None:
+        """Fingerprint of the key that its ids are made with; None in version 1 and before an ingest."""
+        return read_facts(self.location).get("key_fingerprint")
+
+    def remember_key(self, fingerprint: str) -> None:
+        """State the key; a data set of an older version becomes one of this. Hold the lock."""
+        facts = read_facts(self.location)
+        if facts.get("key_fingerprint") != fingerprint:
+            with self.writing():
+                write_facts(
+                    self.location,
+                    facts | {"format_version": FORMAT_VERSION, "key_fingerprint": fingerprint},
+                )
+
+    @property
+    def moves(self) -> int:
+        """How often patients were put into another split: who has read `split` before must read it again."""
+        return int(read_facts(self.location).get("moves", 0))
 
     @property
     def table(self) -> lance.LanceDataset:
@@ -173,6 +170,26 @@ class LoopStore:
         rows = pa.Table.from_pylist([vars(loop) for loop in loops], schema=SCHEMA)
         with self.writing():
             self._table = lance.write_dataset(rows, self.location.child(TABLE), mode="append")
+
+    def move(self, splits: dict[str, str]) -> None:
+        """Put patients into other splits, in one atomic commit that leaves every row in its place."""
+        ids = pa.array(list(splits), pa.string())
+        new = pa.table({"patient_id": ids, "split": pa.array(list(splits.values()), pa.string())})
+        table, changed, fields_changed = self.table, [], set[int]()
+        with self.writing():
+            facts = read_facts(self.location)
+            write_facts(self.location, facts | {"moves": int(facts.get("moves", 0)) + 1})
+            for fragment in table.get_fragments():
+                there = fragment.to_table(columns=["patient_id"])["patient_id"]
+                if pc.any(pc.is_in(there, value_set=ids)).as_py():
+                    metadata, touched = fragment.update_columns(new, left_on="patient_id")
+                    changed.append(metadata)
+                    fields_changed |= set(touched)
+            operation = lance.LanceOperation.Update(
+                updated_fragments=changed, fields_modified=sorted(fields_changed)
+            )
+            place = self.location.child(TABLE)
+            self._table = lance.LanceDataset.commit(place, operation, read_version=table.version)
 
     def metadata(self, columns: Sequence[str] | None = None, since: int = 0) -> pa.Table:
         """Columns without pixels, in row order, from row `since` on."""
@@ -256,31 +273,34 @@ class LoopStore:
         """The sector, (H, W)."""
         return self.loop(row).mask
 
-    def _companion(self, name: str, schema: pa.Schema, remedy: str) -> pa.Table:
-        """A companion table, without rows where it is missing; StoreError where it is damaged."""
-        try:
-            return pq.read_table(pa.BufferReader(self.location.read(name)))
-        except FileNotFoundError:
-            return schema.empty_table()
-        except pa.ArrowInvalid as error:
-            raise StoreError(f"{self.location.child(name)} is damaged; delete it and {remedy}") from error
-
     def _replace(self, name: str, table: pa.Table) -> None:
         with self.writing():
             self.location.replace(name, parquet_bytes(table))
 
     def labels(self) -> pa.Table:
         """All labels: study_id, label, value, unit."""
-        return self._companion(LABELS, LABEL_SCHEMA, "ingest again with --labels")
+        return read_companion(self.location, LABELS)
 
     def add_labels(self, table: pa.Table) -> None:
         """Add labels; a label that a study has already is replaced."""
         new = {(row["study_id"], row["label"]): row for row in self.labels().to_pylist() + table.to_pylist()}
         self._replace(LABELS, pa.Table.from_pylist(list(new.values()), schema=LABEL_SCHEMA))
 
+    def links(self) -> set[tuple[str, str]]:
+        """Pairs of pseudonyms of one person that no row of the table ties."""
+        table = read_companion(self.location, LINKS).to_pydict()
+        return set(zip(table["one"], table["other"], strict=True))
+
+    def add_links(self, links: set[tuple[str, str]]) -> None:
+        """Add such pairs."""
+        there = self.links()
+        if not links <= there:
+            one, other = zip(*sorted(there | links), strict=True)
+            self._replace(LINKS, pa.table([pa.array(one), pa.array(other)], schema=LINK_SCHEMA))
+
     def rejected(self) -> pa.Table:
         """Every file that did not come in: file_id, reason, detail."""
-        return self._companion(REJECTED, REJECTED_SCHEMA, "ingest again: its files are tried anew")
+        return read_companion(self.location, REJECTED)
 
     def replace_rejected(self, rows: Sequence[dict[str, str]], came_in: set[str]) -> None:
         """Add rows for files that did not come in, in place of older ones of the same files, and drop those
@@ -293,9 +313,3 @@ class LoopStore:
         )
         if new.num_rows or kept.num_rows < old.num_rows:
             self._replace(REJECTED, pa.concat_tables([kept, new]))
-
-
-def why_not_written(place: Location, error: OSError) -> str:
-    """What a failed write means, and what to do."""
-    other = f"{place} cannot be written ({type(error).__name__}: {error}); finished work is kept"
-    return disk_full(error, place) or other

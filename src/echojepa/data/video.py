@@ -20,8 +20,10 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from echojepa.data.containers import indexed_frames, states_no_rate
 from echojepa.data.frames import DECODE_ERRORS, MAX_FRAME_BYTES, Frames, check_size
 from echojepa.data.rejection import Rejected
+from echojepa.data.times import LONGEST_PAUSE, STEPS, plausible
 from echojepa.files.durable import write_file
 from echojepa.vocabulary import Reason
 
@@ -31,8 +33,6 @@ TIMELESS = ("mpegvideo", "h264", "hevc", "m4v")
 """Bare streams: they carry no times of their own."""
 SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers that store when each frame is shown, so that a decoded frame tells which one it is."""
-PLAUSIBLE_STEPS = (0.001, 1.0)
-"""Seconds from one frame to the next; anything else is no time."""
 VIDEO_ERRORS = (*DECODE_ERRORS, FFmpegError)
 """What FFmpeg raises on damaged data."""
 _OPTIONS = {"format_whitelist": FORMATS, "max_pixels": str(MAX_FRAME_BYTES // 3)}
@@ -77,11 +77,9 @@ class Video(Frames):
         container, stream = self._open()
         check_size(1, stream.height, stream.width)
         try:
-            points = [
-                (packet.pts, packet.is_keyframe)
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard
-            ]
+            packets = [packet for packet in container.demux(stream) if packet.size or packet.dts is not None]
+            points = [(p.pts, p.is_keyframe) for p in packets if p.size and not p.is_discard]
+            self._has_gaps = len(packets) > sum(packet.size > 0 for packet in packets)
             claimed, self._format = stream.frames, container.format.name
             self._unit = float(stream.time_base or 0)
         except VIDEO_ERRORS as error:
@@ -90,7 +88,7 @@ class Video(Frames):
             container.close()
         self.count = len(points)
         check_size(self.count, stream.height, stream.width)
-        if self.count < claimed:
+        if len(packets) < claimed and max(self._all_packets(), indexed_frames(self._content)) < claimed:
             raise Rejected(Reason.TRUNCATED, f"{self.count} frames in the stream, its header says {claimed}")
         stamps = sorted(pts for pts, _ in points if pts is not None)
         self._stamps = stamps if len({*stamps}) == self.count else None
@@ -114,14 +112,15 @@ class Video(Frames):
         """
         if self.count == 1:
             return np.zeros(1)
-        if self._stamps is None or self._format in TIMELESS:
+        if self._stamps is None or self._format in TIMELESS or states_no_rate(self._content):
             raise Rejected(Reason.NO_TIME, f"{self.count} frames without a time stamp each")
         times = (np.array(self._stamps, np.float64) - self._stamps[0]) * self._unit
-        steps, (low, high) = np.diff(times), PLAUSIBLE_STEPS
-        if not (low <= steps.min() and steps.max() <= high):
+        steps = np.diff(times)
+        if not plausible(steps):
+            low, high = STEPS
             raise Rejected(
                 Reason.NO_TIME, f"frames are {steps.min():.4g} to {steps.max():.4g} s apart; "
-                f"{low} to {high} is plausible",
+                f"{low} to {high} is plausible, and single pauses up to {LONGEST_PAUSE:.0f}",
             )  # fmt: skip
         return times
 
@@ -141,9 +140,20 @@ class Video(Frames):
                 ) from None
             yield np.ascontiguousarray(np.rot90(picture, self._turns)) if self._turns else picture
 
-    def _open(self) -> tuple[InputContainer, VideoStream]:
+    def _all_packets(self) -> int:
+        """How many packets there are, those too that an edit list (a video cut without encoding it again)
+        leaves out."""
+        container, stream = self._open({"ignore_editlist": "1"})
         try:
-            container = av.open(BytesIO(self._content), "r", options=_OPTIONS)
+            return sum(packet.size > 0 for packet in container.demux(stream))
+        except VIDEO_ERRORS as error:
+            raise Rejected(Reason.TRUNCATED, f"its stream breaks ({type(error).__name__})") from None
+        finally:
+            container.close()
+
+    def _open(self, more: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+        try:
+            container = av.open(BytesIO(self._content), "r", options=_OPTIONS | (more or {}))
         except VIDEO_ERRORS as error:
             raise Rejected(
                 Reason.UNSUPPORTED, f"not a video of a known kind ({type(error).__name__})"
@@ -175,8 +185,14 @@ class Video(Frames):
         self._begin()
 
     def _begin(self) -> None:
-        self._decoded = self._container.decode(self._stream)
+        self._decoded = self._decode() if self._has_gaps else self._container.decode(self._stream)
         self._last: tuple[int, Any] = (-1, None)
+
+    def _decode(self) -> Iterator[Any]:
+        """Frames from where the container stands; an empty packet, of a frame that was lost, holds none."""
+        for packet in self._container.demux(self._stream):
+            if packet.size or packet.dts is None:
+                yield from packet.decode()
 
     def _decode_to(self, target: int) -> Any:
         """Decode up to a frame, from where decoding stands or from the best key frame before it."""

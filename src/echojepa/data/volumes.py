@@ -95,7 +95,9 @@ def open_nifti(content: bytes) -> Volume:
         offset = max(HEADER, header.get_data_offset())
         across, down = (float(side) for side in tuple(header.get_zooms())[:2])
         millimetres = MILLIMETRES.get(str(header.get_xyzt_units()[0]), math.nan)
-    except (HeaderDataError, KeyError, ValueError) as error:
+    except Rejected:
+        raise
+    except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
         raise Rejected(Reason.UNSUPPORTED, f"a NIfTI header that breaks ({type(error).__name__})") from None
     except (OSError, EOFError, zlib.error) as error:
         raise Rejected(Reason.TRUNCATED, f"gzip breaks ({type(error).__name__})") from None

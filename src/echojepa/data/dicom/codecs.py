@@ -18,6 +18,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
+from echojepa.data.dicom.colour import space_of
 from echojepa.data.rejection import Rejected
 from echojepa.vocabulary import Reason
 
@@ -38,6 +39,8 @@ class Layout(NamedTuple):
     signed: int
     photometric: str
     planar: int
+    coded: str = ""
+    """RGB or YBR_FULL: what JPEG codestreams hold, where their pixels contradict what is said of them."""
 
 
 class Decoded(NamedTuple):
@@ -114,11 +117,49 @@ def frame_header(encoded: bytes) -> FrameHeader:
     raise ValueError("no JPEG frame header")
 
 
+def _takes_for_rgb(image: Image.Image, header: FrameHeader) -> bool:
+    """Whether libjpeg takes a codestream of three components for RGB (JFIF, Adobe APP14, component ids)."""
+    if "jfif" in image.info:
+        return False
+    if "adobe_transform" in image.info:
+        return image.info["adobe_transform"] == 0
+    return header.component_ids in JPEG_RGB_IDS
+
+
+def _as_coded(image: Image.Image, for_rgb: bool) -> NDArray[np.uint8]:
+    """The three components as the codestream holds them: asked for what it takes them for, libjpeg leaves
+    them as they are."""
+    if not for_rgb:
+        image.draft("YCbCr", image.size)
+    return np.asarray(image)
+
+
+def jpeg_space(encoded: bytes, layout: Layout) -> str:
+    """RGB or YBR_FULL where the pixels of a JPEG frame contradict what is said of them, else "".
+
+    Raises DECODE_ERRORS where it is damaged.
+    """
+    header = frame_header(encoded)
+    if header.precision != 8 or len(header.component_ids) != 3:
+        return ""
+    with Image.open(BytesIO(encoded), formats=("JPEG",)) as image:
+        for_rgb = _takes_for_rgb(image, header)
+        said = "RGB" if _is_rgb(image, header, layout) else "YBR_FULL"
+        found = space_of(_as_coded(image, for_rgb), said)
+    return "" if found == said else found
+
+
+def _is_rgb(image: Image.Image, header: FrameHeader, layout: Layout) -> bool:
+    """Whether a codestream holds RGB: as it says itself, as the header says where it is silent."""
+    silent = not {"jfif", "adobe_transform"} & set(image.info)
+    return _takes_for_rgb(image, header) or (silent and layout.photometric == "RGB")
+
+
 def _jpeg(encoded: bytes, layout: Layout, syntax: uid.UID, grey: bool) -> Decoded:
     """8-bit JPEG by libjpeg-turbo in Pillow, 12-bit by the one in imagecodecs.
 
     The codestream decides its colour space (JFIF, Adobe APP14, component ids). Where it is silent and the
-    header says RGB, no transform is undone.
+    header says RGB, no transform is undone. Pixels that contradict both win.
     """
     header = frame_header(encoded)
     if header.precision != 8:
@@ -126,21 +167,11 @@ def _jpeg(encoded: bytes, layout: Layout, syntax: uid.UID, grey: bool) -> Decode
     with Image.open(BytesIO(encoded), formats=("JPEG",)) as image:
         if len(header.component_ids) == 1:
             return Decoded(np.asarray(image), layout.photometric)
-        if "jfif" in image.info:
-            stored_rgb = False
-        elif "adobe_transform" in image.info:
-            stored_rgb = image.info["adobe_transform"] == 0
-        elif header.component_ids in JPEG_RGB_IDS:
-            stored_rgb = True
-        elif layout.photometric == "RGB":
-            stored_rgb = True
-            image.draft(
-                "YCbCr", image.size
-            )  # libjpeg takes it for YCbCr: asked for that, it leaves it as it is
-            return Decoded(np.asarray(image), "RGB")
-        else:
-            stored_rgb = False
-        if grey and not stored_rgb:
+        for_rgb = _takes_for_rgb(image, header)
+        stored_rgb = layout.coded == "RGB" if layout.coded else _is_rgb(image, header, layout)
+        if stored_rgb or for_rgb:
+            return Decoded(_as_coded(image, for_rgb), "RGB" if stored_rgb else "YBR_FULL")
+        if grey:
             image.draft("L", image.size)  # libjpeg then skips the chroma planes
             return Decoded(np.asarray(image.convert("L")), "MONOCHROME2")
         return Decoded(np.asarray(image.convert("RGB")), "RGB")

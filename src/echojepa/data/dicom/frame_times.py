@@ -11,11 +11,10 @@ from pydicom.dataset import Dataset
 
 from echojepa.data.dicom.attributes import value, within
 from echojepa.data.rejection import Rejected
+from echojepa.data.times import pause_warning, plausible
 from echojepa.data.video import Video
 from echojepa.vocabulary import Reason
 
-FRAME_TIMES = (1.0, 1000.0)
-"""Plausible milliseconds from a frame to the next."""
 DISAGREEMENT = 0.1
 """Two attributes that give frame times further apart than this share are worth a warning."""
 
@@ -30,41 +29,62 @@ def frame_times(
     """
     if frames == 1:
         return np.zeros(1), "single frame", ""
-    steps = _stated_steps(data, frames)
+    steps, warned = _stated_steps(data, frames)
     names = ["FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate"]
     if value(data, "FrameIncrementPointer") == 0x00181065:
         names.insert(0, names.pop(1))
-    plausible = {
-        name: step
-        for name in names
-        if (step := steps.get(name)) is not None
-        and FRAME_TIMES[0] <= step.min()
-        and step.max() <= FRAME_TIMES[1]
-    }
-    warned = [f"{name} is implausible" for name in names if name in steps and name not in plausible]
-    if not plausible:
+    sound = {name: steps[name] for name in names if name in steps and plausible(steps[name] / 1000)}
+    warned += [f"{name} is implausible" for name in names if name in steps and name not in sound]
+    if not sound:
         if video is None:
             raise Rejected(Reason.NO_TIME, f"{frames} frames, and no plausible frame time or rate")
-        return video.times, "container", "; ".join(warned)
-    source = next(iter(plausible))
-    chosen = plausible[source]
-    cine = plausible.get("CineRate")
-    if cine is not None and abs(cine.mean() / chosen.mean() - 1) > DISAGREEMENT:
+        return video.times, "container", told(warned, np.diff(video.times))
+    source = next(iter(sound))
+    chosen = sound[source]
+    cine = sound.get("CineRate")
+    if cine is not None and abs(cine.mean() / np.median(chosen) - 1) > DISAGREEMENT:
         warned.append(f"{source} and CineRate disagree")
-    return np.concatenate([[0.0], np.cumsum(chosen)]) / 1000, source, "; ".join(warned)
+    return np.concatenate([[0.0], np.cumsum(chosen)]) / 1000, source, told(warned, chosen / 1000)
 
 
-def _stated_steps(data: Dataset, frames: int) -> dict[str, NDArray[np.float64]]:
-    """Milliseconds from each frame to the next (T - 1,), by every attribute that states them."""
-    steps = {}
+def told(warned: list[str], steps: NDArray[np.float64]) -> str:
+    """Warnings as one sentence, long pauses in the steps (seconds) among them."""
+    return "; ".join([*warned, *filter(None, [pause_warning(steps)])])
+
+
+def _stated_steps(data: Dataset, frames: int) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """Milliseconds from each frame to the next (T - 1,), by each attribute that states them; what was odd."""
+    steps, warned = {}, []
     positive = (0.0, math.inf)
     if value(data, "FrameTime") is not None:
         steps["FrameTime"] = np.full(frames - 1, within(value(data, "FrameTime"), positive) or 0.0)
     vector = value(data, "FrameTimeVector")
-    if isinstance(vector, Sequence) and len(vector) == frames:
-        steps["FrameTimeVector"] = np.array([within(v, positive) or 0.0 for v in vector[1:]])
+    if isinstance(vector, Sequence) and not isinstance(vector, str):
+        stated = np.array([within(v, positive) or 0.0 for v in vector])
+        if len(stated) == frames - 1:
+            warned.append("FrameTimeVector is one short: taken as the times between frames")
+            stated = np.concatenate([[0.0], stated])
+        if len(stated) == frames:
+            if is_running_sum(stated):
+                warned.append("FrameTimeVector holds running sums, not times between frames")
+                stated = np.concatenate([[0.0], np.diff(stated)])
+            steps["FrameTimeVector"] = stated[1:]
+        else:
+            warned.append("FrameTimeVector is of another length than the loop")
     for name in ("CineRate", "RecommendedDisplayFrameRate"):
         if value(data, name) is not None:
             rate = within(value(data, name), positive)
             steps[name] = np.full(frames - 1, 1000 / rate if rate else 0.0)
-    return steps
+    return steps, warned
+
+
+def is_running_sum(stated: NDArray[np.float64]) -> bool:
+    """Whether a vector (T,), milliseconds, counts from the first frame on: it grows at every frame by a
+    plausible step.
+
+    Times between frames do not: a heart's recording does not slow down from its first frame to its last.
+    """
+    growth = np.diff(stated[1:])
+    if len(growth) < 2:
+        return len(growth) == 1 and abs(stated[2] - 2 * stated[1]) <= 0.1 * stated[1]
+    return bool(growth.min() > 0) and plausible(growth / 1000)

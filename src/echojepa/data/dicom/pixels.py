@@ -5,6 +5,7 @@ Nothing is allocated by what a header claims before that is checked against the 
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +17,12 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from echojepa.data.deidentify import discreetly
-from echojepa.data.dicom.codecs import CODECS, Decoded, Layout, decode
+from echojepa.data.dicom.attributes import VALUE_ERRORS
+from echojepa.data.dicom.codecs import CODECS, Decoded, Layout, decode, frame_header, jpeg_space
+from echojepa.data.dicom.colour import space_of
+from echojepa.data.dicom.fragments import encoded_frames
+from echojepa.data.dicom.framing import Stored
+from echojepa.data.dicom.native import settle
 from echojepa.data.dicom.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.frames import DECODE_ERRORS, Frames, check_size
 from echojepa.data.rejection import Rejected
@@ -31,17 +37,28 @@ NATIVE = (
 
 
 @discreetly()
-def open_pixels(data: Dataset) -> Frames:
-    """The frames of a file that pydicom has read (for a deflated file: inflated).
+def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
+    """The frames of a file whose header pydicom has read; its pixel data stand in `data` or in `stored`.
 
     Raises Rejected: NO_PIXELS, TRUNCATED (shorter than the header claims, or another number of frames),
-    UNSUPPORTED (naming the encoding) or TOO_LARGE. No message carries a value of the file but sizes.
+    COLOUR_SPACE, UNSUPPORTED (naming the encoding) or TOO_LARGE. No message carries a value of the file but
+    sizes.
     """
-    content = _content(data)
+    content, is_words = stored or _stored(data)
+    if not len(content):
+        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     layout, count, syntax = _header(data)
-    check_size(count, layout.height, layout.width)
+    check_size(max(1, count), layout.height, layout.width)
     if syntax in uid.MPEGTransferSyntaxes:
-        return _open_stream(content, layout, count)
+        return _open_stream(bytes(content), layout, count)
+    if syntax in NATIVE:
+        _check_bits(layout)
+        layout, count = settle(np.frombuffer(content, np.uint8), layout, count)
+    elif syntax in CODECS:
+        encoded = encoded_frames(memoryview(content), syntax, count, _extended_offsets(data))
+        layout, count = by_codestream(encoded, layout, syntax), len(encoded)
+    count = max(1, count)
+    check_size(count, layout.height, layout.width)
     _check_supported(layout, syntax)
     try:
         plain = layout.allocated == layout.stored == 8 and not layout.signed
@@ -52,12 +69,13 @@ def open_pixels(data: Dataset) -> Frames:
             Reason.TRUNCATED, f"its palette or window does not read ({type(error).__name__})"
         ) from None
     if syntax in NATIVE:
-        swapped = syntax == uid.ExplicitVRBigEndian and data["PixelData"].VR == "OW"
+        swapped = syntax == uid.ExplicitVRBigEndian and is_words
         return NativePixels(content, layout, count, table, syntax.is_little_endian, swapped)
-    return EncodedPixels(_split(data, content, count), layout, count, table, syntax)
+    return EncodedPixels(encoded, layout, count, table, syntax)
 
 
-def _content(data: Dataset) -> bytes:
+def _stored(data: Dataset) -> Stored:
+    """PixelData of a data set that was read whole."""
     try:
         content = data.get("PixelData")
     except DECODE_ERRORS:
@@ -66,13 +84,44 @@ def _content(data: Dataset) -> bytes:
         raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     if not isinstance(content, bytes):
         raise Rejected(Reason.TRUNCATED, "its PixelData is no string of bytes")
-    return content
+    return Stored(content, data["PixelData"].VR == "OW")
+
+
+def _extended_offsets(data: Dataset) -> Any:
+    """The extended offset table, where there is one."""
+    try:
+        if "ExtendedOffsetTable" in data and "ExtendedOffsetTableLengths" in data:
+            return data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
+    except DECODE_ERRORS:
+        raise Rejected(Reason.TRUNCATED, "its table of offsets does not read") from None
+    return None
+
+
+def by_codestream(encoded: Sequence[bytes], layout: Layout, syntax: uid.UID) -> Layout:
+    """The layout with the components and the colour space that the first encoded frame shows."""
+    if layout.allocated != 8 or syntax not in CODECS:
+        return layout
+    with contextlib.suppress(Rejected, *DECODE_ERRORS):  # a damaged frame is refused when it is read
+        if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+            components = len(frame_header(encoded[0]).component_ids)
+            if components == 1 and layout.samples == 3:
+                return layout._replace(samples=1, photometric="MONOCHROME2")
+            if components == 3 and layout.samples == 1:
+                layout = layout._replace(samples=3, photometric="YBR_FULL_422")
+            return layout._replace(coded=jpeg_space(encoded[0], layout))
+        if layout.samples == 3 and layout.photometric in ("RGB", "YBR_FULL", "YBR_FULL_422"):
+            decoded = decode(encoded[0], layout, syntax, grey=False)
+            if decoded.photometric == layout.photometric and decoded.samples.ndim == 3:
+                return layout._replace(photometric=space_of(decoded.samples, layout.photometric))
+    return layout
 
 
 def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
     try:
         syntax = uid.UID(data.file_meta.TransferSyntaxUID)
-        count = int(data.get("NumberOfFrames", 1) or 0)
+        count = int(data.get("NumberOfFrames") or 0)
+        if not count and data.get("SOPClassUID") == uid.UltrasoundImageStorage and syntax in NATIVE:
+            count = 1  # a class of single pictures
         allocated = int(data.BitsAllocated)
         layout = Layout(
             height=int(data.Rows),
@@ -81,10 +130,10 @@ def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
             allocated=allocated,
             stored=int(data.get("BitsStored") or allocated),
             signed=int(data.get("PixelRepresentation") or 0),
-            photometric=str(data.PhotometricInterpretation),
+            photometric=str(data.PhotometricInterpretation).strip().upper(),
             planar=int(data.get("PlanarConfiguration") or 0),
         )
-    except DECODE_ERRORS:
+    except (*DECODE_ERRORS, *VALUE_ERRORS):
         raise Rejected(
             Reason.TRUNCATED, "the header's sizes, bits, colour space or transfer syntax do not read"
         ) from None
@@ -98,15 +147,19 @@ def _check_supported(layout: Layout, syntax: uid.UID) -> None:
             syntax.name if not syntax.is_private and syntax.name != syntax else "an unknown transfer syntax"
         )
         raise Rejected(Reason.UNSUPPORTED, f"{name} cannot be decoded")
+    _check_bits(layout)
+    if layout.photometric not in known:
+        name = layout.photometric if layout.photometric in GREY + COLOUR else "an unknown colour space"
+        raise Rejected(Reason.UNSUPPORTED, f"{layout.samples} samples a pixel as {name}")
+
+
+def _check_bits(layout: Layout) -> None:
     if (
         layout.allocated not in (8, 16)
         or not 1 < layout.stored <= layout.allocated
         or layout.signed not in (0, 1)
     ):
         raise Rejected(Reason.UNSUPPORTED, f"{layout.stored} of {layout.allocated} bits a sample")
-    if layout.photometric not in known:
-        name = layout.photometric if layout.photometric in GREY + COLOUR else "an unknown colour space"
-        raise Rejected(Reason.UNSUPPORTED, f"{layout.samples} samples a pixel as {name}")
 
 
 def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
@@ -158,7 +211,7 @@ class NativePixels(_Pixels):
 
     def __init__(
         self,
-        content: bytes,
+        content: memoryview | bytes,
         layout: Layout,
         count: int,
         table: NDArray[np.uint8] | None,
@@ -166,7 +219,7 @@ class NativePixels(_Pixels):
         swapped: bool,
     ) -> None:
         super().__init__(layout, count, table)
-        self.content = np.frombuffer(content, np.uint8)
+        self.content = np.frombuffer(content, np.uint8)  # a file's own pages where it is mapped
         self.dtype = np.dtype(f"{'<' if little_endian else '>'}u{layout.allocated // 8}")
         self.swapped = swapped and layout.allocated == 8
         pixels = layout.height * layout.width
@@ -175,11 +228,6 @@ class NativePixels(_Pixels):
             raise Rejected(Reason.UNSUPPORTED, "YBR_FULL_422 of odd width")
         per_pixel = 2 if self.halved else layout.samples
         self.frame_bytes = pixels * per_pixel * self.dtype.itemsize
-        claimed, there = count * self.frame_bytes, len(self.content)
-        if not claimed <= there < claimed + max(self.frame_bytes, 2):
-            raise Rejected(
-                Reason.TRUNCATED, f"{there} bytes of pixel data where the header's sizes make {claimed}"
-            )
 
     def decode(self, index: int, grey: bool) -> Decoded:
         """The stored samples of one frame."""
@@ -227,19 +275,3 @@ class EncodedPixels(_Pixels):
     def decode(self, index: int, grey: bool) -> Decoded:
         """The stored samples of one frame."""
         return decode(self.encoded[index], self.layout, self.syntax, grey)
-
-
-def _split(data: Dataset, content: bytes, count: int) -> list[bytes]:
-    """The encoded frames, by the offset tables or the fragments."""
-    table: Any = None
-    try:
-        if "ExtendedOffsetTable" in data and "ExtendedOffsetTableLengths" in data:
-            table = data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
-        encoded = list(generate_frames(content, number_of_frames=count, extended_offsets=table))
-    except DECODE_ERRORS as error:
-        raise Rejected(
-            Reason.TRUNCATED, f"its fragments do not make {count} frames ({type(error).__name__})"
-        ) from None
-    if len(encoded) != count:
-        raise Rejected(Reason.TRUNCATED, f"{len(encoded)} encoded frames where the header says {count}")
-    return encoded

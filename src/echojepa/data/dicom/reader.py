@@ -7,23 +7,23 @@ lists. Free text never leaves, not even in an error. Facts: DICOM PS3.3, C.7.6.5
 from __future__ import annotations
 
 import hashlib
+from mmap import mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import Collection
 from pydicom.sr.coding import Code
-from pydicom.uid import EnhancedUSVolumeStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import EnhancedUSVolumeStorage, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
 from echojepa.data.cine import Recording
 from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
 from echojepa.data.dicom.attributes import VALUE_ERRORS, day, identifier, items, value, within
 from echojepa.data.dicom.frame_times import frame_times
+from echojepa.data.dicom.framing import read_header, state_syntax, stored_pixels
 from echojepa.data.dicom.pixels import open_pixels
-from echojepa.data.dicom.regions import kind_of, read_regions
+from echojepa.data.dicom.regions import kind_of, read_regions, whole_scale
 from echojepa.data.rejection import Rejected
 from echojepa.data.video import Video
 from echojepa.errors import UserError
@@ -44,7 +44,13 @@ VIEW_CODES: dict[View, Code] = {
     View.SUBCOSTAL: _CODES.SubcostalLongAxis,
 }
 """Views and their codes in DICOM's context group 12226, Echocardiography Image View."""
-_VIEW_OF_CODE = {(code.value, code.scheme_designator): view for view, code in VIEW_CODES.items()}
+OLDER_SCHEMES = {"SNM3": "SRT", "99SDM": "SRT"}
+"""Designators of SNOMED-RT before it was called SRT (PS3.16, 8)."""
+ULTRASOUND = (
+    UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, EnhancedUSVolumeStorage,
+    "1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.3",
+)  # fmt: skip
+"""Storage classes of ultrasound, the two retired ones last: what they hold needs no Modality to be told."""
 
 MAKERS: dict[str, str] = {
     SYNTHETIC_MANUFACTURER: SYNTHETIC_MANUFACTURER,
@@ -73,21 +79,25 @@ def example_cines() -> tuple[Path, ...]:
     return tuple(found)
 
 
-def open_dicom(file: BinaryIO, key: bytes) -> Recording:
+def open_dicom(content: mmap | bytes, key: bytes) -> Recording:
     """The facts of an ultrasound file and its pixels, still encoded; Rejected for what cannot become a loop.
 
     `loop_id` covers the encoded pixels too, because files with one SOPInstanceUID and different pixels exist.
+    The pixels may look into the content, which must stay open.
     """
-    data = _read(file)
-    pixels = open_pixels(data)
-    encoded = hashlib.sha256(data.PixelData).hexdigest()
+    opened = read_header(content)
+    data = opened.data
+    check_kind(data)
+    stored = stored_pixels(opened)
+    pixels = open_pixels(data, stored)
+    encoded = hashlib.sha256(stored.content).hexdigest()
     instance = identifier(data, "SOPInstanceUID") or encoded
     study = identifier(data, "StudyInstanceUID") or instance
     patient = identifier(data, "PatientID") or f"study {study}"
-    issuer = identifier(data, "IssuerOfPatientID")
-    person = pseudonym(key, "patient", f"{issuer}/{patient}")
+    person = pseudonym(key, "patient", f"/{patient}")
     regions = read_regions(data, pixels.height, pixels.width)
     times, source, warning = frame_times(data, pixels.count, pixels if isinstance(pixels, Video) else None)
+    spacing, aspect = whole_scale(data)
     seen = day(data, "StudyDate")
     return Recording(
         pixels=pixels,
@@ -97,9 +107,12 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
         kind=kind_of(regions, pixels.count),
         patient_id=person,
         study_id=pseudonym(key, "study", study),
+        also=_other_ids(data, key, person),
         loop_id=pseudonym(key, "loop", f"{instance}/{encoded}"),
         view=_view(data),
         regions=regions,
+        mm_per_pixel=spacing,
+        pixel_aspect=aspect,
         heart_rate=within(value(data, "HeartRate"), HEART_RATES),
         sex={"F": "F", "M": "M", "O": "O"}.get(str(value(data, "PatientSex")).strip()),  # pyright: ignore
         age=_age(data),
@@ -108,43 +121,42 @@ def open_dicom(file: BinaryIO, key: bytes) -> Recording:
     )
 
 
-def _read(file: BinaryIO) -> Dataset:
-    """The whole data set of a file without a name: pydicom writes a path that it knows into warnings."""
-    head = file.read(132)
-    file.seek(0)
-    bare = head[:2] == b"\x08\x00" and head[128:] != b"DICM"  # written without preamble, as old archives do
+def check_kind(data: Dataset) -> None:
+    """Rejected unless the header is one of flat ultrasound pictures."""
     try:
-        data = pydicom.dcmread(file, force=bare)
-    except InvalidDicomError:
-        raise Rejected(Reason.NOT_DICOM, "no preamble of DICOM and no known video container") from None
-    except (*VALUE_ERRORS, OSError) as error:
-        raise Rejected(
-            Reason.TRUNCATED, f"the header ends or breaks early ({type(error).__name__})"
-        ) from None
-    try:
-        if "TransferSyntaxUID" not in data.file_meta:
-            implicit = data.original_encoding[0]
-            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        state_syntax(data)
         if "Rows" not in data and "SOPClassUID" not in data:
             raise Rejected(Reason.TRUNCATED, "it ends before any image attribute")
-        if data.get("Modality") != "US":
+        modality, kind = str(data.get("Modality") or "").strip().upper(), data.get("SOPClassUID")
+        if modality != "US" and (modality or kind not in ULTRASOUND):
             raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
-        if data.get("SOPClassUID") == EnhancedUSVolumeStorage:
+        if kind == EnhancedUSVolumeStorage:
             raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only flat pictures are read")
-        if not isinstance(data.get("PixelData", b""), bytes):
-            raise Rejected(Reason.TRUNCATED, "its PixelData is something else")
     except Rejected:
         raise
     except VALUE_ERRORS as error:
         raise Rejected(Reason.TRUNCATED, f"its header does not parse ({type(error).__name__})") from None
-    return data
+
+
+def _other_ids(data: Dataset, key: bytes, person: str) -> tuple[str, ...]:
+    """Pseudonyms of the other ids that a file gives its patient: those it states beside its own, and its own
+    with the issuer, which is how version 1 of the data set named the patient."""
+    patient, issuer = identifier(data, "PatientID"), identifier(data, "IssuerOfPatientID")
+    names = [f"{issuer}/{patient}"] if patient and issuer else []
+    for item in items(data, "OtherPatientIDsSequence"):
+        if other := identifier(item, "PatientID"):
+            names.append(f"/{other}")
+    found = dict.fromkeys(pseudonym(key, "patient", name) for name in names)
+    return tuple(one for one in found if one != person)
 
 
 def _view(data: Dataset) -> View | None:
     for item in items(data, "ViewCodeSequence"):
-        code = (str(value(item, "CodeValue")), str(value(item, "CodingSchemeDesignator")))
-        if code in _VIEW_OF_CODE:
-            return _VIEW_OF_CODE[code]
+        scheme = str(value(item, "CodingSchemeDesignator")).strip()
+        stated = Code(str(value(item, "CodeValue")).strip(), OLDER_SCHEMES.get(scheme, scheme), "")
+        for view, code in VIEW_CODES.items():
+            if stated == code:  # pydicom knows what SNOMED-RT calls a code of SNOMED CT
+                return view
     return None
 
 
@@ -152,7 +164,7 @@ def _age(data: Dataset) -> float | None:
     """PatientAge ("045Y", "003W"), else from the day of birth to that of the study."""
     stated = str(value(data, "PatientAge") or "").strip()
     days = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
-    if stated[:-1].isdigit() and stated[-1] in days:
+    if stated[:-1].isascii() and stated[:-1].isdecimal() and stated[-1] in days:
         return coarse_age(int(stated[:-1]) * days[stated[-1]] / 365.25)
     born, seen = day(data, "PatientBirthDate"), day(data, "StudyDate")
     return coarse_age((seen - born).days / 365.25) if born and seen else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -18,20 +17,25 @@ REGION_CODES: dict[RegionKind, tuple[int, int]] = {
 PICTURES: tuple[RegionKind, ...] = ("tissue", "colour")
 CENTIMETRES = 3
 """PhysicalUnits of a picture."""
+ASPECTS, SQUARE = (0.25, 4.0), 0.01
+"""Plausible heights of a pixel as multiples of its width; what differs from 1 by less than this is square."""
+LARGEST = 100.0
+"""Centimetres, or millimetres, that a pixel spans at most; what is larger is no size."""
 
 
 def read_regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
     """Regions clipped to the frame. One that exceeds the frame was written for another picture size, so
-    its pixel size is not believed (pydicom's own cine has one)."""
+    its pixel size is not believed (pydicom's own cine has one). An end that equals the frame's width or
+    height was counted from one past the last pixel: it says the same, and is clipped."""
     found = []
     for item in items(data, "SequenceOfUltrasoundRegions"):
         corners = [value(item, f"RegionLocation{end}") for end in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
         if any(not isinstance(corner, int) for corner in corners):
             continue
         x0, y0, x1, y1 = corners
-        inside = x0 >= 0 and y0 >= 0 and x1 < width and y1 < height
+        inside = x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height
         row, column = (
-            within(value(item, f"PhysicalDelta{axis}"), (-math.inf, math.inf)) for axis in ("Y", "X")
+            within(value(item, f"PhysicalDelta{axis}"), (-LARGEST, LARGEST)) for axis in ("Y", "X")
         )
         units = [value(item, f"PhysicalUnits{axis}Direction") for axis in ("X", "Y")]
         size = (
@@ -68,3 +72,22 @@ def kind_of(regions: Sequence[Region], frames: int) -> Kind:
     if "mmode" in kinds:
         return Kind.MMODE
     return Kind.STILL if frames == 1 else Kind.CINE
+
+
+def whole_scale(data: Dataset) -> tuple[tuple[float, float] | None, float]:
+    """Size of a pixel, (row, column) in mm, and its height as a multiple of its width, of a file without
+    regions: by PixelSpacing, else by PixelAspectRatio alone (PS3.3, 10.7.1.1 and C.7.6.3.1.7)."""
+    if items(data, "SequenceOfUltrasoundRegions"):
+        return None, 1.0
+    spacing, ratio = (_pair(value(data, name)) for name in ("PixelSpacing", "PixelAspectRatio"))
+    if spacing:
+        return spacing, 1.0
+    aspect = ratio[0] / ratio[1] if ratio else 1.0
+    is_square = abs(aspect - 1) < SQUARE
+    return None, aspect if ASPECTS[0] <= aspect <= ASPECTS[1] and not is_square else 1.0
+
+
+def _pair(stated: object) -> tuple[float, float] | None:
+    """Two positive numbers; None for anything else."""
+    numbers = [within(one, (1e-6, LARGEST)) for one in stated] if isinstance(stated, Sequence) else []
+    return (numbers[0], numbers[1]) if len(numbers) == 2 and numbers[0] and numbers[1] else None
