@@ -7,9 +7,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from echojepa.config import InputSpec
-from echojepa.data.clips import Augment, ClipDataset, frame_indices, is_short, latest_start, letterbox
+from echojepa.data.clips import Augment, ClipDataset, Shift, frame_indices, is_short, latest_start, letterbox
 from echojepa.data.store import LoopStore
 
 SPEC = InputSpec(size=48, frames=4, seconds=0.2)
@@ -89,3 +90,20 @@ def test_a_loop_shorter_than_its_clip_says_so(store: LoopStore) -> None:
     rows = [1, 4, 6]  # loops of a quarter of a second
     assert all(is_short(store.times(row), spec) for row in rows)
     assert not any(is_short(store.times(row), InputSpec(frames=2, seconds=0.1)) for row in rows)
+
+
+def test_a_shift_moves_all_frames_alike_and_brings_in_black() -> None:
+    pixels = torch.arange(1, 2 * 144 + 1, dtype=torch.uint8).view(1, 2, 12, 12)
+    spec = InputSpec(size=12, frames=2, seconds=0.1)
+    moves = set()
+    for seed in range(60):
+        moved = Shift(share=1 / 6)(pixels, spec, torch.Generator().manual_seed(seed))
+        fits = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if torch.equal(moved, F.pad(pixels, (right, -right, down, -down)))
+        ]
+        assert len(fits) == 1
+        moves.add(fits[0])
+    assert len(moves) > 15

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from echojepa.config import PAPER_MASKS, Architecture, InputSpec
-from echojepa.models.jepa import JEPA
+from echojepa.models.jepa import JEPA, RunningMean
 from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
@@ -15,12 +15,13 @@ from echojepa.models.vit import VisionTransformer
 SPEC = InputSpec(size=96, frames=4, seconds=1.0)
 
 
-def make_jepa() -> JEPA:
+def make_jepa(centred: bool = False) -> JEPA:
     generator = torch.Generator().manual_seed(0)
     encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
     return JEPA(
         encoder,
         Predictor(encoder.width, encoder.grid, PredictorShape(64, 2, 4, encoder.width), "vjepa2", generator),
+        centred=centred,
     )
 
 
@@ -110,3 +111,26 @@ def test_mask_types_one_at_a_time_leave_the_same_gradients_to_the_bit() -> None:
         (model.loss(clips, mask, wanted) / len(masks)).backward()
     for one, parameter in zip(together, trained, strict=True):
         assert one is not None and parameter.grad is not None and torch.equal(one, parameter.grad)
+
+
+def test_centred_targets_lack_the_running_mean_of_each_position_and_only_training_moves_it() -> None:
+    plain, centred = make_jepa(), make_jepa(centred=True)
+    (clips, masks), (others, _) = make_batch(plain), make_batch(plain, seed=2)
+    every = Mask(masks[0].context_ids, torch.arange(2 * 12 * 12).expand(2, -1), 0)
+    first, second = (plain.targets(x, [every])[0] for x in (clips, others))
+    torch.testing.assert_close(centred.targets(clips, [every])[0], first - first.mean(0))
+    mean = (first.mean(0) + second.mean(0)) / 2
+    torch.testing.assert_close(centred.targets(others, [every])[0], second - mean)
+    centred.eval()
+    for _ in range(2):
+        torch.testing.assert_close(centred.targets(clips, [every])[0], first - mean)
+    assert {"centre.mean", "centre.steps"} == centred.state_dict().keys() - plain.state_dict().keys()
+
+
+def test_the_running_mean_forgets_old_steps() -> None:
+    centre = RunningMean(3, 4)
+    for _ in range(50):
+        centre(torch.zeros(2, 3, 4))
+    for _ in range(300):
+        centre(torch.ones(2, 3, 4))
+    assert 0.9 < centre.mean.min().item() < 1

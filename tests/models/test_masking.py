@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from echojepa.config import PAPER_MASKS, MaskConfig
+from echojepa.config import PAPER_MASKS, TIME_MASK, MaskConfig, TimeSplit
 from echojepa.models.masking import equalise, sample_mask
 
-GRID = (4, 12, 12)
+GRID, LONG = (4, 12, 12), (8, 4, 4)
 
 
 @pytest.mark.parametrize("config", PAPER_MASKS)
@@ -55,3 +55,36 @@ def test_equalising_starves_no_frame() -> None:
     kept = torch.stack([equalise(rows, generator)[0] // 144 for _ in range(200)])
     share = torch.bincount(kept.flatten(), minlength=4) / kept.numel()
     assert share.min() > 0.24
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_split_in_time_shows_one_part_whole_and_infers_another_across_a_gap(seed: int) -> None:
+    mask = sample_mask(TIME_MASK, LONG, 5, torch.Generator().manual_seed(seed))
+    for context, targets in zip(mask.context_ids, mask.target_ids, strict=True):
+        seen, later = context.unique() // 16, targets.unique() // 16
+        assert (context.shape, targets.shape) == ((48,), (48,))
+        pair = (sorted(set(seen.tolist())), sorted(set(later.tolist())))
+        assert pair in (([0, 1, 2], [4, 5, 6]), ([5, 6, 7], [1, 2, 3]))
+
+
+def test_a_split_in_time_goes_both_ways_by_a_coin_for_each_clip() -> None:
+    mask = sample_mask(TIME_MASK, LONG, 400, torch.Generator().manual_seed(0))
+    forwards = (mask.context_ids[:, 0] < mask.target_ids[:, 0]).float().mean().item()
+    assert 0.42 < forwards < 0.58
+
+
+def test_blocks_of_a_split_in_time_are_inferred_in_its_later_part_alone() -> None:
+    config = MaskConfig(blocks=1, scale=0.25, time=TimeSplit(0.5, 0.0, 0.5))
+    mask = sample_mask(config, LONG, 1, torch.Generator().manual_seed(0))
+    assert mask.context_ids.shape[1] == 4 * 16
+    places = mask.target_ids.view(4, -1) % 16
+    assert 0 < places.shape[1] < 16 and (places == places[:1]).all()
+
+
+def test_splits_in_time_that_cannot_be_are_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="sum to at most 1"):
+        TimeSplit(0.6, 0.1, 0.4)
+    with pytest.raises(ValueError, match="give more frames"):
+        sample_mask(TIME_MASK, (1, 4, 4), 1, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="1 for no blocks and a split in time"):
+        MaskConfig(blocks=0, scale=1.0)

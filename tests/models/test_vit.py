@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from echojepa.config import SIZES, Architecture, InputSpec, SizeName
+from echojepa.models import vit
 from echojepa.models.contract import TokenGrid, prepare
-from echojepa.models.positions import rotary_tables, rotate
-from echojepa.models.vit import VisionTransformer
+from echojepa.models.positions import RotatedHeads, rotary_tables, rotate
+from echojepa.models.vit import VisionTransformer, attend, gather_tokens, plain_attention
 
 SPEC = InputSpec(size=48, frames=4, seconds=1.0)
 ARCHITECTURE = Architecture("micro", patch=8)
@@ -106,16 +108,42 @@ def test_interleaved_rotary_is_complex_multiplication_and_vjepa2_s_is_not(traine
     assert not torch.allclose(rotate(x, *rotary_tables(grid, width, "vjepa2", trained_side))[0, 0], rotated)
 
 
-def test_training_rotates_and_its_gradient_is_autograds() -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_training_rotates_queries_and_keys_and_the_gradient_is_autograds(kind: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    cos, sin = rotary_tables((2, 3, 3), 64, "vjepa2")
-    x = torch.randn(2, 3, 18, 64, generator=generator, requires_grad=True)
-    weights = torch.randn(2, 3, 18, 64, generator=generator)
-    turned = torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
-    plain = x * cos + turned * sin
-    (expected,) = torch.autograd.grad((plain * weights).sum(), x)
-    rotated = rotate(x, cos, sin)
-    (gradient,) = torch.autograd.grad((rotated * weights).sum(), x)
-    assert torch.equal(rotated, plain) and torch.equal(gradient, expected)
-    with torch.no_grad():
-        assert torch.equal(rotate(x, cos, sin), plain)
+    cos, sin = (table.to(kind) for table in rotary_tables((2, 3, 3), 64, "vjepa2"))
+    heads = torch.randn(2, 18, 3, 4, 64, generator=generator).to(kind).requires_grad_()
+    weights = torch.randn(3, 2, 4, 18, 64, generator=generator).to(kind)
+    q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+    plain = torch.stack([rotate(q, cos, sin), rotate(k, cos, sin), v])
+    fast = torch.stack(RotatedHeads.apply(heads, cos, sin))
+    near = {"rtol": 1e-6, "atol": 1e-6} if kind == torch.float32 else {"rtol": 2e-2, "atol": 4e-2}
+    torch.testing.assert_close(fast, plain, **near)
+    gradients = (torch.autograd.grad((x * weights).sum(), heads)[0] for x in (plain, fast))
+    torch.testing.assert_close(*gradients, **near)
+
+
+def test_plain_attention_is_softmax_attention_and_taken_for_short_bf16_on_amx_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 40, 16, generator=generator).requires_grad_()
+    fused, plain = F.scaled_dot_product_attention(q, k, v), plain_attention(q, k, v)
+    torch.testing.assert_close(plain, fused, rtol=1e-5, atol=1e-6)
+    gradients = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (plain, fused))
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+    taken = []
+    monkeypatch.setattr(vit, "plain_attention", lambda q, k, v: taken.append(q.dtype) or v)
+    for amx in (False, True):
+        monkeypatch.setattr(vit, "has_amx", lambda amx=amx: amx)
+        for x in (q.detach(), q.detach().bfloat16(), torch.zeros(1, 1, 257, 8, dtype=torch.bfloat16)):
+            attend(x, x, x)
+    assert taken == [torch.bfloat16]
+
+
+def test_tokens_are_gathered_by_clip() -> None:
+    tokens = torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 6], [3, 3], [5, 1]])
+    expected = torch.stack([row[chosen] for row, chosen in zip(tokens, ids, strict=True)])
+    assert torch.equal(gather_tokens(tokens, ids), expected)

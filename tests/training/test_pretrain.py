@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import TUBE_MASK, ConfigError, PretrainConfig
+from echojepa.config import PAPER_MASKS, TIME_MASK, TUBE_MASK, ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store import LoopStore
 from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
@@ -19,6 +19,7 @@ from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
 from echojepa.training.journal import read_lines
 from echojepa.training.pretrain import pretrain, training_loops
+from echojepa.training.start import read_start
 from echojepa.weights.folder import load_weights
 from echojepa.weights.tensors import CheckpointError
 
@@ -68,6 +69,22 @@ def test_resumed_equals_uninterrupted_bitwise(finished: PretrainConfig, tmp_path
     pretrain(config, quiet)
     assert_same_run(finished.out, tmp_path)
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == list(range(6))
+
+
+def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothing(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Centred targets have a memory; a split in time draws coins; pictures are read in another way."""
+    options = {"masks": (*PAPER_MASKS, TIME_MASK), "centred_targets": True, "augment": "shift", "steps": 4}
+    recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(64, 16, 0.8), batch_size=2, **options)
+    pretrain(recipe, quiet)
+    kept = replace(recipe, out=tmp_path / "kept", pictures=tmp_path / "pictures")
+    with pytest.raises(Stop):
+        pretrain(kept, stop_at(3))
+    pretrain(kept, quiet)
+    assert_same_run(recipe.out, kept.out)
+    assert last_state(kept.out)["model.centre.steps"].item() == 4
+    assert read_start(kept.out).target_encoder.keys() == read_start(kept.out).encoder.keys()
 
 
 def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> None:

@@ -20,6 +20,7 @@ from echojepa.config.pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.config.values import (
     PAPER_MASKS,
     SIZES,
+    TIME_MASK,
     TUBE_MASK,
     Architecture,
     InputSpec,
@@ -28,5 +29,6 @@ from echojepa.config.values import (
     PositionKind,
     Size,
     SizeName,
+    TimeSplit,
 )
 from echojepa.errors import ConfigError

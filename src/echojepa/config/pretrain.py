@@ -90,6 +90,11 @@ class PretrainConfig:
     """Resolution, frames and time span of a clip."""
     masks: tuple[MaskConfig, ...] = PAPER_MASKS
     """Mask types; each is one pass of the context encoder."""
+    centred_targets: bool = False
+    """Take the running mean of each position over clips out of JEPA's targets; not in the paper."""
+    augment: Literal["crop", "shift"] = "crop"
+    """How a training clip's pictures are moved: a random crop of half their area or more, or a random shift
+    by up to a twelfth of their side, which keeps their scale."""
     predictor_width: int = 384
     """Width of the predictor."""
     predictor_depth: int = 12
@@ -116,6 +121,12 @@ class PretrainConfig:
     """Keep only the inputs of blocks and compute them again in the backward pass, to save memory."""
     workers: int = 0
     """Processes that read clips ahead, beside each training process; 0 reads between steps."""
+    pictures: Path | None = None
+    """Folder for the training loops' pictures, decoded once at the size that clips are cut from and read
+    through memory: for sets that fit there. A later run of the same data and input finds them; None decodes
+    a clip's frames at each step. Clips are the same either way."""
+    pictures_gb: float = 4.0
+    """Memory that they may take; a set that needs more is refused."""
     checkpoint_every: int = 50
     """Steps between checkpoints; the newest two are kept."""
     monitor_every: int = 25
@@ -134,6 +145,8 @@ class PretrainConfig:
                 "masks, batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and "
                 "microbatch must be positive, and workers not negative"
             )
+        if self.centred_targets and self.objective != "jepa":
+            raise ConfigError("centred_targets are JEPA's; pixels have a mean of zero already")
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
                 f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"

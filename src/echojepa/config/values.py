@@ -7,7 +7,7 @@ from typing import Literal
 
 Interpolation = Literal["bilinear", "bicubic", "area"]
 PositionKind = Literal["vjepa2", "interleaved", "sincos"]
-SizeName = Literal["micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
+SizeName = Literal["nano", "micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Size:
 
 
 SIZES: dict[SizeName, Size] = {
+    "nano": Size(128, 4, 2, 512),  # ours: an hour or two of one CPU core
     "micro": Size(192, 4, 3, 768),  # ours: minutes on a laptop CPU
     "tiny": Size(192, 12, 3, 768),
     "small": Size(384, 12, 6, 1536),
@@ -109,24 +110,58 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class TimeSplit:
+    """What is seen and what is inferred lie apart in time: the later from the earlier or, by a coin for each
+    clip, the earlier from the later. Shares are of the clip's time slots, rounded to whole ones."""
+
+    seen: float = 0.375
+    """Share of the slots, at one end of the clip, whose tokens are all seen."""
+    gap: float = 0.125
+    """Share after them that is neither seen nor inferred, so that no target has a neighbour in time."""
+    hidden: float = 0.375
+    """Share after the gap whose tokens are inferred."""
+
+    def __post_init__(self) -> None:
+        if min(self.seen, self.hidden) <= 0 or self.gap < 0 or self.seen + self.gap + self.hidden > 1:
+            raise ValueError(
+                f"a split in time needs seen > 0, gap >= 0 and hidden > 0 that sum to at most 1; got {self}"
+            )
+
+    def slots(self, times: int) -> tuple[int, int, int]:
+        """Slots seen, from which on slots are hidden, and how many; ValueError for a clip of too few."""
+        seen, hidden = round(self.seen * times), round(self.hidden * times)
+        first = seen + round(self.gap * times)
+        if min(seen, hidden) < 1 or first + hidden > times:
+            raise ValueError(f"{self} does not fit a clip of {times} time slots; give more frames")
+        return seen, first, hidden
+
+
+@dataclass(frozen=True)
 class MaskConfig:
     """One mask type: the union of equally sized blocks is hidden, or scattered single tokens are."""
 
     blocks: int
     """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
     scale: float
-    """Share of the picture that one block covers, or that the scattered tokens do."""
+    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`."""
     aspect: tuple[float, float] = (0.75, 1.5)
     """Range of height over width."""
     min_visible: float = 0.1
     """A draw of blocks that leaves a smaller share of tokens visible is redrawn."""
+    time: TimeSplit | None = None
+    """In place of the whole clip, hide these parts of the picture in a part of it, of which nothing else is
+    seen either, and show the other part whole."""
 
     def __post_init__(self) -> None:
-        if self.blocks < 0 or not 0 < self.scale < 1 or not 0 < self.aspect[0] <= self.aspect[1]:
+        whole = self.scale == 1 and self.blocks == 0 and self.time is not None
+        if self.blocks < 0 or not (0 < self.scale < 1 or whole) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                f"a mask needs blocks >= 0, 0 < scale < 1 and 0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time) and "
+                f"0 < aspect low <= high; got {self}"
             )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
 TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
+TIME_MASK = MaskConfig(blocks=0, scale=1.0, time=TimeSplit())
+"""Everything in three eighths of the clip is inferred from all that is seen in three others."""

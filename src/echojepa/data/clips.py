@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from echojepa.config import InputSpec
+from echojepa.data.pictures import Kept, Pictures, letterbox
 from echojepa.data.rows import Loop
 from echojepa.data.store import LoopStore
 from echojepa.models.contract import fit
@@ -41,6 +42,29 @@ class Augment:
         aspect = math.exp(math.log(self.aspect[0]) + aspect * math.log(self.aspect[1] / self.aspect[0]))
         height, width = (min(size, round(math.sqrt(area * r))) for r in (1 / aspect, aspect))
         return round(top * (size - height)), round(left * (size - width)), height, width
+
+    def __call__(self, pixels: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
+        """Square pictures (C, T, S, S), cropped and fitted: (C, T, size, size)."""
+        top, left, height, width = self.crop(pixels.shape[-1], generator)
+        return fit(spec, pixels[..., top : top + height, left : left + width])
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Random shift of a training clip, the same for all its frames; what comes in is black."""
+
+    share: float = 1 / 12
+    """Share of the picture's side that it is shifted by at most, each way."""
+
+    def __call__(self, pixels: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
+        """Square pictures (C, T, S, S), fitted and shifted: (C, T, size, size)."""
+        most = round(self.share * spec.size)
+        right, down = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
+        return F.pad(fit(spec, pixels), (right, -right, down, -down))
+
+
+AUGMENTATIONS: dict[str, Augment | Shift] = {"crop": Augment(), "shift": Shift()}
+"""By the word that stands for it in a pretraining config."""
 
 
 def clock(times: NDArray[np.float64], spec: InputSpec) -> tuple[NDArray[np.float64], float]:
@@ -81,22 +105,13 @@ def is_short(times: NDArray[np.float64], spec: InputSpec) -> bool:
     return float(times[-1]) + own < interval * spec.frames * (1 - 1e-6)
 
 
-def letterbox(frames: NDArray[np.uint8]) -> Tensor:
-    """(T, H, W) or (T, H, W, 3) -> (3 or 1, T, S, S), black beside or above, aspect kept."""
-    pixels = torch.from_numpy(np.ascontiguousarray(frames))
-    pixels = pixels.unsqueeze(0) if pixels.ndim == 3 else pixels.permute(3, 0, 1, 2)
-    height, width = pixels.shape[-2:]
-    side = max(height, width)
-    left, top = (side - width) // 2, (side - height) // 2
-    return F.pad(pixels, (left, side - width - left, top, side - height - top))
-
-
 class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Map-style clips: uint8 (3, T, size, size) and the row they come from.
 
     With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
     item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture. Where
     `perturb` is given, it changes all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
+    Loops that are in `pictures` are read from there, the others from the store.
     """
 
     def __init__(
@@ -105,11 +120,13 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         rows: Sequence[int] | NDArray[np.int64],
         spec: InputSpec,
         *,
-        augment: Augment | None = None,
+        augment: Augment | Shift | None = None,
         seed: int = 0,
         clips_per_loop: int = 1,
         perturb: Callable[[Tensor, int], Tensor] | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
+        self.pictures = pictures
         self.store, self.rows, self.spec, self.perturb = store, rows, spec, perturb
         self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
 
@@ -127,24 +144,31 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
 
     def clip(self, row: int, number: int) -> Tensor:
         """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
-        loop = self.store.loop(row)
+        loop = self._loop(row)
         start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
         return self._cut(loop, row, start, None)
 
     def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
         """A random clip of a row, a function of (seed, epoch, index)."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
-        loop = self.store.loop(row)
+        loop = self._loop(row)
         start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
         return self._cut(loop, row, start, generator)
 
-    def _cut(self, loop: Loop, row: int, start: float, generator: torch.Generator | None) -> Tensor:
+    def _loop(self, row: int) -> Loop | Kept:
+        kept = self.pictures.loop(row) if self.pictures else None
+        return kept or self.store.loop(row)
+
+    def _cut(self, loop: Loop | Kept, row: int, start: float, generator: torch.Generator | None) -> Tensor:
         indices = frame_indices(loop.times, start, self.spec).tolist()
-        if self.perturb:
+        if isinstance(loop, Kept):
+            pixels = loop.pixels[:, indices]
+        elif self.perturb:
             pixels = self.perturb(letterbox(loop.frames()), row)[:, indices]
         else:
             pixels = letterbox(loop.frames(indices))
         if self.augment and generator:
-            top, left, height, width = self.augment.crop(pixels.shape[-1], generator)
-            pixels = pixels[..., top : top + height, left : left + width]
-        return fit(self.spec, pixels).expand(3, -1, -1, -1)
+            pixels = self.augment(pixels, self.spec, generator)
+        else:
+            pixels = fit(self.spec, pixels)
+        return pixels.expand(3, -1, -1, -1)

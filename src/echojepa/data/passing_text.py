@@ -3,8 +3,8 @@
 `burned_text` asks what stands still through a whole loop. Here single frames are asked for strokes that are
 of one grey and end sharply, as its rule for stills does, and a word must be seen at the same place in two
 frames at least. An ECG over the picture has such strokes too, but is a long thin curve: words on one are
-none, nor are those of which few columns cross two strokes. Dark letters are looked for on bars alone, which are flat
-and bright as no tissue is.
+none, nor are those of which few columns cross two strokes. Dark letters are looked for on bars alone, which
+are flat and bright as no tissue is.
 """
 
 from __future__ import annotations

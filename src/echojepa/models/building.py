@@ -41,4 +41,6 @@ def build_objective(config: PretrainConfig) -> JEPA | VideoMAE:
         architecture.trained_side,
     )
     encoder.recompute = predictor.recompute = config.recompute
-    return VideoMAE(encoder, predictor) if config.objective == "videomae" else JEPA(encoder, predictor)
+    if config.objective == "videomae":
+        return VideoMAE(encoder, predictor)
+    return JEPA(encoder, predictor, centred=config.centred_targets)

@@ -38,7 +38,7 @@ def prepare(spec: InputSpec, clips: Tensor) -> Tensor:
     pixels = clips if clips.shape[-2:] == (spec.size, spec.size) else fit(spec, clips)
     mean = torch.tensor(spec.mean, device=clips.device).view(1, 3, 1, 1, 1)
     std = torch.tensor(spec.std, device=clips.device).view(1, 3, 1, 1, 1)
-    return (pixels.float() * (spec.value_max / 255.0) - mean) / std
+    return pixels.float().mul_(spec.value_max / 255.0).sub_(mean).div_(std)
 
 
 def resize(pixels: Tensor, side: int, interpolation: Interpolation = "bilinear") -> Tensor:

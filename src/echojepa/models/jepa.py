@@ -21,17 +21,44 @@ from echojepa.models.objective import masked_flops
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
+CENTRE_WEIGHT = 0.01
+"""Weight of a step's clips in the running mean that centred targets are taken from: 100 steps' memory."""
+
+
+class RunningMean(nn.Module):
+    """Mean of each position's target over the clips of late steps."""
+
+    mean: Tensor
+    """(N, D)."""
+    steps: Tensor
+    """How many means of a batch are in it."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(tokens, width))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, targets: Tensor) -> Tensor:
+        """Targets (B, N, D) less the mean, which in training takes in these clips first."""
+        if self.training:
+            self.steps += 1
+            self.mean.lerp_(targets.mean(0).float(), max(CENTRE_WEIGHT, 1 / self.steps.item()))
+        return targets - self.mean
+
 
 class JEPA(nn.Module):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
     targets_move = True
 
-    def __init__(self, encoder: VisionTransformer, predictor: Predictor) -> None:
+    def __init__(self, encoder: VisionTransformer, predictor: Predictor, *, centred: bool = False) -> None:
+        """With `centred` targets the running mean of each position over clips is taken out of them: of what
+        is the same in every clip nothing is to be predicted. An option beside the paper's."""
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.centre = RunningMean(math.prod(encoder.grid), encoder.width) if centred else nn.Identity()
 
     @property
     def result(self) -> VisionTransformer:
@@ -40,9 +67,9 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
-        """Layer-normalised features (B, M, D) of each mask type's hidden tokens."""
+        """Layer-normalised, perhaps centred, features (B, M, D) of each mask type's hidden tokens."""
         features = self.target_encoder(clips)
-        normalised = F.layer_norm(features, features.shape[-1:])
+        normalised = self.centre(F.layer_norm(features, features.shape[-1:]))
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:

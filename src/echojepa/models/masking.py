@@ -1,4 +1,4 @@
-"""Which tokens are hidden: parts of the picture, hidden through the whole clip."""
+"""Which tokens are hidden: parts of the picture through the whole clip, or a later or earlier part of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echojepa.config import MaskConfig
+from echojepa.config import MaskConfig, TimeSplit
 
 MAX_REDRAWS = 1000
 
@@ -77,6 +77,15 @@ def equalise(rows: list[Tensor], generator: torch.Generator) -> Tensor:
     return torch.stack(kept)
 
 
+def split_times(split: TimeSplit, times: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Slots seen and slots inferred of a clip, ascending; a coin says which of the two comes first."""
+    seen, first, hidden = split.slots(times)
+    slots = torch.arange(times)
+    if torch.rand((), generator=generator).item() < 0.5:
+        return slots[:seen], slots[first : first + hidden]
+    return slots[times - seen :], slots[times - first - hidden : times - first]
+
+
 def sample_mask(
     config: MaskConfig, grid: tuple[int, int, int], batch: int, generator: torch.Generator
 ) -> Mask:
@@ -88,6 +97,11 @@ def sample_mask(
     for _ in range(batch):
         hidden, thrown = draw_hidden(config, shape, rows, columns, generator)
         redraws += thrown
-        context.append(ids[:, ~hidden.flatten()].flatten())
-        targets.append(ids[:, hidden.flatten()].flatten())
+        if config.time is None:
+            context.append(ids[:, ~hidden.flatten()].flatten())
+            targets.append(ids[:, hidden.flatten()].flatten())
+        else:
+            seen, later = split_times(config.time, times, generator)
+            context.append(ids[seen].flatten())
+            targets.append(ids[later][:, hidden.flatten()].flatten())
     return Mask(equalise(context, generator), equalise(targets, generator), redraws)

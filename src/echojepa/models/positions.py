@@ -37,8 +37,6 @@ def rotary_tables(
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate adjacent channel pairs of x (B, heads, N, head_width) by the given tables."""
-    if x.requires_grad and torch.is_grad_enabled():
-        return Rotation.apply(x, cos, sin)  # pyright: ignore[reportReturnType]
     return x * cos + quarter_turn(x) * sin
 
 
@@ -47,19 +45,38 @@ def quarter_turn(x: Tensor) -> Tensor:
     return torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
 
 
-class Rotation(torch.autograd.Function):
-    """`rotate` for training, to the bit: its backward pass is a rotation too, where autograd would fill
-    four tensors with zeros to scatter into them."""
+def fast_quarter_turn(x: Tensor) -> Tensor:
+    """`quarter_turn` of a contiguous x: a complex number times i, one pass over memory where there are
+    complex numbers of such halves."""
+    if x.dtype != torch.float32:
+        return quarter_turn(x)
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * 1j).flatten(-2)
+
+
+class RotatedHeads(torch.autograd.Function):
+    """`rotate` of queries and keys for training, from the projection of all three. Its backward pass is a
+    rotation too and writes each gradient in its place, where autograd would fill tensors with zeros to
+    scatter into them and join the parts by copies."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(cos, sin)
-        return (x * cos).add_(quarter_turn(x).mul_(sin))
+        q, k, v = heads.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+        q, k = (torch.addcmul(x * cos, fast_quarter_turn(x), sin) for x in (q, k))
+        return q, k, v
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
-        (gradient,), (cos, sin) = gradients, ctx.saved_tensors
-        return (gradient * cos).sub_(quarter_turn(gradient * sin)), None, None
+        cos, sin = ctx.saved_tensors
+        batch, heads, tokens, width = gradients[0].shape
+        whole = gradients[0].new_empty(batch, tokens, 3, heads, width)
+        for place, x in enumerate(gradients):
+            if place < 2:
+                x = (x * cos).sub_(fast_quarter_turn(x * sin))
+            whole[:, :, place].copy_(x.transpose(1, 2))
+        return whole, None, None
 
 
 def sincos_table(tokens: int, width: int) -> Tensor:

@@ -28,8 +28,9 @@ def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, 
     before.
     """
     window = faults.window
-    losses = [line["loss"] for line in lines[settled:] if line["loss"] is not None]
-    if targets_move and len(losses) >= 2 * window and len(lines) % window == 0:
+    due = targets_move and len(lines) % window == 0
+    losses = [line["loss"] for line in lines[settled:] if line["loss"] is not None] if due else []
+    if len(losses) >= 2 * window:
         now, before = sum(losses[-window:]) / window, sum(losses[-2 * window : -window]) / window
         if now < faults.loss_drop * before:
             return (

@@ -17,7 +17,10 @@ from echojepa.files.records import keep_record
 METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
 
 
-FREE = {"out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults"}
+FREE = {
+    "out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures",
+    "pictures_gb",
+}  # fmt: skip
 """Settings that say how a run is run and not what comes out of it: they may change when it goes on."""
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips import Augment, ClipDataset
+from echojepa.data.clips import AUGMENTATIONS, ClipDataset
+from echojepa.data.pictures import Pictures
 from echojepa.data.store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.masking import Mask, sample_mask
@@ -63,9 +64,17 @@ class Steps(Dataset[Batch]):
         config: PretrainConfig,
         world: World,
         branch: int = 0,
+        pictures: Pictures | None = None,
     ) -> None:
         self.seed = branch_seed(config, branch)
-        self.clips = ClipDataset(store, rows, config.spec, augment=Augment(), seed=self.seed)
+        self.clips = ClipDataset(
+            store,
+            rows,
+            config.spec,
+            augment=AUGMENTATIONS[config.augment],
+            seed=self.seed,
+            pictures=pictures,
+        )
         self.config, self.grid = config, config.architecture.grid(config.spec)
         self.share = world.share(config.batch_size)
         self.epoch, self.order = -1, torch.empty(0)
@@ -106,7 +115,11 @@ def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
 
 
 def check_share(config: PretrainConfig, world: World) -> None:
-    """ConfigError unless the batch can be dealt to the ranks."""
+    """ConfigError unless the batch can be dealt to the ranks, and each can know the targets' mean."""
+    if config.centred_targets and world.ranks > 1:
+        raise ConfigError(
+            f"centred_targets know one process' clips and there are {world.ranks}; start one, or leave it out"
+        )
     if config.batch_size % world.ranks:
         raise ConfigError(
             f"batch_size {config.batch_size} is no multiple of the {world.ranks} processes; change either"

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips import ClipDataset
+from echojepa.data.pictures import Pictures, keep_pictures
 from echojepa.data.store import LoopStore
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
@@ -64,6 +68,23 @@ def make_monitor(store: LoopStore, table: pa.Table, config: PretrainConfig, worl
     return Monitor(clips, views, looked_at["patient_id"].to_pylist(), config.spec)
 
 
+def run_pictures(
+    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
+) -> Pictures | None:
+    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
+    if config.pictures is None:
+        return None
+    folder, reduced = config.pictures, config.augment == "shift"
+    found = None
+    for turn in (True, False):
+        if world.first == turn:
+            found = keep_pictures(
+                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
+            )
+        world.barrier()
+    return found
+
+
 def planned_steps(model: Objective, config: PretrainConfig) -> int:
     """Steps that fit into every budget; the arithmetic of one is the mean over drawn masks.
 
@@ -99,6 +120,7 @@ class Run:
         self.dtype = working_dtype(config.precision, world.device)
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
+        self.pictures = run_pictures(store, self.rows, config, world)
 
     def begin(self) -> None:
         """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
@@ -119,7 +141,7 @@ class Run:
         for sentence in found.damaged:
             self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
         if found.path:
-            rotation.load(found.path, training_tensors(self.model, self.optimizer))
+            rotation.load(found.path, self.tensors())
         self.facts = self.saved = found.facts
         self.journal.cut(self.facts.step)
         self.monitor.recall(self.journal.lines)
@@ -130,11 +152,16 @@ class Run:
             return
         self.saved = facts
         self.journal.settle()
-        rotation.save(self.config.out, facts, training_tensors(self.model, self.optimizer), self.world)
+        rotation.save(self.config.out, facts, self.tensors(), self.world)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step changes: weights and their moments, and what the objective remembers of clips."""
+        trained = training_tensors(self.model, self.optimizer)
+        return {f"model.{name}": value for name, value in self.model.state_dict().items()} | trained
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""
-        steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch)
+        steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch, self.pictures)
         loader = load_steps(steps, self.facts.step, self.steps)
         yield from enumerate(loader, start=self.facts.step)
 

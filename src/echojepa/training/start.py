@@ -38,7 +38,8 @@ def start_of_run(run: Path) -> Start:
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
     for name, value in rotation.read(found.path, "model.").items():
         part, key = name.removeprefix("model.").split(".", 1)
-        parts[part][key] = value
+        if part in parts:
+            parts[part][key] = value
     target = parts["target_encoder"] or parts["encoder"]
     return Start(
         f"{run.name}, step {found.facts.step}",

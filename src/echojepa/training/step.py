@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from echojepa.config import PretrainConfig
 from echojepa.models.contract import prepare
@@ -68,19 +68,20 @@ class TrainStep:
         clips, losses = len(batch.clips), []
         size = self.config.microbatch or clips
         parts = [batch.part(first, first + size) for first in range(0, clips, size)]
-        for part in parts:
-            prepared = prepare(self.config.spec, part.clips)
-            with self.autocast(prepared):
+        with self.autocast(self.dtype == torch.bfloat16):
+            for part in parts:
+                prepared = prepare(self.config.spec, part.clips)
                 targets = self.model.targets(prepared, part.masks)
-            for mask, wanted in zip(part.masks, targets, strict=True):
-                last = part is parts[-1] and mask is part.masks[-1]
-                with last_backward(self.runner, last):
-                    with self.autocast(prepared):
+                for mask, wanted in zip(part.masks, targets, strict=True):
+                    last = part is parts[-1] and mask is part.masks[-1]
+                    with last_backward(self.runner, last):
                         loss = self.runner(prepared, mask, wanted) / len(part.masks)
-                    (loss * (len(part.clips) / batch.planned)).backward()
-                losses.append(loss.detach() * len(part.clips))
+                        with self.autocast(False):
+                            (loss * (len(part.clips) / batch.planned)).backward()
+                    losses.append(loss.detach() * len(part.clips))
         return torch.stack(losses).sum().item()
 
-    def autocast(self, clips: Tensor) -> torch.autocast:
-        """Matrix products within compute in the step's dtype."""
-        return torch.autocast(clips.device.type, torch.bfloat16, self.dtype == torch.bfloat16)
+    def autocast(self, enabled: bool) -> torch.autocast:
+        """Matrix products within compute in bf16, if enabled. It remembers the weights that it casts until
+        the outermost of its contexts ends: one around the whole step casts each weight once."""
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled)

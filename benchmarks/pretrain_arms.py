@@ -1,0 +1,449 @@
+"""Arms of a pretraining sweep: one a call, each with the same quick read-outs on validation patients.
+
+    python benchmarks/pretrain_arms.py ARM --data DATA --runs RUNS --steps 5000    # pretrain and read out
+    python benchmarks/pretrain_arms.py --table --runs RUNS                         # what was found so far
+
+An arm is a change of one base recipe, written below by name. A call that was stopped goes on from its last
+checkpoint; a finished arm adds one line to RUNS/arms.jsonl: settings, clips, updates, processor seconds,
+read-outs with 95 % intervals over patients. Bad arms are lines like any other.
+
+Read-outs are ridge regressions on frozen features of training and validation patients' loops; pixels and
+labels of test patients are never read. Penalty and layer (at 1/4, 1/2, 3/4 of the depth, and the last) are
+chosen by folds over the fitting patients, for each row and the random start alike. With `--cross` every
+patient is predicted by folds that do not have it, and the pretraining saw the pictures of most; without, fits
+are on training patients and figures on validation patients alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from torch import Tensor
+
+from echojepa.config import (
+    PAPER_MASKS,
+    TIME_MASK,
+    TUBE_MASK,
+    Architecture,
+    FaultConfig,
+    InputSpec,
+    OptimConfig,
+    PretrainConfig,
+)
+from echojepa.data.clips import ClipDataset
+from echojepa.data.pictures import keep_pictures
+from echojepa.data.store import LoopStore
+from echojepa.files.records import encode
+from echojepa.models.building import build_encoder
+from echojepa.models.contract import prepare
+from echojepa.models.vit import VisionTransformer
+from echojepa.training.pretrain import pretrain
+from echojepa.vocabulary import Kind, Split, View
+from echojepa.weights.folder import load_weights
+
+Change = Callable[[PretrainConfig], PretrainConfig]
+Numbers = NDArray[np.float64]
+PENALTIES = 10.0 ** np.arange(-3, 2)
+"""Multiples of the mean diagonal of the kernel."""
+FOLDS, RESAMPLES, FEW = 5, 1000, 0.05
+FIT_AT_MOST = 1200
+"""Loops that a read-out is fitted on, at most."""
+
+
+def base(data: Path, out: Path) -> PretrainConfig:
+    """JEPA with the paper's masks on few tokens: 16 frames of 48 px over 1.2 s, 128 tokens a clip."""
+    return PretrainConfig(
+        data=data,
+        out=out,
+        architecture=Architecture("nano", patch=12),
+        spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
+        predictor_width=64,
+        predictor_depth=2,
+        predictor_heads=2,
+        optim=OptimConfig(lr=5e-4, warmup=0.06, cooldown=0.3, ema_start=0.99, ema_end=0.9985),
+        augment="shift",
+        batch_size=16,
+        steps=5000,
+        precision="auto",
+        checkpoint_every=500,
+        monitor_every=500,
+        faults=FaultConfig(on_collapse="warn"),
+    )
+
+
+def videomae(config: PretrainConfig) -> PretrainConfig:
+    """The pixel objective on the same encoder: nine tenths hidden as tubes, twice the batch and rate."""
+    optim = replace(config.optim, lr=1e-3, beta2=0.95, weight_decay=0.05)
+    return replace(config, objective="videomae", masks=(TUBE_MASK,), batch_size=32, optim=optim)
+
+
+def changed(**settings: Any) -> Change:
+    """Other settings of the run."""
+    return lambda config: replace(config, **settings)
+
+
+def optimised(**settings: Any) -> Change:
+    """Other settings of the optimiser."""
+    return lambda config: replace(config, optim=replace(config.optim, **settings))
+
+
+CENTRED, TIME = changed(centred_targets=True), changed(masks=(*PAPER_MASKS, TIME_MASK))
+BOTH = (CENTRED, TIME)
+ARMS: dict[str, tuple[Change, ...]] = {
+    "random": (changed(steps=0),),
+    "jepa": (),
+    "centred": (CENTRED,),
+    "time": (TIME,),
+    "both": BOTH,
+    "videomae": (videomae,),
+}
+"""By name: changes of `base`, in order. `random` is read out untrained."""
+
+
+def arm_config(options: argparse.Namespace) -> PretrainConfig:
+    """The settings of an arm's run."""
+    config = base(options.data, options.runs / f"{options.tag}{options.arm}-s{options.seed}")
+    config = replace(config, steps=options.steps, seed=options.seed, pictures=options.runs / "pictures")
+    for change in ARMS[options.arm]:
+        config = change(config) if change is not ARMS["random"][0] else config
+    return config
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops of training and validation patients that are read out."""
+
+    rows: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    """Ordinal of the patient of each."""
+    validation: NDArray[np.bool_]
+    views: NDArray[np.str_]
+    lvef: Numbers
+    """Of the study; NaN where it is not known."""
+
+
+def read_loops(store: LoopStore) -> Loops:
+    """Rows, patients and labels of training and validation cines."""
+    columns = ["study_id", "patient_ordinal", "view"]
+    parts = [store.rows_where(columns, split=split, kind=Kind.CINE) for split in (Split.TRAIN, Split.VAL)]
+    known = {row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == "lvef"}
+    rows = [row | {"val": number == 1} for number, part in enumerate(parts) for row in part.to_pylist()]
+    return Loops(
+        np.array([row["row"] for row in rows]),
+        np.array([row["patient_ordinal"] for row in rows]),
+        np.array([row["val"] for row in rows]),
+        np.array([row["view"] or "" for row in rows]),
+        np.array([known.get(row["study_id"], np.nan) for row in rows]),
+    )
+
+
+def layers_of(depth: int) -> list[int]:
+    """Blocks after which features are read: at a quarter, half, three quarters, and the end."""
+    return sorted({max(1, round(depth * share / 4)) for share in (1, 2, 3, 4)})
+
+
+@torch.inference_mode()
+def tokens_of(encoder: VisionTransformer, spec: InputSpec, clips: Tensor) -> list[Tensor]:
+    """Features (B, N, D) of clips at each layer that is read; layer-normalised, as the last is."""
+    x, rotary = encoder.enter(prepare(spec, clips), None)
+    found, wanted = [], layers_of(len(encoder.blocks))
+    for number, block in enumerate(encoder.blocks, start=1):
+        x = block(x, rotary)
+        if number in wanted:
+            last = number == len(encoder.blocks)
+            found.append(encoder.norm(x) if last else F.layer_norm(x, x.shape[-1:]))
+    return found
+
+
+def pooled_forms(tokens: Tensor, grid: tuple[int, int, int]) -> dict[str, Tensor]:
+    """A clip's features (B, N, D) in the three forms that ridge is given, each (B, columns)."""
+    places = tokens.unflatten(1, grid).movedim(-1, 1)
+    pooled = F.avg_pool3d(places, (1, grid[1] // 2, grid[2] // 2))
+    swing = torch.cat([pooled.mean(2), pooled.std(2)], 1).flatten(1)
+    return {"mean": tokens.mean(1), "deviation": swing, "flat": tokens.flatten(1)}
+
+
+def features(
+    encoder: VisionTransformer, spec: InputSpec, dataset: ClipDataset
+) -> dict[tuple[str, int], NDArray[np.float32]]:
+    """Every form of every layer of the middle clip of each loop."""
+    found: dict[tuple[str, int], list[Tensor]] = {}
+    for first in range(0, len(dataset), 64):
+        clips = torch.stack([dataset[i][0] for i in range(first, min(first + 64, len(dataset)))])
+        for layer, tokens in enumerate(tokens_of(encoder, spec, clips)):
+            for form, values in pooled_forms(tokens, encoder.grid).items():
+                found.setdefault((form, layer), []).append(values.half() if form == "flat" else values)
+    return {key: torch.cat(parts).float().numpy() for key, parts in found.items()}
+
+
+def kernel_of(x: NDArray[np.float32]) -> Numbers:
+    """Inner products (n, n) of features (n, columns), standardised over all loops that are read out."""
+    z = x - x.mean(0)
+    z /= z.std(0) + 1e-6
+    return (z @ z.T).astype(np.float64)
+
+
+def ridge(kernel: Numbers, y: Numbers, fit: NDArray[np.int64], rows: NDArray[np.int64]) -> Numbers:
+    """Predictions (penalties, rows, outputs) of dual ridge fitted on `fit` to y (n, outputs)."""
+    own, other = kernel[np.ix_(fit, fit)], kernel[np.ix_(rows, fit)]
+    centre = y[fit].mean(0)
+    scale = np.trace(own) / len(fit)
+    found = []
+    for penalty in PENALTIES:
+        own.flat[:: len(fit) + 1] += penalty * scale
+        found.append(other @ cho_solve(cho_factor(own, check_finite=False), y[fit] - centre) + centre)
+        own.flat[:: len(fit) + 1] -= penalty * scale
+    return np.stack(found)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is read out, from which loops, and how far a prediction is from the truth (less is better)."""
+
+    y: Numbers
+    """(n, outputs)."""
+    usable: NDArray[np.bool_]
+    wrong: Callable[[Numbers, Numbers], Numbers]
+    """Of predictions (..., m, outputs) and truth (m, outputs): (..., m)."""
+
+
+def misplaced(predicted: Numbers, truth: Numbers) -> Numbers:
+    """1 where the largest output is another class."""
+    return (predicted.argmax(-1) != truth.argmax(-1)).astype(float)
+
+
+def off_by(predicted: Numbers, truth: Numbers) -> Numbers:
+    """Absolute error of the first output."""
+    return np.abs(predicted[..., 0] - truth[..., 0])
+
+
+def questions(loops: Loops) -> dict[str, Question]:
+    """Views of all loops, and the study's LVEF from apical ones."""
+    classes = np.unique(loops.views)
+    apical = np.isin(loops.views, [str(View.A4C), str(View.A2C)])
+    onehot = (loops.views[:, None] == classes).astype(np.float64)
+    return {
+        "views": Question(onehot, loops.views != "", misplaced),
+        "lvef": Question(np.nan_to_num(loops.lvef)[:, None], apical & np.isfinite(loops.lvef), off_by),
+    }
+
+
+def folds_of(patients: NDArray[np.int64], rows: NDArray[np.int64], purpose: int) -> NDArray[np.int64]:
+    """A fold of each row, whole patients together, by a draw that is the same for every arm."""
+    unique = np.unique(patients[rows])
+    dealt = np.random.default_rng(purpose).permutation(len(unique)) % FOLDS
+    return dealt[np.searchsorted(unique, patients[rows])]
+
+
+def few_labels(patients: NDArray[np.int64], rows: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """The rows of a share of the patients, at least six, by a draw that is the same for every arm."""
+    unique = np.random.default_rng(7).permutation(np.unique(patients[rows]))
+    chosen = unique[: max(6, round(share * len(unique)))]
+    return rows[np.isin(patients[rows], chosen)]
+
+
+def choose(
+    layers: list[Numbers], ask: Question, patients: NDArray[np.int64], fit: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Layer, of which `layers` has the kernels, and penalty with the least error by folds over patients."""
+    fold = folds_of(patients, fit, 1)
+    errors = np.zeros((len(layers), len(PENALTIES)))
+    for layer, kernel in enumerate(layers):
+        for number in np.unique(fold):
+            inner, held = fit[fold != number], fit[fold == number]
+            predicted = ridge(kernel, ask.y, inner, held)
+            errors[layer] += ask.wrong(predicted, ask.y[held]).sum(-1)
+    layer, penalty = np.unravel_index(errors.argmin(), errors.shape)
+    return int(layer), int(penalty)
+
+
+def predicted(
+    layers: list[Numbers],
+    ask: Question,
+    loops: Loops,
+    *,
+    cross: bool,
+    share: float = 1.0,
+) -> tuple[NDArray[np.int64], Numbers, list[int]]:
+    """Rows that were predicted, the error of each, and the layers chosen."""
+    rows = np.flatnonzero(ask.usable)
+    if cross:
+        fold = folds_of(loops.patients, rows, 2)
+        pairs = [(rows[fold != number], rows[fold == number]) for number in range(FOLDS)]
+    else:
+        pairs = [(rows[~loops.validation[rows]], rows[loops.validation[rows]])]
+    asked, errors, chosen = [], [], []
+    for fit, held in pairs:
+        if share < 1:
+            fit = few_labels(loops.patients, fit, share)
+        if len(fit) > FIT_AT_MOST:
+            fit = np.sort(np.random.default_rng(3).permutation(fit)[:FIT_AT_MOST])
+        layer, penalty = choose(layers, ask, loops.patients, fit)
+        output = ridge(layers[layer], ask.y, fit, held)[penalty]
+        asked.append(held)
+        errors.append(ask.wrong(output, ask.y[held]))
+        chosen.append(layer)
+    return np.concatenate(asked), np.concatenate(errors), chosen
+
+
+def interval(errors: Numbers, patients: NDArray[np.int64]) -> list[float]:
+    """Mean over loops and its 95 % interval by resampling patients."""
+    unique, place = np.unique(patients, return_inverse=True)
+    sums, counts = np.bincount(place, errors), np.bincount(place)
+    drawn = np.random.default_rng(0).integers(len(unique), size=(RESAMPLES, len(unique)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    return [float(errors.mean()), *map(float, np.quantile(means, [0.025, 0.975]))]
+
+
+READOUTS = {
+    "views mean": ("views", "mean", 1.0),
+    "views deviation": ("views", "deviation", 1.0),
+    "views flat": ("views", "flat", 1.0),
+    "views mean 5%": ("views", "mean", FEW),
+    "views deviation 5%": ("views", "deviation", FEW),
+    "views flat 5%": ("views", "flat", FEW),
+    "lvef mean": ("lvef", "mean", 1.0),
+    "lvef deviation": ("lvef", "deviation", 1.0),
+    "lvef flat": ("lvef", "flat", 1.0),
+}
+"""By name: the question, the form of the features, and the share of patients with labels. Errors: the share
+of loops in the wrong view, LVEF points off by loop."""
+
+
+def read_out(
+    encoder: VisionTransformer, config: PretrainConfig, options: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Figures of an encoder, and the error of each loop behind them, for paired intervals."""
+    store = LoopStore.open(config.data)
+    loops = read_loops(store)
+    pictures = keep_pictures(
+        store, loops.rows, config.spec, options.runs / "pictures", reduced=True, limit_gb=config.pictures_gb
+    )
+    dataset = ClipDataset(store, loops.rows, config.spec, pictures=pictures)
+    found = {key: kernel_of(x) for key, x in features(encoder.eval(), config.spec, dataset).items()}
+    asked = questions(loops)
+    figures: dict[str, Any] = {}
+    errors: dict[str, NDArray[Any]] = {"rows": loops.rows, "patients": loops.patients}
+    for name, (question, form, share) in READOUTS.items():
+        layers = [found[form, layer] for layer in range(len(found) // 3)]
+        rows, wrong, chosen = predicted(layers, asked[question], loops, cross=options.cross, share=share)
+        figures[name] = [*interval(wrong, loops.patients[rows]), chosen]
+        errors[f"{name}/rows"], errors[f"{name}/errors"] = rows, wrong
+    apical = np.flatnonzero(asked["lvef"].usable)
+    middle = np.median(loops.lvef[apical[~loops.validation[apical]]])
+    held = apical if options.cross else apical[loops.validation[apical]]
+    figures["lvef constant"] = interval(np.abs(loops.lvef[held] - middle), loops.patients[held])
+    return figures, errors
+
+
+def run_arm(options: argparse.Namespace) -> None:
+    """Pretrain an arm, or go on with it, read it out, and add its line to arms.jsonl."""
+    torch.set_num_threads(1)
+    config = arm_config(options)
+    config.out.mkdir(parents=True, exist_ok=True)
+    clock = config.out / "cpu_seconds.json"
+    before = json.loads(clock.read_text(encoding="utf-8")) if clock.exists() else 0.0
+
+    def progress(done: int, total: int, note: str) -> None:
+        if done % 100 == 0 or done == total:
+            clock.write_text(json.dumps(before + time.process_time()), encoding="utf-8")
+            print(f"{options.arm} {done}/{total} {note} {time.process_time():.0f} s", flush=True)
+
+    summary: dict[str, Any] = {"steps": 0, "clips": 0, "flops": 0, "loss": None, "warnings": []}
+    if options.arm == "random":
+        encoder, spent = build_encoder(config), 0.0
+    else:
+        summary = dataclasses.asdict(pretrain(config, progress))
+        encoder, spent = load_weights(config.out).build_encoder(), json.loads(clock.read_text("utf-8"))
+    began = time.process_time()
+    figures, errors = read_out(encoder, config, options)
+    np.savez_compressed(config.out / "readouts.npz", **errors)
+    line = {
+        "arm": options.arm, "tag": options.tag, "seed": options.seed, "run": config.out.name,
+        "data": str(config.data), "cross": options.cross, "cpu_seconds": round(spent),
+        "readout_seconds": round(time.process_time() - began),
+        **{name: summary[name] for name in ("steps", "clips", "flops", "loss", "warnings")},
+        "readouts": figures, "note": options.note, "config": json.loads(encode(config)),
+    }  # fmt: skip
+    with (options.runs / "arms.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    for name, values in figures.items():
+        print(name, np.round(values[:3], 3), *values[3:])
+
+
+def table(options: argparse.Namespace) -> None:
+    """Print every arm's read-outs, and where a random row of its kind is there, the paired difference."""
+    lines = [json.loads(line) for line in (options.runs / "arms.jsonl").open(encoding="utf-8")]
+    names = [*READOUTS]
+    print("| arm | seed | clips | updates | CPU min | " + " | ".join(names) + " |")
+    print("|" + "---|" * (5 + len(names)))
+    for line in lines:
+        cells = [shown(name, line["readouts"][name]) for name in names]
+        head = [line["run"], line["seed"], line["clips"], line["steps"], round(line["cpu_seconds"] / 60, 1)]
+        print("| " + " | ".join(map(str, head + cells)) + " |")
+    print("\nPaired differences to the random start of the same seed and data (accuracy: more is better)")
+    for line in lines:
+        start = [
+            other for other in lines
+            if other["arm"] == "random" and all(other[k] == line[k] for k in ("seed", "data", "cross", "tag"))
+        ]  # fmt: skip
+        if start and line["arm"] != "random":
+            print(line["run"], {name: against(options.runs, line, start[-1], name) for name in names})
+
+
+def shown(name: str, values: list[Any]) -> str:
+    """A figure with its interval: accuracy in %, LVEF in points."""
+    mean, low, high = values[:3]
+    if name.startswith("views"):
+        mean, low, high = 100 * (1 - mean), 100 * (1 - high), 100 * (1 - low)
+    return f"{mean:.1f} ({low:.1f}, {high:.1f})"
+
+
+def against(runs: Path, line: dict[str, Any], start: dict[str, Any], name: str) -> str:
+    """What an arm has over its random start, with a paired interval over patients."""
+    mine, other = (np.load(runs / one["run"] / "readouts.npz") for one in (line, start))
+    if not np.array_equal(mine[f"{name}/rows"], other[f"{name}/rows"]):
+        return "other loops"
+    gain = other[f"{name}/errors"] - mine[f"{name}/errors"]
+    values = np.array(interval(gain, mine["patients"][mine[f"{name}/rows"]]))
+    values = 100 * values if name.startswith("views") else values
+    return "{:+.1f} ({:+.1f}, {:+.1f})".format(*values)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("arm", nargs="?", choices=list(ARMS))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tag", default="", help="set before the run's name")
+    parser.add_argument("--note", default="", help="written with the line")
+    parser.add_argument("--cross", action="store_true", help="predict all patients by folds")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    if options.table:
+        table(options)
+    elif options.arm and options.data:
+        run_arm(options)
+    else:
+        parser.error("give an arm and --data, or --table")
+
+
+if __name__ == "__main__":
+    main()
