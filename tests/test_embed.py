@@ -16,8 +16,8 @@ import torch
 from echojepa.backbones.loading import load_backbone
 from echojepa.cli import main
 from echojepa.config import Architecture, ConfigError, EmbedConfig, InputSpec
-from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.features import embed as embedding
 from echojepa.evaluation.features.embed import METADATA, FeatureTable, embed
 from echojepa.models.vit import VisionTransformer

@@ -22,12 +22,12 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from scipy import ndimage
 
 from echojepa.config import IngestConfig
-from echojepa.data.convert import ConvertedLoop, Job, Refused, convert
-from echojepa.data.dry_run import DryRun, dry_run
 from echojepa.data.importers.listing import NOTHING, Stated
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LoopStore
-from echojepa.data.verify import verify
+from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused, convert
+from echojepa.data.ingest.dry_run import DryRun, dry_run
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.verify.verify import verify
 
 KEY = b"a test key of sufficient length"
 MULTIFRAME, SINGLE = "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6.1"
@@ -218,8 +218,8 @@ def here(function: Any, jobs: Sequence[Any], *_: Any) -> Iterator[Any]:
 def without_processes() -> Iterator[None]:
     """Convert files in this process."""
     with (
-        mock.patch("echojepa.data.ingest.run_in_order", here),
-        mock.patch("echojepa.data.dry_run.run_in_order", here),
+        mock.patch("echojepa.data.ingest.ingest.run_in_order", here),
+        mock.patch("echojepa.data.ingest.dry_run.run_in_order", here),
     ):
         yield
 

@@ -12,14 +12,14 @@ import pytest
 from odd_files import fan, native, quiet, whole
 
 from echojepa.config import IngestConfig
-from echojepa.data import ingest as ingest_module
-from echojepa.data.boundary import one_file
-from echojepa.data.convert import Refused, convert
+from echojepa.data.identity.private import IngestError, read_file_map
 from echojepa.data.importers.archive import list_archive
-from echojepa.data.ingest import ingest
-from echojepa.data.private import IngestError, read_file_map
-from echojepa.data.rejection import Rejected
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest import ingest as ingest_module
+from echojepa.data.ingest.convert import Refused, convert
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.reading.boundary import one_file
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.vocabulary import Reason
 
 FRAMES = fan()
@@ -127,7 +127,7 @@ def test_an_error_of_the_program_costs_one_file_and_is_named_without_a_value(
         for job in jobs:
             with monkeypatch.context() as patch:
                 if job.path.name == "bad.dcm":
-                    patch.setattr("echojepa.data.convert.find_sector", broken)
+                    patch.setattr("echojepa.data.ingest.convert.find_sector", broken)
                 yield convert(job)
 
     monkeypatch.setattr(ingest_module, "convert_all", fake)

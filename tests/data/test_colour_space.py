@@ -15,10 +15,10 @@ from odd_files import become, doppler, encapsulated, fan, grey_rgb, jpegs, nativ
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1
 
-from echojepa.data.convert import Refused, looked_at
-from echojepa.data.dicom.colour import space_of
 from echojepa.data.importers.listing import NOTHING
-from echojepa.data.recording import open_recording
+from echojepa.data.ingest.convert import Refused, looked_at
+from echojepa.data.reading.dicom.colour import space_of
+from echojepa.data.reading.recording import open_recording
 from echojepa.vocabulary import Reason
 
 PICTURES = {"grey": grey_rgb(), "doppler": doppler()}

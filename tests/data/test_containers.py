@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from odd_files import fan, refusal, row, whole
 
-from echojepa.data.video import open_video
+from echojepa.data.reading.video import open_video
 from echojepa.vocabulary import Reason
 
 FRAMES = fan(count=16)

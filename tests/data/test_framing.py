@@ -11,7 +11,7 @@ import pytest
 from odd_files import encapsulated, fan, grey_rgb, jpegs, native, refusal, row, whole
 from pydicom.uid import RLELossless
 
-from echojepa.data.recording import open_recording
+from echojepa.data.reading.recording import open_recording
 from echojepa.vocabulary import Kind, Reason
 
 FRAMES = fan()
@@ -167,7 +167,7 @@ def test_a_deflated_file_that_is_cut_or_too_large_is_refused(
     path.write_bytes(raw[: len(raw) * (cut - 1) // cut])
     assert refusal(path).startswith(Reason.TRUNCATED)
     path.write_bytes(raw)
-    monkeypatch.setattr("echojepa.data.dicom.framing.MAX_INFLATED", 1 << 16)
+    monkeypatch.setattr("echojepa.data.reading.dicom.framing.MAX_INFLATED", 1 << 16)
     assert refusal(path).startswith(Reason.TOO_LARGE)
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import minimum_filter
 
-from echojepa.data.burned_text import find_text
-from echojepa.data.passing_text import is_lettered, long_curves
-from echojepa.data.sector import Sector
-from echojepa.data.strokes import TextBox
+from echojepa.data.sector.burned_text import find_text
+from echojepa.data.sector.passing_text import is_lettered, long_curves
+from echojepa.data.sector.sector import Sector
+from echojepa.data.sector.strokes import TextBox
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.vocabulary import View

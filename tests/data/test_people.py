@@ -14,18 +14,18 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from echojepa.config import IngestConfig
-from echojepa.data.convert import convert
-from echojepa.data.deidentify import pseudonym
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.dry_run import dry_run
-from echojepa.data.ingest import ingest, jobs_for, listing_of
-from echojepa.data.key import key_for, remember_key
-from echojepa.data.people import People
-from echojepa.data.private import IngestError
-from echojepa.data.registrar import Registrar
-from echojepa.data.splits import assign_split
-from echojepa.data.store import LoopStore
-from echojepa.data.verify import verify
+from echojepa.data.identity.deidentify import pseudonym
+from echojepa.data.identity.people import People
+from echojepa.data.identity.private import IngestError
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.ingest.convert import convert
+from echojepa.data.ingest.dry_run import dry_run
+from echojepa.data.ingest.ingest import ingest, jobs_for, listing_of
+from echojepa.data.ingest.key import key_for, remember_key
+from echojepa.data.ingest.registrar import Registrar
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.verify.verify import verify
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import Split, View
 

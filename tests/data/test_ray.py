@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from echojepa.config import Architecture, EmbedConfig, IngestConfig, InputSpec
-from echojepa.data import ingest as ingesting
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest import ingest as ingesting
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.features import embed as embedding
 from echojepa.evaluation.features.embed import embed

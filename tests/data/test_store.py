@@ -20,12 +20,12 @@ import pyarrow as pa
 import pytest
 
 from echojepa.config import IngestConfig
-from echojepa.data.encoding import Encoding, decode, encode, surely_black
-from echojepa.data.facts import FORMAT_VERSION
-from echojepa.data.ingest import ingest
-from echojepa.data.rows import DamagedLoop
-from echojepa.data.store import LABEL_SCHEMA, SCHEMA, LoopStore, StoreError
-from echojepa.data.verify import read_rows, verify
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.encoding import Encoding, decode, encode, surely_black
+from echojepa.data.store.facts import FORMAT_VERSION
+from echojepa.data.store.loop_store import LABEL_SCHEMA, SCHEMA, LoopStore, StoreError
+from echojepa.data.store.rows import DamagedLoop
+from echojepa.data.verify.verify import read_rows, verify
 from echojepa.progress import quiet
 
 FIXTURES, SCRIPT = Path(__file__).parent, Path(__file__).parent / "store_writer.py"

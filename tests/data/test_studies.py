@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from echojepa.data.studies import ViewSlot, choose_slots
+from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.vocabulary import View
 
 RVSP = (ViewSlot(View.A4C, colour=True), ViewSlot(View.PSAX_AV))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from echojepa.config import IngestConfig
-from echojepa.data.deidentify import pseudonym
+from echojepa.data.identity.deidentify import pseudonym
+from echojepa.data.identity.private import IngestError
 from echojepa.data.importers.known import read_listing
 from echojepa.data.importers.listing import LayoutError
-from echojepa.data.ingest import read_cleared
-from echojepa.data.labels import read_labels
-from echojepa.data.private import IngestError
+from echojepa.data.ingest.ingest import read_cleared
+from echojepa.data.ingest.labels import read_labels
 from echojepa.files.tables import identity
 
 KEY = b"a test key of sufficient length"

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LABEL_SCHEMA, LoopStore
-from echojepa.data.verify import read_rows
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
+from echojepa.data.verify.verify import read_rows
 from echojepa.phantom.cohort.make import write_cohort
 
 FIXTURE = Path(__file__).parent / "format_v2"

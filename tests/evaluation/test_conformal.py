@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from echojepa.data.splits import LeakageError
+from echojepa.data.identity.splits import LeakageError
 from echojepa.errors import UserError
 from echojepa.evaluation.statistics.conformal import (
     Conformal,

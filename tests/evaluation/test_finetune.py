@@ -21,9 +21,9 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import Architecture, ConfigError, FinetuneConfig, InputSpec, PlanConfig, TuningConfig
-from echojepa.data.clips import letterbox
-from echojepa.data.splits import LeakageError
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import letterbox
+from echojepa.data.identity.splits import LeakageError
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.finetune import finetune, finetuned_cell
 from echojepa.evaluation.finetuning.clips import EVEN, SampleClips, encoded

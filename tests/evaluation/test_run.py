@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
 from echojepa.config import ConfigError, InputSpec, PlanConfig
-from echojepa.data.splits import LeakageError
-from echojepa.data.store import LoopStore
+from echojepa.data.identity.splits import LeakageError
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.features import backbones as backbones_module
 from echojepa.evaluation.features.cache import CacheError, weights_digest

@@ -29,7 +29,7 @@ def run_ingest(config: IngestConfig) -> None:
         raise unknown(config.layout, (ARCHIVE, *IMPORTERS), "layout")
     if config.dry_run:
         return run_dry(config)
-    from echojepa.data.ingest import ingest
+    from echojepa.data.ingest.ingest import ingest
 
     with progress_bar("ingest files") as show:
         summary = ingest(config, show)
@@ -59,7 +59,7 @@ def show_left_out(counts: dict[str, int], where: Path) -> None:
 
 def run_dry(config: IngestConfig) -> None:
     """Print what an ingest would bring in and cost."""
-    from echojepa.data.dry_run import dry_run
+    from echojepa.data.ingest.dry_run import dry_run
 
     with progress_bar("look at files") as show:
         found = dry_run(config, show)
@@ -80,8 +80,8 @@ def run_dry(config: IngestConfig) -> None:
 
 def run_verify(config: VerifyConfig) -> None:
     """Print every check and what was found; UserError when something would spoil a result."""
-    from echojepa.data.store import LoopStore
-    from echojepa.data.verify import verify
+    from echojepa.data.store.loop_store import LoopStore
+    from echojepa.data.verify.verify import verify
 
     with progress_bar("look at loops") as show:
         findings = verify(LoopStore.open(config.data), config.pixels, show)

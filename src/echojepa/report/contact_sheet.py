@@ -15,9 +15,9 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from echojepa.config import SheetConfig
-from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
-from echojepa.data.store import LoopStore
-from echojepa.data.verify import evenly_spaced, read_rows
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.verify.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
+from echojepa.data.verify.verify import evenly_spaced, read_rows
 from echojepa.progress import Progress
 from echojepa.report.page import write_page
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason

@@ -20,7 +20,7 @@ from PIL import Image
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.finetuning.training import load_finetuned
 from echojepa.evaluation.probes.stored import ProbeCard, find_probes

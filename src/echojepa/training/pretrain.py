@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips import ClipDataset
-from echojepa.data.pictures import Pictures, keep_pictures
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.clips.pictures import Pictures, keep_pictures
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective

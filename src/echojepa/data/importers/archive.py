@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from echojepa.data.identity.private import IngestError
 from echojepa.data.importers.listing import NOTHING, Listing
-from echojepa.data.private import IngestError
 
 TABLES = (".csv", ".parquet", ".json")
 """Files of these kinds beside the videos are tables of labels and the like, not archives' files."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from echojepa.config import IngestConfig
+from echojepa.data.identity.people import GUARDED
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of
-from echojepa.data.people import GUARDED
 from echojepa.vocabulary import Split, View
 
 VIEWS = {"4CH": View.A4C, "2CH": View.A2C}

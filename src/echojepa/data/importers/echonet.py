@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
+from echojepa.data.identity.people import most_guarded
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
-from echojepa.data.people import most_guarded
 from echojepa.files.tables import read_rows
 from echojepa.vocabulary import Split, View
 

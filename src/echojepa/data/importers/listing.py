@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from echojepa.data.people import most_guarded
+from echojepa.data.identity.people import most_guarded
 from echojepa.errors import UserError
 from echojepa.tasks import TASKS
 from echojepa.vocabulary import Split, View

@@ -24,8 +24,8 @@ from pyarrow import csv
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
 from echojepa.config import ConfigError, EmbedConfig, Engine, Precision
-from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
 from echojepa.files.records import keep_record

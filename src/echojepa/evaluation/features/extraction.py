@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from echojepa.config import FrozenConfig, InputSpec
-from echojepa.data.clips import ClipDataset, letterbox
+from echojepa.data.clips.clips import ClipDataset, letterbox
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone
 from echojepa.evaluation.features.cache import (
     BYTES,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from echojepa.config import InputSpec, TuningConfig
-from echojepa.data.clips import Augment, ClipDataset
+from echojepa.data.clips.clips import Augment, ClipDataset
 from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.models.probe import Probes

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.splits import check_no_leakage
-from echojepa.data.store import LoopStore
+from echojepa.data.identity.splits import check_no_leakage
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import ConfigError, UserError
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.studies import ViewSlot, choose_slots
+from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, share_of_patients
 from echojepa.evaluation.protocol.plans import EVERYWHERE

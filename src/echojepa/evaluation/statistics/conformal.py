@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binomtest
 
-from echojepa.data.splits import LeakageError
+from echojepa.data.identity.splits import LeakageError
 from echojepa.errors import UserError
 from echojepa.evaluation.statistics.formulas import Values
 from echojepa.evaluation.statistics.subgroups import banded
