@@ -97,6 +97,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if type(value) is kind or (kind is float and type(value) is int):
-        return kind(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is kind:
+        return value
     raise ConfigError(f"{where}: {value!r} is not a {kind}")
