@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -138,7 +139,9 @@ def read_loops(store: LoopStore) -> Loops:
     """Rows, patients and labels of training and validation cines."""
     columns = ["study_id", "patient_ordinal", "view"]
     parts = [store.rows_where(columns, split=split, kind=Kind.CINE) for split in (Split.TRAIN, Split.VAL)]
-    known = {row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == "lvef"}
+    studies = [study for part in parts for study in part["study_id"].to_pylist()]
+    ours = pc.field("study_id").isin(studies) & (pc.field("label") == "lvef")
+    known = {row["study_id"]: row["value"] for row in store.labels().filter(ours).to_pylist()}
     rows = [row | {"val": number == 1} for number, part in enumerate(parts) for row in part.to_pylist()]
     return Loops(
         np.array([row["row"] for row in rows]),

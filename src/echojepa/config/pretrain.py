@@ -131,6 +131,9 @@ class PretrainConfig:
     """Steps between checkpoints; the newest two are kept."""
     monitor_every: int = 25
     """Steps between looks at the features for signs of collapse."""
+    validate: int = 0
+    """Training and validation loops, so many of each at most, that the encoder is read out on every 5 % of
+    the run; the one that reads best is kept in `best/`. 0 reads none; test patients are never read."""
     faults: FaultConfig = field(default_factory=FaultConfig)
     """What the run bears, and what ends it."""
     seed: int = 0
@@ -140,10 +143,10 @@ class PretrainConfig:
         self.architecture.grid(self.spec)
         counts = (self.batch_size, self.steps, self.checkpoint_every, self.monitor_every)
         budgets = (self.max_clips or 1, self.max_flops or 1, self.microbatch or 1)
-        if not self.masks or min(counts) < 1 or min(budgets) <= 0 or self.workers < 0:
+        if not self.masks or min(counts) < 1 or min(budgets) <= 0 or min(self.workers, self.validate) < 0:
             raise ConfigError(
                 "masks, batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and "
-                "microbatch must be positive, and workers not negative"
+                "microbatch must be positive, workers and validate not negative"
             )
         if self.centred_targets and self.objective != "jepa":
             raise ConfigError("centred_targets are JEPA's; pixels have a mean of zero already")

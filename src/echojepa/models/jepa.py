@@ -79,6 +79,11 @@ class JEPA(nn.Module):
         return F.l1_loss(predicted, targets)
 
     forward = loss
+
+    def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean L1 distance of each hidden token, (B, M), of (B, M, D)."""
+        return (predicted - targets).abs().mean(-1)
+
     """What is called where several processes share the model."""
 
     @torch.no_grad()

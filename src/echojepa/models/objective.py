@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -38,6 +38,18 @@ class Objective(Protocol):
         The loss of a step is the mean over its mask types. Each can have its own backward pass: the same
         gradients, and the activations of one in memory.
         """
+        ...
+
+    def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Of each hidden token, (B, M): what `loss` is the mean of."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Take in running statistics from here on; or, with False, leave them."""
+        ...
+
+    def eval(self) -> Any:
+        """Leave running statistics as they are from here on."""
         ...
 
     def update_ema(self, momentum: float) -> None:

@@ -59,6 +59,11 @@ class VideoMAE(nn.Module):
         return F.mse_loss(predicted.float(), targets)
 
     forward = loss
+
+    def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of each hidden token, (B, M), of its pixels (B, M, outputs)."""
+        return (predicted - targets).square().mean(-1)
+
     """What is called where several processes share the model."""
 
     def update_ema(self, momentum: float) -> None:

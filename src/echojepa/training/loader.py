@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.clips.pictures import Pictures
+from echojepa.data.clips.pictures import Pictures, keep_pictures
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.masking import Mask, sample_mask
@@ -112,6 +112,23 @@ class Steps(Dataset[Batch]):
 def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
     """The batches of steps `start` to `stop`, in order, read ahead by the config's workers."""
     return read_ahead(steps, steps.config.workers, batch_size=None, sampler=range(start, stop))
+
+
+def run_pictures(
+    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
+) -> Pictures | None:
+    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
+    if config.pictures is None:
+        return None
+    folder, reduced = config.pictures, config.augment == "shift"
+    found = None
+    for turn in (True, False):
+        if world.first == turn:
+            found = keep_pictures(
+                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
+            )
+        world.barrier()
+    return found
 
 
 def check_share(config: PretrainConfig, world: World) -> None:

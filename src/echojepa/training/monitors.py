@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -94,11 +94,41 @@ def cheap_probe(features: Tensor, classes: Sequence[str], groups: Sequence[str])
     return float(cross_val_score(model, pooled, list(classes), groups=list(groups), cv=GroupKFold(5)).mean())
 
 
+def readable(features: Tensor, values: Sequence[float], groups: Sequence[str]) -> float | None:
+    """Share of a value's variance that ridge reads from mean-pooled features (B, N, D) of other patients; at
+    most 1, None where too few values are known. For what is fixed in a clip and of no interest: a JEPA likes
+    to lock on to it (arXiv 2211.10831)."""
+    known = np.isfinite(values)
+    chosen = np.asarray(groups)[known]
+    if len(set(chosen)) < 5 or np.std(np.asarray(values)[known]) == 0:
+        return None
+    pooled = features.float().mean(dim=1).numpy()[known]
+    truth = np.asarray(values)[known]
+    model = make_pipeline(StandardScaler(), Ridge(alpha=10.0))
+    found = cross_val_predict(model, pooled, truth, groups=chosen, cv=GroupKFold(5))
+    return float(1 - np.square(found - truth).mean() / truth.var())
+
+
+def brightness(clips: Tensor) -> list[float]:
+    """Log of the mean value of what is not black, of each clip (B, 3, T, H, W): gain, as far as it shows."""
+    lit = (clips > 0).flatten(1).sum(1).clamp_min(1)
+    return (clips.flatten(1).float().sum(1) / lit).clamp_min(1).log().tolist()
+
+
 class Monitor:
     """Looks at the kept encoder's features of fixed training clips every now and then."""
 
-    def __init__(self, clips: Tensor, views: Sequence[str], patients: Sequence[str], spec: InputSpec) -> None:
+    def __init__(
+        self,
+        clips: Tensor,
+        views: Sequence[str],
+        patients: Sequence[str],
+        spec: InputSpec,
+        depths: Sequence[float] = (),
+    ) -> None:
+        """Clips (B, 3, T, H, W) uint8 with each one's view, patient and depth of the picture, mm."""
         self.clips, self.views, self.patients, self.spec = clips, views, patients, spec
+        self.fixed = {"brightness": brightness(clips), "depth": depths}
         self.first: FeatureHealth | None = None
         self.random_retrieval: float | None = None
 
@@ -130,6 +160,9 @@ class Monitor:
                 random = self.features(untrained())
                 self.random_retrieval = patient_retrieval(random, self.patients)
                 measured["random_retrieval"] = self.random_retrieval
+        for name, values in self.fixed.items():
+            if len(values) == len(self.patients):
+                measured[f"reads_{name}"] = readable(features, values, self.patients)
         warnings = warnings_of(health, first)
         if warnings:
             measured["warnings"] = warnings

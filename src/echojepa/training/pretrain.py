@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips.clips import ClipDataset
-from echojepa.data.clips.pictures import Pictures, keep_pictures
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.files.records import write_record
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
@@ -28,17 +26,19 @@ from echojepa.training.building import build_optimizer, training_tensors, workin
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
-from echojepa.training.loader import Batch, Steps, check_share, load_steps
-from echojepa.training.monitors import Monitor, monitored_loops
+from echojepa.training.loader import Batch, Steps, check_share, load_steps, run_pictures
 from echojepa.training.rotation import Facts
 from echojepa.training.start import read_start, take_start
 from echojepa.training.step import TrainStep
+from echojepa.training.validation import make_validation
+from echojepa.training.watching import make_monitors
 from echojepa.vocabulary import Kind, Split
 from echojepa.weights.folder import Origin, Weights, save_weights
 
-MONITOR_CLIPS = 96
 PLANNING_DRAWS = 64
 """Steps whose masks are drawn to know the mean arithmetic of one."""
+BEST, READINGS = "best", 20
+"""Folder of the encoder that reads best on validation patients, and how often it is asked for in a run."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +56,6 @@ class PretrainSummary:
 def training_loops(store: LoopStore) -> pa.Table:
     """Row and patient's ordinal of training patients' cine loops: test patients stay new to the encoder."""
     return store.rows_where(["patient_ordinal"], split=Split.TRAIN, kind=Kind.CINE)
-
-
-def make_monitor(store: LoopStore, table: pa.Table, config: PretrainConfig, world: World) -> Monitor:
-    """The monitor of a run, with its clips read."""
-    rows = table["row"].to_numpy()[monitored_loops(table["patient_ordinal"].to_numpy(), MONITOR_CLIPS)]
-    looked_at = store.table.take(rows, columns=["view", "patient_id"])
-    dataset = ClipDataset(store, rows, config.spec)
-    clips = torch.stack([dataset[i][0] for i in range(len(dataset))]).to(world.device)
-    views = [view or "" for view in looked_at["view"].to_pylist()]
-    return Monitor(clips, views, looked_at["patient_id"].to_pylist(), config.spec)
-
-
-def run_pictures(
-    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
-) -> Pictures | None:
-    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
-    if config.pictures is None:
-        return None
-    folder, reduced = config.pictures, config.augment == "shift"
-    found = None
-    for turn in (True, False):
-        if world.first == turn:
-            found = keep_pictures(
-                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
-            )
-        world.barrier()
-    return found
 
 
 def planned_steps(model: Objective, config: PretrainConfig) -> int:
@@ -114,12 +87,13 @@ class Run:
     def __init__(self, config: PretrainConfig, store: LoopStore, table: pa.Table, world: World) -> None:
         self.config, self.store, self.world = config, store, world
         self.rows = table["row"].to_numpy()
-        self.monitor = make_monitor(store, table, config, world)
+        self.monitor, self.foresight = make_monitors(store, table, config, world)
         self.model = build_objective(config).to(world.device)
         self.steps = planned_steps(self.model, config)
         self.dtype = working_dtype(config.precision, world.device)
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
+        self.reader = make_validation(store, config, world.device)
         self.pictures = run_pictures(store, self.rows, config, world)
 
     def begin(self) -> None:
@@ -168,7 +142,30 @@ class Run:
     def look(self) -> dict[str, Any]:
         """What the monitor measures now."""
         device = self.world.device
-        return self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
+        seen = self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
+        return seen | {"foresight": asdict(self.foresight(self.model))}
+
+    def validate(self, step: int) -> dict[str, Any]:
+        """What the encoder reads on validation patients after so many steps, where the config asks for it;
+        the best so far is kept in `best/`, with what it reads."""
+        if self.reader is None:
+            return {}
+        reading = self.reader(self.model.result)
+        earlier = [line["validation"]["score"] for line in self.journal.lines if "validation" in line]
+        if reading.score < min(earlier, default=math.inf):
+            encoder, origin = whole_state(self.model.result), self.origin(step)
+            if self.world.first:
+                save_weights(
+                    self.config.out / BEST,
+                    Weights(self.config.architecture, self.config.spec, encoder, origin),
+                )
+                write_record(self.config.out / BEST / "validation.json", {"step": step, **asdict(reading)})
+        return {"validation": asdict(reading)}
+
+    def origin(self, steps: int) -> Origin:
+        """Where weights of this run come from, after so many steps."""
+        clips = steps * self.config.batch_size
+        return Origin(self.config.objective, steps, clips, self.store.fingerprint(), self.facts.flops)
 
     def damage(self, batch: Batch) -> dict[str, str]:
         """Loops of a step, all ranks' shares, that could not be read, with the kind of error; FaultError
@@ -195,6 +192,8 @@ class Run:
             line["damaged"] = damaged
         if step % self.config.monitor_every == 0:
             line |= self.look()
+        if step % max(1, self.steps // READINGS) == 0:
+            line |= self.validate(step)
         line |= self.train_step(batch.to(self.world.device), step)
         seconds = {"seconds": round(time.perf_counter() - began, 4), "waited": round(waited, 4)}
         self.journal.step(line | seconds)
@@ -242,8 +241,8 @@ class Run:
     def finish(self) -> PretrainSummary:
         """Write the encoder and say what the run was."""
         model, config, facts = self.model, self.config, self.facts
-        clips = facts.step * config.batch_size
-        origin = Origin(config.objective, facts.step, clips, self.store.fingerprint(), facts.flops)
+        self.validate(facts.step)
+        origin = self.origin(facts.step)
         encoder, predictor = whole_state(model.result), whole_state(model.predictor)
         if self.world.first:
             shape = model.predictor.shape
@@ -252,6 +251,7 @@ class Run:
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
         losses = [line["loss"] for line in lines if line["loss"] is not None]
+        clips = facts.step * config.batch_size
         return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
 
 

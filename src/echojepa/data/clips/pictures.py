@@ -9,7 +9,6 @@ pixels and side: other loops are other files. Readers of all processes share the
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 from echojepa.config import InputSpec
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import ConfigError, UserError
+from echojepa.files.durable import write_file
 from echojepa.files.tables import write_parquet
 from echojepa.models.contract import resize
 from echojepa.progress import Progress, quiet
@@ -144,22 +144,23 @@ def write_pictures(
 ) -> None:
     """Decode rows into a file; its index is written once all of it is there."""
     index: list[dict[str, Any]] = []
-    partial = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    with partial.open("wb") as file:
-        for number, row in enumerate(map(int, rows)):
-            try:
-                loop = store.loop(row)
-                pixels = letterbox(loop.frames())
-            except UNREADABLE:
-                continue  # read again from the store when its turn comes, which names it in the run's record
-            if side and pixels.shape[-1] != side:
-                pixels = resize(pixels, side, spec.interpolation)
-            channels, frames, height, _ = pixels.shape
-            place = {"row": row, "start": file.tell(), "channels": channels, "frames": frames, "side": height}
-            index.append({**place, "times": loop.times.tolist()})
-            file.write(pixels.contiguous().numpy().tobytes())
-            progress(number + 1, len(rows))
-    partial.replace(path.with_suffix(".u8"))
+
+    def fill(partial: Path) -> None:
+        with partial.open("wb") as file:
+            for number, row in enumerate(map(int, rows)):
+                try:
+                    loop = store.loop(row)
+                    pixels = letterbox(loop.frames())
+                except UNREADABLE:
+                    continue  # read from the store when its turn comes, which names it in the run's record
+                if side and pixels.shape[-1] != side:
+                    pixels = resize(pixels, side, spec.interpolation)
+                whole = dict(zip(WHOLE_NUMBERS, (row, file.tell(), *pixels.shape[:3]), strict=True))
+                index.append({**whole, "times": loop.times.tolist()})
+                file.write(pixels.contiguous().numpy().tobytes())
+                progress(number + 1, len(rows))
+
+    write_file(path.with_suffix(".u8"), fill)
     write_parquet(path.with_suffix(".parquet"), pa.Table.from_pylist(index, schema=INDEX))
 
 
