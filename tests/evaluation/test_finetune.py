@@ -509,7 +509,7 @@ def test_bf16_is_the_arithmetic_of_the_encoder_and_not_of_its_weights(
     assert {value.dtype for value in tensors_of(tmp_path).values()} == {torch.float32}
 
 
-def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
+def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
     dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
@@ -536,5 +536,5 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
     (mine,) = [row for row in read_results(alone.out) if row.metric == "MAE"]
     (planned,) = [file.parent for file in tmp_path.glob("probes/lvef/jepa/fine-tuned-*/probe.json")]
     assert_equal_tensors(tensors_of(planned), tensors_of(alone.out))
-    assert rows[0]["value"] == pytest.approx(mine.value, abs=1e-3)
-    assert rows[0]["weights"] == mine.weights
+    assert rows[0].value == pytest.approx(mine.value, abs=1e-3)
+    assert rows[0].weights == mine.weights
