@@ -2,13 +2,14 @@
 
 `burned_text` asks what stands still through a whole loop. Here single frames are asked for strokes that are
 of one grey and end sharply, as its rule for stills does, and a word must be seen at the same place in two
-frames at least. An ECG over the picture has such strokes too, but is a long thin curve: words on one are none, nor
-are those of which few columns cross two strokes. Dark letters are looked for on bars alone, which are flat
-and bright as no tissue is.
+frames at least. An ECG over the picture has such strokes too, but is a long thin curve: words on one are
+none, nor are those of which few columns cross two strokes. Dark letters are looked for on bars alone, which
+are flat and bright as no tissue is.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ SEEN = 2
 """Frames in which a word must be seen about the same place."""
 MOVED = 4
 """Pixels by which its sides may move from one of them to the other."""
-CURVE, ON_CURVE = 40, 0.5
-"""Pixels of a curve's longer side at least, and share of a word that lies on one for it to be no word."""
-LOWEST = 7
+CURVE, CROSSING = 60, 0.4
+"""Pixels of a curve's longer side at least, and share of a word's columns with it that makes it no word."""
+PASSING = replace(FRAME, enough=14.0)
+"""As of a still, but a word must weigh more: many frames are asked."""
+LOWEST = 8
 """Pixels of a word's height at least."""
 CROSSED = 0.3
 """Share of a word's columns that cross two strokes or more, at least."""
@@ -50,28 +53,33 @@ def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
             w for w in words if sum(any(is_near(w, one) for one in there) for there in others) >= SEEN - 1
         ]
         if seen:
-            curve = long_curves(grey[chosen[number]])
-            found += [word for word in seen if curve[word.rows, word.columns].mean() < ON_CURVE]
+            curves = long_curves(grey[chosen[number]])
+            found += [word for word in seen if not is_crossed(word, curves)]
     return found
 
 
+def is_crossed(word: TextBox, curves: Mask) -> bool:
+    """Whether a curve goes through a word from side to side, or nearly so: then it is of the curve."""
+    part = curves[word.rows, word.columns]
+    return bool(part.any(0).mean() >= CROSSING)
+
+
 def long_curves(grey: NDArray[np.int16]) -> Mask:
-    """(H, W) what is near thin bright pieces that are longer than letters: an ECG over the picture."""
+    """(H, W) thin bright pieces that are longer than letters: an ECG over the picture."""
     thin = filters.white_tophat(grey, 5) > STEP
     labels, count = filters.label(thin, np.ones((3, 3)))
     if not count:
         return thin
     sides = [max(side.stop - side.start for side in box) for box in filters.find_objects(labels)]
-    curves = np.array([False, *(side >= CURVE for side in sides)])[labels]
-    return filters.binary_dilation(curves, np.ones((2 * MOVED + 1, 2 * MOVED + 1), dtype=bool))
+    return np.array([False, *(side >= CURVE for side in sides)])[labels]
 
 
 def frame_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
     """Words in one frame (H, W), bright ones and dark ones on a bar."""
-    words = sharp_words(grey, inside & (grey >= DARKEST), FRAME)
+    words = sharp_words(grey, inside & (grey >= DARKEST), PASSING)
     bars = bar_pixels(grey, inside)
     if bars.any():
-        words += sharp_words(255 - grey, bars & (255 - grey >= DARKEST), FRAME)
+        words += sharp_words(255 - grey, bars & (255 - grey >= DARKEST), PASSING)
     return words
 
 
