@@ -38,8 +38,8 @@ BAR_GREY, FLAT = 140, 10
 """A bar is at least this bright, and its pixels differ by no more from their neighbours."""
 BAR_AREA = 150
 """Pixels of a bar at least."""
-CLOSED = 9
-"""Pixels of a gap in a bar that a letter may be."""
+BAR_FILLED = 0.3
+"""Share of its box that is flat, at least: letters leave that much."""
 
 
 def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
@@ -91,17 +91,18 @@ def sharp_words(grey: NDArray[np.int16], among: Mask, rule: Rule) -> list[TextBo
     if not len(at[0]):
         return []
     rest = np.full(len(at[0]), 1 / 16)
-    strokes = find_strokes(at, grey[at].astype(float), steps[at], rest, rule)
+    strokes = find_strokes(at, grey[at].astype(float), steps[at].astype(np.int64), rest, rule)
     return [word for word in words_of(strokes, rule, 0, 0) if is_lettered(sharp, word)]
 
 
-def steps_everywhere(grey: NDArray[np.int16]) -> NDArray[np.int64]:
+def steps_everywhere(grey: NDArray[np.int16]) -> NDArray[np.uint8]:
     """(H, W) how many of the eight pixels two away from each are a step off."""
     padded = np.pad(grey, 2, mode="edge")
     height, width = grey.shape
-    steps = np.zeros(grey.shape, dtype=np.int64)
+    steps, apart = np.zeros(grey.shape, dtype=np.uint8), np.empty_like(grey)
     for down, across in ((0, 0), (0, 2), (0, 4), (2, 0), (2, 4), (4, 0), (4, 2), (4, 4)):
-        steps += np.abs(padded[down : down + height, across : across + width] - grey) > STEP
+        np.subtract(padded[down : down + height, across : across + width], grey, out=apart)
+        steps += np.abs(apart, out=apart) > STEP
     return steps
 
 
@@ -126,12 +127,18 @@ def is_near(one: TextBox, other: TextBox) -> bool:
 
 
 def bar_pixels(grey: NDArray[np.int16], inside: Mask) -> Mask:
-    """(H, W) bars, the letters in them too: flat bright areas with gaps of a letter's strokes."""
-    spread = filters.maximum_filter(grey, 3) - filters.minimum_filter(grey, 3)
-    flat = inside & (grey >= BAR_GREY) & (spread <= FLAT)
-    if flat.sum() < BAR_AREA:
-        return np.zeros(grey.shape, dtype=bool)
-    labels, count = filters.label(filters.maximum_filter(flat, 5))
-    areas = filters.sum_labels(flat, labels, np.arange(1, count + 1))
-    large = np.array([False, *(areas >= BAR_AREA)])[labels]
-    return filters.minimum_filter(filters.maximum_filter(large, CLOSED), CLOSED)
+    """(H, W) bars, the letters in them too: boxes of which a good part is flat and bright."""
+    bars = np.zeros(grey.shape, dtype=bool)
+    core = (inside & (grey >= BAR_GREY))[1:-1, 1:-1].copy()
+    for down, across in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        beside = grey[down : down + core.shape[0], across : across + core.shape[1]]
+        core &= np.abs(beside - grey[1:-1, 1:-1]) <= FLAT
+    if core.sum() < BAR_AREA:
+        return bars
+    labels, _ = filters.label(core)
+    areas = np.bincount(labels.ravel())[1:]
+    for (rows, columns), area in zip(filters.find_objects(labels), areas, strict=True):
+        size = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if area >= BAR_AREA and area >= BAR_FILLED * size:
+            bars[rows.start : rows.stop + 2, columns.start : columns.stop + 2] = True
+    return bars & inside
