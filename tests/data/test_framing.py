@@ -9,6 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from odd_files import encapsulated, fan, grey_rgb, jpegs, native, refusal, row, whole
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
 from echojepa.data.reading.recording import open_recording
@@ -181,3 +183,25 @@ def test_all_of_these_come_in_together_and_a_file_is_not_held_in_memory(tmp_path
     large = native(tmp_path / "large.dcm", np.tile(FRAMES, (50, 1, 1)))
     pixels = open_recording(large, b"k" * 16).pixels
     assert not pixels.content.flags.owndata  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("code", "scheme", "view"),
+    [
+        ("399214001", "SCT", "A4C"), ("G-A19C", "SRT", "A4C"), ("G-A19C", "SNM3", "A4C"),
+        ("G-A19C ", "99SDM", "A4C"),
+        ("G-A19B", "SRT", "A2C"), ("G-A19C", "LOCAL", None), ("nonsense", "SRT", None),
+    ],
+)  # fmt: skip
+def test_a_view_is_known_by_its_older_code_too(
+    tmp_path: Path, code: str, scheme: str, view: str | None
+) -> None:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, scheme, "Doe^Jane"
+    assert row(native(tmp_path / "a.dcm", FRAMES, ViewCodeSequence=Sequence([item]))).view == view
+
+
+@pytest.mark.parametrize("count", [100_001, 60_000_000])
+def test_a_header_may_not_claim_more_frames_than_an_hour_has(tmp_path: Path, count: int) -> None:
+    path = native(tmp_path / "a.dcm", FRAMES[:, :1, :1], bytes(count), NumberOfFrames=count)
+    assert refusal(path).startswith(Reason.TOO_LARGE)

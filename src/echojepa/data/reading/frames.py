@@ -18,6 +18,8 @@ MAX_FRAME_BYTES = 64 << 20
 """One decoded frame as RGB; 4,700 pixels square. Checked before anything is decoded."""
 MAX_LOOP_BYTES = 8 << 30
 """All frames of a loop as RGB; they are streamed, so this bounds time, not memory."""
+MAX_FRAMES = 100_000
+"""Frames of a loop: an hour at 30 a second; what is kept of each, its time at least, is held in memory."""
 DECODE_ERRORS = (
     ValueError, RuntimeError, AttributeError, NotImplementedError, EOFError, IndexError, KeyError, TypeError,
     OSError, SyntaxError, MemoryError, ArithmeticError, struct.error, zlib.error,
@@ -78,6 +80,8 @@ def check_size(count: int, height: int, width: int) -> None:
     """Refuse what is empty or above the limits, from the header alone; Rejected(NO_PIXELS or TOO_LARGE)."""
     if min(count, height, width) < 1:
         raise Rejected(Reason.NO_PIXELS, f"{count} frames of {height} x {width} pixels")
+    if count > MAX_FRAMES:
+        raise Rejected(Reason.TOO_LARGE, f"{count} frames; {MAX_FRAMES} are allowed")
     frame = height * width * 3
     if frame > MAX_FRAME_BYTES:
         raise Rejected(

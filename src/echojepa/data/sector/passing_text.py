@@ -9,6 +9,7 @@ are flat and bright as no tissue is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ SEEN = 2
 """Frames in which a word must be seen about the same place."""
 MOVED = 4
 """Pixels by which its sides may move from one of them to the other."""
-CURVE, ON_CURVE = 40, 0.5
-"""Pixels of a curve's longer side at least, and share of a word that lies on one for it to be no word."""
-LOWEST = 7
+CURVE, CROSSING = 60, 0.4
+"""Pixels of a curve's longer side at least, and share of a word's columns with it that makes it no word."""
+PASSING = replace(FRAME, enough=14.0)
+"""As of a still, but a word must weigh more: many frames are asked."""
+LOWEST = 8
 """Pixels of a word's height at least."""
 CROSSED = 0.3
 """Share of a word's columns that cross two strokes or more, at least."""
@@ -35,8 +38,8 @@ BAR_GREY, FLAT = 140, 10
 """A bar is at least this bright, and its pixels differ by no more from their neighbours."""
 BAR_AREA = 150
 """Pixels of a bar at least."""
-CLOSED = 9
-"""Pixels of a gap in a bar that a letter may be."""
+BAR_FILLED = 0.3
+"""Share of its box that is flat, at least: letters leave that much."""
 
 
 def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
@@ -50,28 +53,33 @@ def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
             w for w in words if sum(any(is_near(w, one) for one in there) for there in others) >= SEEN - 1
         ]
         if seen:
-            curve = long_curves(grey[chosen[number]])
-            found += [word for word in seen if curve[word.rows, word.columns].mean() < ON_CURVE]
+            curves = long_curves(grey[chosen[number]])
+            found += [word for word in seen if not is_crossed(word, curves)]
     return found
 
 
+def is_crossed(word: TextBox, curves: Mask) -> bool:
+    """Whether a curve goes through a word from side to side, or nearly so: then it is of the curve."""
+    part = curves[word.rows, word.columns]
+    return bool(part.any(0).mean() >= CROSSING)
+
+
 def long_curves(grey: NDArray[np.int16]) -> Mask:
-    """(H, W) what is near thin bright pieces that are longer than letters: an ECG over the picture."""
+    """(H, W) thin bright pieces that are longer than letters: an ECG over the picture."""
     thin = filters.white_tophat(grey, 5) > STEP
     labels, count = filters.label(thin, np.ones((3, 3)))
     if not count:
         return thin
     sides = [max(side.stop - side.start for side in box) for box in filters.find_objects(labels)]
-    curves = np.array([False, *(side >= CURVE for side in sides)])[labels]
-    return filters.binary_dilation(curves, np.ones((2 * MOVED + 1, 2 * MOVED + 1), dtype=bool))
+    return np.array([False, *(side >= CURVE for side in sides)])[labels]
 
 
 def frame_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
     """Words in one frame (H, W), bright ones and dark ones on a bar."""
-    words = sharp_words(grey, inside & (grey >= DARKEST), FRAME)
+    words = sharp_words(grey, inside & (grey >= DARKEST), PASSING)
     bars = bar_pixels(grey, inside)
     if bars.any():
-        words += sharp_words(255 - grey, bars & (255 - grey >= DARKEST), FRAME)
+        words += sharp_words(255 - grey, bars & (255 - grey >= DARKEST), PASSING)
     return words
 
 
@@ -83,17 +91,18 @@ def sharp_words(grey: NDArray[np.int16], among: Mask, rule: Rule) -> list[TextBo
     if not len(at[0]):
         return []
     rest = np.full(len(at[0]), 1 / 16)
-    strokes = find_strokes(at, grey[at].astype(float), steps[at], rest, rule)
+    strokes = find_strokes(at, grey[at].astype(float), steps[at].astype(np.int64), rest, rule)
     return [word for word in words_of(strokes, rule, 0, 0) if is_lettered(sharp, word)]
 
 
-def steps_everywhere(grey: NDArray[np.int16]) -> NDArray[np.int64]:
+def steps_everywhere(grey: NDArray[np.int16]) -> NDArray[np.uint8]:
     """(H, W) how many of the eight pixels two away from each are a step off."""
     padded = np.pad(grey, 2, mode="edge")
     height, width = grey.shape
-    steps = np.zeros(grey.shape, dtype=np.int64)
+    steps, apart = np.zeros(grey.shape, dtype=np.uint8), np.empty_like(grey)
     for down, across in ((0, 0), (0, 2), (0, 4), (2, 0), (2, 4), (4, 0), (4, 2), (4, 4)):
-        steps += np.abs(padded[down : down + height, across : across + width] - grey) > STEP
+        np.subtract(padded[down : down + height, across : across + width], grey, out=apart)
+        steps += np.abs(apart, out=apart) > STEP
     return steps
 
 
@@ -118,12 +127,18 @@ def is_near(one: TextBox, other: TextBox) -> bool:
 
 
 def bar_pixels(grey: NDArray[np.int16], inside: Mask) -> Mask:
-    """(H, W) bars, the letters in them too: flat bright areas with gaps of a letter's strokes."""
-    spread = filters.maximum_filter(grey, 3) - filters.minimum_filter(grey, 3)
-    flat = inside & (grey >= BAR_GREY) & (spread <= FLAT)
-    if flat.sum() < BAR_AREA:
-        return np.zeros(grey.shape, dtype=bool)
-    labels, count = filters.label(filters.maximum_filter(flat, 5))
-    areas = filters.sum_labels(flat, labels, np.arange(1, count + 1))
-    large = np.array([False, *(areas >= BAR_AREA)])[labels]
-    return filters.minimum_filter(filters.maximum_filter(large, CLOSED), CLOSED)
+    """(H, W) bars, the letters in them too: boxes of which a good part is flat and bright."""
+    bars = np.zeros(grey.shape, dtype=bool)
+    core = (inside & (grey >= BAR_GREY))[1:-1, 1:-1].copy()
+    for down, across in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        beside = grey[down : down + core.shape[0], across : across + core.shape[1]]
+        core &= np.abs(beside - grey[1:-1, 1:-1]) <= FLAT
+    if core.sum() < BAR_AREA:
+        return bars
+    labels, _ = filters.label(core)
+    areas = np.bincount(labels.ravel())[1:]
+    for (rows, columns), area in zip(filters.find_objects(labels), areas, strict=True):
+        size = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if area >= BAR_AREA and area >= BAR_FILLED * size:
+            bars[rows.start : rows.stop + 2, columns.start : columns.stop + 2] = True
+    return bars & inside
