@@ -102,13 +102,61 @@ def optimised(**settings: Any) -> Change:
 
 CENTRED, TIME = changed(centred_targets=True), changed(masks=(*PAPER_MASKS, TIME_MASK))
 BOTH = (CENTRED, TIME)
+IMAGENET = InputSpec()
+
+
+def spec_changed(**settings: Any) -> Change:
+    """Another input."""
+    return lambda config: replace(config, spec=replace(config.spec, **settings))
+
+
+def sized(size: Any, heads: int, width: int, depth: int) -> Change:
+    """Another encoder of the size table and another predictor."""
+    return lambda config: replace(
+        config,
+        architecture=replace(config.architecture, size=size),
+        predictor_heads=heads,
+        predictor_width=width,
+        predictor_depth=depth,
+    )
+
+
 ARMS: dict[str, tuple[Change, ...]] = {
-    "random": (changed(steps=0),),
+    "random": (),
+    # The pilot's four, and pixels.
     "jepa": (),
     "centred": (CENTRED,),
     "time": (TIME,),
     "both": BOTH,
     "videomae": (videomae,),
+    # One factor at a time from `both`.
+    "lr-2.5e-4": (*BOTH, optimised(lr=2.5e-4)),
+    "lr-1e-3": (*BOTH, optimised(lr=1e-3)),
+    "ema-slow": (*BOTH, optimised(ema_start=0.996, ema_end=0.9995)),
+    "ema-fast": (*BOTH, optimised(ema_start=0.98, ema_end=0.995)),
+    "ema-constant": (*BOTH, optimised(ema_start=0.995, ema_end=0.995)),
+    "time-alone": (CENTRED, changed(masks=(TIME_MASK,))),
+    "time-and-large": (CENTRED, changed(masks=(PAPER_MASKS[1], TIME_MASK))),
+    "sector": (*BOTH, changed(targets="sector")),
+    "imagenet-pixels": (*BOTH, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
+    "crop": (*BOTH, changed(augment="crop", pictures_gb=16.0)),
+    "predictor-4": (*BOTH, sized("nano", 2, 64, 4)),
+    "predictor-32": (*BOTH, sized("nano", 2, 32, 2)),
+    "predictor-128": (*BOTH, sized("nano", 4, 128, 2)),
+    "wider": (*BOTH, sized("micro", 3, 96, 2)),
+    "frames-8": (*BOTH, spec_changed(frames=8)),
+    "patch-8": (*BOTH, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
+    # As many for pixels.
+    "videomae-lr-3e-4": (videomae, optimised(lr=3e-4)),
+    "videomae-lr-2e-3": (videomae, optimised(lr=2e-3)),
+    "videomae-time": (videomae, changed(masks=(TUBE_MASK, TIME_MASK))),
+    "videomae-sector": (videomae, changed(targets="sector")),
+    "videomae-imagenet-pixels": (videomae, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
+    "videomae-crop": (videomae, changed(augment="crop", pictures_gb=16.0)),
+    "videomae-decoder-4": (videomae, sized("nano", 2, 64, 4)),
+    "videomae-decoder-128": (videomae, sized("nano", 4, 128, 2)),
+    "videomae-wider": (videomae, sized("micro", 3, 96, 2)),
+    "videomae-patch-8": (videomae, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
 }
 """By name: changes of `base`, in order. `random` is read out untrained."""
 
@@ -118,8 +166,8 @@ def arm_config(options: argparse.Namespace) -> PretrainConfig:
     config = base(options.data, options.runs / f"{options.tag}{options.arm}-s{options.seed}")
     config = replace(config, steps=options.steps, seed=options.seed, pictures=options.runs / "pictures")
     for change in ARMS[options.arm]:
-        config = change(config) if change is not ARMS["random"][0] else config
-    return config
+        config = change(config)
+    return replace(config, validate=options.validate)
 
 
 @dataclass(frozen=True)
@@ -437,6 +485,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tag", default="", help="set before the run's name")
     parser.add_argument("--note", default="", help="written with the line")
+    parser.add_argument("--validate", type=int, default=0, help="loops read out every 5 %% of a run")
     parser.add_argument("--cross", action="store_true", help="predict all patients by folds")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()

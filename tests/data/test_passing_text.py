@@ -15,8 +15,8 @@ from echojepa.data.sector.burned_text import find_text
 from echojepa.data.sector.passing_text import is_crossed, is_lettered, long_curves
 from echojepa.data.sector.sector import Sector
 from echojepa.data.sector.strokes import TextBox
-from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.phantom.cohort.loops import one_loop
+from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.vocabulary import View
 
 CAPITAL = 0.72

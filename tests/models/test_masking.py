@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from echojepa.config import PAPER_MASKS, TIME_MASK, MaskConfig, TimeSplit
-from echojepa.models.masking import equalise, sample_mask
+from echojepa.models.masking import equalise, inside_sector, sample_mask
 
 GRID, LONG = (4, 12, 12), (8, 4, 4)
 
@@ -88,3 +88,18 @@ def test_splits_in_time_that_cannot_be_are_refused_in_words() -> None:
         sample_mask(TIME_MASK, (1, 4, 4), 1, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="1 for no blocks and a split in time"):
         MaskConfig(blocks=0, scale=1.0)
+
+
+def test_targets_inside_the_sector_are_as_many_in_each_clip_and_what_is_seen_stays() -> None:
+    mask = sample_mask(PAPER_MASKS[0], LONG, 3, torch.Generator().manual_seed(0))
+    inside = torch.rand(3, 128, generator=torch.Generator().manual_seed(1)) < torch.tensor(
+        [[0.9], [0.3], [0.0]]
+    )
+    kept = inside_sector(mask, inside, torch.Generator().manual_seed(2))
+    fewest = min(inside[b][mask.target_ids[b]].sum() for b in range(2))
+    assert kept.target_ids.shape == (3, fewest) and torch.equal(kept.context_ids, mask.context_ids)
+    for b in range(2):
+        assert inside[b][kept.target_ids[b]].all()
+    for b in range(3):
+        assert set(kept.target_ids[b].tolist()) <= set(mask.target_ids[b].tolist())
+        assert torch.equal(kept.target_ids[b], kept.target_ids[b].sort().values)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.config import PAPER_MASKS, TIME_MASK, InputSpec, MaskConfig
-from echojepa.models.masking import Mask, sample_mask
+from echojepa.models.masking import Mask, sample_mask, touches_sector
 from echojepa.training.foresight import (
     Foresight,
     dumb_predictions,
     measure_foresight,
     nearest_visible,
     slots_apart,
-    touches_sector,
 )
 
 SPEC = InputSpec(size=8, frames=8, seconds=1.0)

@@ -76,7 +76,7 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
 ) -> None:
     """Centred targets have a memory; a split in time draws coins; pictures are read in another way."""
     options = {"masks": (*PAPER_MASKS, TIME_MASK), "centred_targets": True, "augment": "shift", "steps": 4}
-    recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(64, 16, 0.8), batch_size=2, **options)
+    recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(32, 16, 0.8), batch_size=2, **options)
     pretrain(recipe, quiet)
     kept = replace(recipe, out=tmp_path / "kept", pictures=tmp_path / "pictures")
     with pytest.raises(Stop):

@@ -90,6 +90,9 @@ class PretrainConfig:
     """Resolution, frames and time span of a clip."""
     masks: tuple[MaskConfig, ...] = PAPER_MASKS
     """Mask types; each is one pass of the context encoder."""
+    targets: Literal["all", "sector"] = "all"
+    """Which hidden tokens are inferred: all, or those that touch the sector of their clip; in a cine half of
+    the picture can be black. The paper infers all."""
     centred_targets: bool = False
     """Take the running mean of each position over clips out of JEPA's targets; not in the paper."""
     augment: Literal["crop", "shift"] = "crop"

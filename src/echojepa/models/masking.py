@@ -105,3 +105,20 @@ def sample_mask(
             context.append(ids[seen].flatten())
             targets.append(ids[later][:, hidden.flatten()].flatten())
     return Mask(equalise(context, generator), equalise(targets, generator), redraws)
+
+
+def touches_sector(clips: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Tokens (B, N) bool whose place in the picture is not black in all frames of clips (B, 3, T, H, W)."""
+    times, rows, columns = grid
+    lit = clips.amax((1, 2)) > 0
+    places = lit.unflatten(2, (columns, -1)).unflatten(1, (rows, -1)).flatten(4).any(-1).any(2)
+    return places.flatten(1).repeat(1, times)
+
+
+def inside_sector(mask: Mask, inside: Tensor, generator: torch.Generator) -> Mask:
+    """A mask whose targets are those of tokens `inside` (B, N) bool, as many in each clip as in the clip with
+    the fewest; all of a clip's own where none of its targets is inside. What is seen stays."""
+    rows = []
+    for ids, chosen in zip(mask.target_ids, inside.gather(1, mask.target_ids), strict=True):
+        rows.append(ids[chosen] if chosen.any() else ids)
+    return Mask(mask.context_ids, equalise(rows, generator), mask.redraws)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from echojepa.config import InputSpec
 from echojepa.models.contract import prepare
-from echojepa.models.masking import Mask
+from echojepa.models.masking import Mask, touches_sector
 from echojepa.models.objective import Objective
 from echojepa.models.vit import gather_tokens
 
@@ -49,14 +49,6 @@ def everywhere(batch: int, tokens: int) -> Mask:
     """A mask whose targets are all tokens."""
     ids = torch.arange(tokens).expand(batch, -1)
     return Mask(ids[:, :0], ids, 0)
-
-
-def touches_sector(clips: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Tokens (B, N) bool whose place in the picture is not black in all frames of clips (B, 3, T, H, W)."""
-    times, rows, columns = grid
-    lit = clips.amax((1, 2)) > 0
-    places = lit.unflatten(2, (columns, -1)).unflatten(1, (rows, -1)).flatten(4).any(-1).any(2)
-    return places.flatten(1).repeat(1, times)
 
 
 def nearest_visible(mask: Mask, grid: tuple[int, int, int]) -> Tensor:
@@ -130,9 +122,9 @@ def measure_foresight(
     return Foresight(
         loss=means["network"],
         dumb=dumb,
-        gain=1 - means["network"] / min(dumb.values()),
+        gain=1 - means["network"] / max(min(dumb.values()), 1e-12),
         inside=masked_mean(each, places),
         outside=masked_mean(each, ~places),
         by_slots={str(n): masked_mean(each, slots == n) for n in slots.unique().tolist()},
-        shuffle_cost=means["shuffled"] / means["network"] - 1,
+        shuffle_cost=(means["shuffled"] - means["network"]) / max(means["network"], 1e-12),
     )

@@ -15,7 +15,7 @@ from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
 from echojepa.data.clips.pictures import Pictures, keep_pictures
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.models.masking import Mask, sample_mask
+from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_sector
 from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
 from echojepa.training.distributed import World
@@ -106,6 +106,10 @@ class Steps(Dataset[Batch]):
                 damaged.append((int(self.clips.rows[key[1]]), type(error).__name__))
         masks = [mask.rows(torch.tensor(kept, dtype=torch.long)) for mask in self.masks(step)]
         stacked = torch.stack(clips) if clips else torch.empty(0, dtype=torch.uint8)
+        if self.config.targets == "sector" and clips:
+            draws = torch.Generator().manual_seed(derive_seed(self.seed, "sector", step))
+            inside = touches_sector(stacked, self.grid)
+            masks = [inside_sector(mask, inside, draws) for mask in masks]
         return Batch(stacked, masks, len(wanted), tuple(damaged))
 
 
@@ -132,10 +136,16 @@ def run_pictures(
 
 
 def check_share(config: PretrainConfig, world: World) -> None:
-    """ConfigError unless the batch can be dealt to the ranks, and each can know the targets' mean."""
-    if config.centred_targets and world.ranks > 1:
+    """ConfigError unless the batch can be dealt to the ranks, and none needs to know the others' clips."""
+    alone = [
+        name
+        for name, asked in (("centred_targets", config.centred_targets), ("targets", config.targets != "all"))
+        if asked
+    ]
+    if alone and world.ranks > 1:
         raise ConfigError(
-            f"centred_targets know one process' clips and there are {world.ranks}; start one, or leave it out"
+            f"{' and '.join(alone)} need all clips of a step in one process and there are {world.ranks}; "
+            "start one, or leave it out"
         )
     if config.batch_size % world.ranks:
         raise ConfigError(

@@ -1,8 +1,7 @@
 """What an encoder in training reads on validation patients, so that the best checkpoint can be kept.
 
 Ridge on frozen features of training patients' loops, scored on validation patients': the views of all loops
-and, where the data set has labels of it, LVEF from apical ones. Test patients' loops and labels are never
-read.
+and, where the data set has labels of it, LVEF from apical ones. Test patients' are never read.
 """
 
 from __future__ import annotations
