@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
 from echojepa.config import IngestConfig, InputSpec
-from echojepa.data.clips import Augment, ClipDataset
-from echojepa.data.convert import Job, Refused, convert, placed
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import Augment, ClipDataset
+from echojepa.data.ingest.convert import Job, Refused, convert, placed
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.store.loop_store import LoopStore
 
 SPEC = InputSpec(size=224, frames=16, seconds=2.0)
 STRIDE, COPIES, CLIPS = 4, 8, 12

@@ -19,8 +19,8 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
-from echojepa.data.dicom.pixels import open_pixels
-from echojepa.data.dicom.reader import example_cines
+from echojepa.data.reading.dicom.pixels import open_pixels
+from echojepa.data.reading.dicom.reader import example_cines
 
 
 def main() -> None:

@@ -33,10 +33,10 @@ from PIL import Image
 from scipy import ndimage
 
 from echojepa.config import SimulateConfig
-from echojepa.data.convert import Job, Refused, convert
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.encoding import Encoding, decode, from_png
-from echojepa.data.sector import find_sector
+from echojepa.data.ingest.convert import Job, Refused, convert
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.sector.sector import find_sector
+from echojepa.data.store.encoding import Encoding, decode, from_png
 from echojepa.phantom.cohort.make import simulate_study
 
 Frame = NDArray[np.uint8]

@@ -21,8 +21,8 @@ import pydicom
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from echojepa.data.convert import Job, Refused, convert
-from echojepa.data.dicom.reader import example_cines
+from echojepa.data.ingest.convert import Job, Refused, convert
+from echojepa.data.reading.dicom.reader import example_cines
 
 FRAMES = 120
 """Of the cine, in each file; fewer where the codec is slow."""

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from echojepa.data.encoding import Encoding
-from echojepa.data.rows import encode_loop
-from echojepa.data.store import FILES_VERSION, SCHEMA, TABLE, LoopStore
+from echojepa.data.store.encoding import Encoding
+from echojepa.data.store.loop_store import FILES_VERSION, SCHEMA, TABLE, LoopStore
+from echojepa.data.store.rows import encode_loop
 
 COMMIT, LOOPS_A_PATIENT = 500_000, 60
 MASK = np.ones((4, 4), dtype=bool)

@@ -29,9 +29,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from echojepa.config import SimulateConfig
-from echojepa.data.clips import letterbox
-from echojepa.data.frames import luma
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import letterbox
+from echojepa.data.reading.frames import luma
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import decode
 from echojepa.phantom.cohort.presets import order_of
 from echojepa.phantom.cohort.sidecar import opened

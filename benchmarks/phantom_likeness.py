@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.stats import wasserstein_distance
 
-from echojepa.data.cine import CineLoop
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.fan import fit_fan
-from echojepa.data.frames import luma
-from echojepa.data.recording import read_cine
-from echojepa.data.sector import find_sector
+from echojepa.data.reading.cine import CineLoop
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.frames import luma
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.sector.fan import fit_fan
+from echojepa.data.sector.sector import find_sector
 
 Floats = NDArray[np.floating]
 HEIGHT = 128

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from echojepa.data.splits import assign_split
-from echojepa.evaluation.intervals import estimates
-from echojepa.evaluation.metrics import ACCURACY, MAE, PEARSON, named
+from echojepa.data.identity.splits import assign_split
+from echojepa.evaluation.statistics.intervals import estimates
+from echojepa.evaluation.statistics.metrics import ACCURACY, MAE, PEARSON, named
 from echojepa.phantom.cohort.loops import record_loop
 from echojepa.phantom.cohort.presets import PRESETS
 from echojepa.phantom.cohort.sites import Planned, Protocol

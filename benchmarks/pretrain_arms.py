@@ -43,9 +43,9 @@ from echojepa.config import (
     OptimConfig,
     PretrainConfig,
 )
-from echojepa.data.clips import ClipDataset
-from echojepa.data.pictures import keep_pictures
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.clips.pictures import keep_pictures
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import prepare

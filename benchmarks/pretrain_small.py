@@ -83,7 +83,7 @@ def reading(config: Any) -> Work:
     """Batches of the data set's training loops."""
     import torch
 
-    from echojepa.data.store import LoopStore
+    from echojepa.data.store.loop_store import LoopStore
     from echojepa.training import pretrain as module
     from echojepa.training.distributed import World
 

@@ -24,12 +24,12 @@ from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import Architecture, HarnessConfig, InputSpec
-from echojepa.evaluation.cache import FeatureFolder, FeatureKey, weights_digest
-from echojepa.evaluation.features import Features, Tokens
-from echojepa.evaluation.plans import PROBES
-from echojepa.evaluation.probing import fit_probe
-from echojepa.evaluation.samples import Labelled
+from echojepa.config import Architecture, FrozenConfig, InputSpec
+from echojepa.evaluation.features.cache import FeatureFolder, FeatureKey, weights_digest
+from echojepa.evaluation.features.samples import FeatureSamples
+from echojepa.evaluation.features.tokens import Features, Tokens
+from echojepa.evaluation.probes.fitting import fit_probe
+from echojepa.evaluation.protocol.plans import PROBES
 from echojepa.models.vit import VisionTransformer
 from echojepa.tasks import LVEF
 
@@ -61,18 +61,19 @@ def features_of(backbone: Backbone, count: int, root: Path) -> tuple[Features, i
     missing = folder.missing(clips)
     if missing:
         folder.fill(backbone, RandomClips(count, backbone.spec), clips, 4, lambda done: None)
-    return folder.features(clips, np.arange(count)), len(missing)
+    return folder.features(clips, 0), len(missing)
 
 
-def labelled(features: Features) -> Labelled:
+def labelled(features: Features) -> FeatureSamples:
     """Noise as labels; the last clips choose the head."""
     count = len(features.tokens)
     names = np.array([f"p{number}" for number in range(count)])
     splits = np.array(["train" if number < 32 else "val" for number in range(count)])
     truth = 55 + 10 * torch.randn(count, generator=torch.Generator().manual_seed(0))
-    return Labelled(
-        features, torch.arange(count)[:, None], truth, names, names, splits, np.full(count, "here"), ()
-    )
+    return FeatureSamples(
+        items=names, patients=names, splits=splits, sites=np.full(count, "here"),
+        truth=truth.double().numpy(), classes=(), features=features, places=np.arange(count)[:, None],
+    )  # fmt: skip
 
 
 def seconds(work: object) -> float:
@@ -87,7 +88,8 @@ def random_features(grid: tuple[int, int, int], width: int, count: int) -> Featu
     """Tokens of the shape of an encoder's, for the heads alone."""
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randn(count, int(np.prod(grid)), width, generator=generator).half()
-    return Features(Tokens.of(tokens), tokens[:, 0].float(), grid, np.arange(count), np.zeros(count, int))
+    clips = np.stack([np.zeros(count, int), np.arange(count), np.zeros(count, int)], axis=1)
+    return Features(Tokens.of(tokens), tokens[:, 0].float(), grid, clips)
 
 
 def main() -> None:
@@ -100,7 +102,7 @@ def main() -> None:
     spec = InputSpec()
     encoder = VisionTransformer(Architecture(options.size), spec, torch.Generator().manual_seed(0))
     backbone = VideoTransformer(f"random {options.size}", encoder, spec)
-    base = HarnessConfig(data=(Path(),), out=Path(), backbones=("",), epochs=options.epochs, min_steps=1)
+    base = FrozenConfig(epochs=options.epochs, min_steps=1)
     one = replace(base, learning_rates=(1e-3,), weight_decays=(0.01,))
     many = replace(base, learning_rates=(1e-4, 3e-4, 1e-3, 3e-3), weight_decays=(0.01, 0.1, 0.4))
     with tempfile.TemporaryDirectory() as folder:

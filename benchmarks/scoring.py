@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from echojepa.evaluation.comparison import compare
-from echojepa.evaluation.formulas import Values
-from echojepa.evaluation.intervals import estimates
-from echojepa.evaluation.metrics import METRICS
-from echojepa.evaluation.subgroups import subgroups
+from echojepa.evaluation.statistics.comparison import compare
+from echojepa.evaluation.statistics.formulas import Values
+from echojepa.evaluation.statistics.intervals import estimates
+from echojepa.evaluation.statistics.metrics import METRICS
+from echojepa.evaluation.statistics.subgroups import subgroups
 
 PATIENTS, LOOPS, CLASSES, BACKBONES = 150, 8, 13, 4
 

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 from scipy.ndimage import minimum_filter
 
-from echojepa.data.burned_text import find_text
-from echojepa.data.cine import CineLoop
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.recording import read_cine
-from echojepa.data.rejection import Rejected
-from echojepa.data.sector import Sector, find_sector, probe_frames
+from echojepa.data.reading.cine import CineLoop
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.sector.burned_text import find_text
+from echojepa.data.sector.sector import Sector, find_sector, probe_frames
 from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.phantom.screen.screens import CAPITAL, PlantedText, ScreenLayout, burn_in

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.phantom.cohort.make import write_cohort
 from echojepa.progress import quiet
 

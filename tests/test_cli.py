@@ -15,7 +15,7 @@ import torch
 
 from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
 from echojepa.files.records import decode
 from echojepa.models.predictor import Predictor, PredictorShape

@@ -16,13 +16,16 @@ import torch
 from echojepa.backbones.loading import load_backbone
 from echojepa.cli import main
 from echojepa.config import Architecture, ConfigError, EmbedConfig, InputSpec
-from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore
-from echojepa.evaluation import embed as embedding
-from echojepa.evaluation.embed import METADATA, FeatureTable, embed
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.features import embed as embedding
+from echojepa.evaluation.features.embed import METADATA, FeatureTable, embed
 from echojepa.models.vit import VisionTransformer
-from echojepa.progress import quiet
 from echojepa.weights.folder import Origin, save_weights, weights_of
+
+
+def quiet(done: int, total: int) -> None:
+    """Nobody watches."""
 
 
 def write_weights(path: Path, seed: int = 0) -> Path:
@@ -127,8 +130,8 @@ def test_the_table_says_which_data_and_weights_made_it(config: EmbedConfig, stor
 def test_a_folder_of_other_weights_settings_or_data_is_refused(config: EmbedConfig, tmp_path: Path) -> None:
     embed(config, quiet)
     for change, expected in (
-        ({"backbone": str(write_weights(tmp_path / "other", seed=1))}, "of other backbone_sha256"),
-        ({"clips_per_loop": 1}, "of other clips_per_loop"),
+        ({"backbone": str(write_weights(tmp_path / "other", seed=1))}, "another backbone_sha256"),
+        ({"clips_per_loop": 1}, "another clips_per_loop"),
     ):
         with pytest.raises(ConfigError, match=expected):
             embed(replace(config, **change), quiet)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.recording import read_cine
-from echojepa.data.sector import find_sector
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.sector.sector import find_sector
 from echojepa.phantom.cohort.loops import one_loop, record_loop
 from echojepa.phantom.cohort.presets import PRESETS
 from echojepa.phantom.cohort.sidecar import loop_truth

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from echojepa.config import SimulateConfig
-from echojepa.data.clips import letterbox
-from echojepa.data.sector import find_sector
+from echojepa.data.clips.clips import letterbox
+from echojepa.data.sector.sector import find_sector
 from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.phantom.cohort.make import simulate_study
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echojepa.config import DemoConfig, EvaluateConfig, IngestConfig, ReportConfig, SimulateConfig
-from echojepa.data.dicom.reader import example_cines
+from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.files.records import encode, read_plain, write_record
 from echojepa.recipes import micro
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.encoding import Encoding
-from echojepa.data.rows import StoredLoop, encode_loop
-from echojepa.data.store import LoopStore, StoreError
+from echojepa.data.store.encoding import Encoding
+from echojepa.data.store.loop_store import LoopStore, StoreError
+from echojepa.data.store.rows import StoredLoop, encode_loop
 
 MASK = np.tri(45, 61, k=10, dtype=bool)
 

@@ -19,11 +19,11 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from echojepa.config import IngestConfig
-from echojepa.data import ingest as ingest_module
-from echojepa.data.convert import Job, convert
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.private import IngestError
-from echojepa.data.store import LoopStore
+from echojepa.data.identity.private import IngestError
+from echojepa.data.ingest import ingest as ingest_module
+from echojepa.data.ingest.convert import Job, convert
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.processes.workers import Died, Limits, run_in_order
 from echojepa.vocabulary import Reason, View

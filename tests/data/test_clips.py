@@ -10,8 +10,16 @@ import torch
 import torch.nn.functional as F
 
 from echojepa.config import InputSpec
-from echojepa.data.clips import Augment, ClipDataset, Shift, frame_indices, is_short, latest_start, letterbox
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import (
+    Augment,
+    ClipDataset,
+    Shift,
+    frame_indices,
+    is_short,
+    latest_start,
+    letterbox,
+)
+from echojepa.data.store.loop_store import LoopStore
 
 SPEC = InputSpec(size=48, frames=4, seconds=0.2)
 

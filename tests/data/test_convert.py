@@ -16,11 +16,11 @@ import pytest
 from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
-from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.dry_run import dry_run
-from echojepa.data.ingest import IngestError, ingest
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest.dry_run import dry_run
+from echojepa.data.ingest.ingest import IngestError, ingest
+from echojepa.data.reading.cine import CineLoop, Region
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.tables import TableError
 from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
@@ -163,7 +163,7 @@ def test_plain_videos_come_in_with_their_own_times_one_patient_a_folder(tmp_path
 PEAK = """
 import sys
 from pathlib import Path
-from echojepa.data.convert import Job, Refused, convert
+from echojepa.data.ingest.convert import Job, Refused, convert
 result = convert(Job(Path(sys.argv[1]), "0" * 20, b"k" * 20, "site", 256, cleared=True))
 assert not isinstance(result, Refused), result.why
 status = Path("/proc/self/status").read_text()

@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from echojepa.data.cine import CineLoop
-from echojepa.data.deidentify import coarse_age, pseudonym, shifted_day
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.store import LoopStore
+from echojepa.data.identity.deidentify import coarse_age, pseudonym, shifted_day
+from echojepa.data.reading.cine import CineLoop
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import View
 

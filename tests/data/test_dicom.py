@@ -12,11 +12,11 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedUSVolumeStorage
 
-from echojepa.data.cine import CineLoop, Region
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.dicom.writer import UIDS, write_cine
-from echojepa.data.recording import read_cine
-from echojepa.data.rejection import Rejected
+from echojepa.data.reading.cine import CineLoop, Region
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.dicom.writer import UIDS, write_cine
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.reading.rejection import Rejected
 from echojepa.vocabulary import Kind, Reason, View
 
 KEY = b"a test key of sufficient length"

@@ -15,14 +15,14 @@ import pydicom.data
 import pytest
 
 from echojepa.config import IngestConfig
-from echojepa.data.convert import shrink
-from echojepa.data.deidentify import discreetly
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.ingest import IngestError, ingest
-from echojepa.data.labels import read_labels
-from echojepa.data.sector import find_sector
-from echojepa.data.splits import LeakageError, assign_split, check_no_leakage
-from echojepa.data.store import LoopStore, StoreError
+from echojepa.data.identity.deidentify import discreetly
+from echojepa.data.identity.splits import LeakageError, assign_split, check_no_leakage
+from echojepa.data.ingest.convert import shrink
+from echojepa.data.ingest.ingest import IngestError, ingest
+from echojepa.data.ingest.labels import read_labels
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.sector.sector import find_sector
+from echojepa.data.store.loop_store import LoopStore, StoreError
 from echojepa.files.tables import TableError
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.progress import quiet

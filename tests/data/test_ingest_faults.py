@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from echojepa.config import IngestConfig
-from echojepa.data.ingest import IngestError, ingest
-from echojepa.data.splits import check_no_leakage
-from echojepa.data.store import LoopStore, StoreError
+from echojepa.data.identity.splits import check_no_leakage
+from echojepa.data.ingest.ingest import IngestError, ingest
+from echojepa.data.store.loop_store import LoopStore, StoreError
 from echojepa.progress import quiet
 from echojepa.vocabulary import Reason
 
 SMALL_COMMITS = (
-    "import sys; import echojepa.data.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; "
+    "import sys; import echojepa.data.ingest.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; "
     "sys.exit(main(sys.argv[1:]))"
 )
 

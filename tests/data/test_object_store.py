@@ -12,11 +12,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from echojepa.config import IngestConfig, InputSpec
-from echojepa.data.clips import ClipDataset
-from echojepa.data.ingest import ingest
-from echojepa.data.location import Location
-from echojepa.data.store import LoopStore, StoreError
-from echojepa.data.verify import verify
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.location import Location
+from echojepa.data.store.loop_store import LoopStore, StoreError
+from echojepa.data.verify.verify import verify
 from echojepa.progress import quiet
 
 
@@ -78,8 +78,8 @@ def test_a_bucket_or_data_set_that_is_not_there_is_said(bucket: str) -> None:
 def test_of_two_commits_to_a_bucket_at_once_none_is_lost(dataset: Path, bucket: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from echojepa.data.rows import StoredLoop
-    from echojepa.data.store import SCHEMA
+    from echojepa.data.store.loop_store import SCHEMA
+    from echojepa.data.store.rows import StoredLoop
 
     source = LoopStore.open(dataset).table.take(list(range(8)), columns=SCHEMA.names).to_pylist()
     LoopStore.create(f"{bucket}/both", 0)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from echojepa.config import ConfigError, InputSpec
-from echojepa.data import pictures as module
-from echojepa.data.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.pictures import keep_pictures
-from echojepa.data.rows import DamagedLoop
-from echojepa.data.store import LoopStore
+from echojepa.data.clips import pictures as module
+from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
+from echojepa.data.clips.pictures import keep_pictures
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.rows import DamagedLoop
 
 SPEC = InputSpec(size=48, frames=4, seconds=0.2)
 ROWS = np.array([1, 4, 6, 9])

@@ -27,13 +27,13 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_encoder
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_windowing, convert_color_space
 
-from echojepa.data import frames
-from echojepa.data.dicom import codecs
-from echojepa.data.dicom.pixels import NATIVE, EncodedPixels, open_pixels
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.frames import Frames, is_coloured, luma
-from echojepa.data.rejection import Rejected
-from echojepa.data.sector import find_sector
+from echojepa.data.reading import frames
+from echojepa.data.reading.dicom import codecs
+from echojepa.data.reading.dicom.pixels import NATIVE, EncodedPixels, open_pixels
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.frames import Frames, is_coloured, luma
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.sector.sector import find_sector
 from echojepa.vocabulary import Reason
 
 RANDOM = np.random.default_rng(7)

@@ -15,18 +15,21 @@ import pytest
 import torch
 
 from echojepa.config import Architecture, EmbedConfig, IngestConfig, InputSpec
-from echojepa.data import ingest as ingesting
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest import ingest as ingesting
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation import embed as embedding
-from echojepa.evaluation.embed import embed
+from echojepa.evaluation.features import embed as embedding
+from echojepa.evaluation.features.embed import embed
 from echojepa.models.vit import VisionTransformer
 from echojepa.processes import cluster
 from echojepa.processes.cluster import ClusterError, map_on_cluster
 from echojepa.processes.workers import run_in_order
-from echojepa.progress import quiet
 from echojepa.weights.folder import Origin, save_weights, weights_of
+
+
+def quiet(done: int, total: int) -> None:
+    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")

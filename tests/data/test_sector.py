@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from echojepa.data.burned_text import find_text
-from echojepa.data.cine import Region
-from echojepa.data.dicom.reader import example_cines
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.fan import Fan, fit_fan
-from echojepa.data.recording import read_cine
-from echojepa.data.rejection import Rejected
-from echojepa.data.sector import Mask, Sector, find_sector
+from echojepa.data.reading.cine import Region
+from echojepa.data.reading.dicom.reader import example_cines
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.sector.burned_text import find_text
+from echojepa.data.sector.fan import Fan, fit_fan
+from echojepa.data.sector.sector import Mask, Sector, find_sector
 from echojepa.phantom.cohort.loops import PhantomLoop, one_loop
 from echojepa.phantom.screen.layouts import LAYOUTS
 from echojepa.phantom.screen.screens import PlantedText, ScreenLayout, burn_in

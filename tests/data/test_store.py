@@ -20,14 +20,15 @@ import pyarrow as pa
 import pytest
 
 from echojepa.config import IngestConfig
-from echojepa.data.encoding import Encoding, decode, encode, surely_black
-from echojepa.data.ingest import ingest
-from echojepa.data.rows import DamagedLoop
-from echojepa.data.store import LABEL_SCHEMA, SCHEMA, LoopStore, StoreError
-from echojepa.data.verify import read_rows, verify
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.encoding import Encoding, decode, encode, surely_black
+from echojepa.data.store.facts import FORMAT_VERSION
+from echojepa.data.store.loop_store import LABEL_SCHEMA, SCHEMA, LoopStore, StoreError
+from echojepa.data.store.rows import DamagedLoop
+from echojepa.data.verify.verify import read_rows, verify
 from echojepa.progress import quiet
 
-FIXTURE, SCRIPT = Path(__file__).parent / "format_v1", Path(__file__).parent / "store_writer.py"
+FIXTURES, SCRIPT = Path(__file__).parent, Path(__file__).parent / "store_writer.py"
 _spec = importlib.util.spec_from_file_location("store_writer", SCRIPT)
 assert _spec and _spec.loader
 _writer = importlib.util.module_from_spec(_spec)
@@ -89,10 +90,13 @@ def test_a_frame_that_is_not_what_was_written_is_refused_wherever_it_was_changed
     assert damaged.count == len(bad)
 
 
-def test_a_data_set_of_version_1_reads_for_ever() -> None:
-    """The fixture was written once, by `write_format_fixture.py`, and is never written again."""
-    stated = json.loads((FIXTURE / "expected.json").read_text(encoding="utf-8"))
-    store = LoopStore.open(FIXTURE / "data")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_data_set_of_every_version_reads_for_ever(version: int) -> None:
+    """The fixtures were written once, by `write_format_fixture.py`, and are never written again."""
+    fixture = FIXTURES / f"format_v{version}"
+    stated = json.loads((fixture / "expected.json").read_text(encoding="utf-8"))
+    store = LoopStore.open(fixture / "data")
+    assert (store.key_fingerprint is None) == (version == 1) and store.moves == 0 and not store.links()
     rows = list(read_rows(store))
     assert len(rows) == len(stated["rows"]) and store.split_seed == stated["split_seed"]
     for number, expected in enumerate(stated["rows"]):
@@ -112,7 +116,7 @@ def test_a_data_set_of_version_1_reads_for_ever() -> None:
 def test_the_reference_names_every_column_and_the_version() -> None:
     text = (Path(__file__).parents[2] / "docs/reference/dataset-format.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in SCHEMA.names)
-    assert "Data set format, version 1" in text
+    assert f"Data set format, version {FORMAT_VERSION}" in text
 
 
 def test_a_new_label_rewrites_no_video(tmp_path: Path) -> None:

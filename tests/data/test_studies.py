@@ -1,23 +1,14 @@
-"""Claims about which loops of a study fill which slots, and about the clips that are cut from them."""
+"""Claims about which loops of a study fill which slots."""
 
 from __future__ import annotations
-
-import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
-from torch.utils.data import DataLoader
 
-from echojepa.config import InputSpec
-from echojepa.data.clips import Augment, ClipDataset
-from echojepa.data.store import LoopStore
-from echojepa.data.studies import StudyDataset, StudySlots, ViewSlot, choose_slots
-from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views
+from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.vocabulary import View
 
-SPEC = InputSpec(size=48, frames=4, seconds=0.1)
 RVSP = (ViewSlot(View.A4C, colour=True), ViewSlot(View.PSAX_AV))
 
 
@@ -73,50 +64,3 @@ def test_no_slot_or_no_clip_is_an_error() -> None:
         choose_slots(table(("s", "A4C", True)), [], 1)
     with pytest.raises(ValueError, match="one clip"):
         choose_slots(table(("s", "A4C", True)), RVSP, 0)
-
-
-@pytest.fixture
-def chosen(store: LoopStore) -> StudySlots:
-    """A2C and a view that few studies have, two clips each: all clips of a slot are of one loop."""
-    return choose_slots(store.metadata(), (ViewSlot(View.A2C), ViewSlot(View.PSAX_AV)), 2)
-
-
-def test_a_study_s_clips_are_its_loop_s_evenly_spaced_ones_and_black_where_absent(
-    store: LoopStore, chosen: StudySlots
-) -> None:
-    study = int(np.flatnonzero(~chosen.present.all(axis=(1, 2)))[0])
-    item = StudyDataset(store, chosen, SPEC)[study]
-    assert item.clips.shape == (2, 2, 3, 4, 48, 48) and item.clips.dtype == torch.uint8
-    assert item.present.tolist() == [[True, True], [False, False]] and item.study == study
-    assert not item.clips[1].any()
-    row = int(chosen.rows[study, 0, 0])
-    evenly = ClipDataset(store, [row], SPEC, clips_per_loop=2)
-    for clip in (0, 1):
-        assert torch.equal(item.clips[0, clip], evenly[clip][0])
-    assert not torch.equal(item.clips[0, 0], item.clips[0, 1])
-
-
-def test_training_items_are_functions_of_seed_epoch_and_study(store: LoopStore, chosen: StudySlots) -> None:
-    dataset = StudyDataset(store, chosen, SPEC, augment=Augment(), seed=1)
-    item = dataset[(0, 2)]
-    assert torch.equal(item.clips, pickle.loads(pickle.dumps(dataset))[(0, 2)].clips)
-    assert not torch.equal(item.clips[0, 0], item.clips[0, 1])
-    for other in (
-        dataset[(1, 2)],
-        dataset[(0, 3)],
-        StudyDataset(store, chosen, SPEC, augment=Augment(), seed=2)[(0, 2)],
-    ):
-        assert not torch.equal(item.clips[0], other.clips[0])
-    assert not item.clips[1].any()
-
-
-def test_a_multi_view_probe_reads_a_batch_of_studies(store: LoopStore, chosen: StudySlots) -> None:
-    batch = next(iter(DataLoader(StudyDataset(store, chosen, SPEC), batch_size=3)))  # pyright: ignore
-    shape = ProbeShape((1, 2, 2), 48, 1, views=2, clips=2, attention_heads=4)
-    generator = torch.Generator().manual_seed(0)
-    probe = Probes(1, shape, Standardiser.identity(4, 48), Scale(), generator)
-    tokens = torch.randn(3, 4, 4, 48, generator=generator)  # stands in for an encoder's tokens
-    present = drop_views(batch.present.flatten(1), shape, 0.5, generator)
-    out = probe(tokens, present)
-    tokens[:, 2:] = 100.0  # absent slots count for nothing
-    assert torch.equal(out, probe(tokens, present)) and out.shape == (1, 3, 1)

@@ -16,8 +16,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from echojepa.data.encoding import Encoding, decode
-from echojepa.data.loop_checks import (
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.store.encoding import Encoding, decode
+from echojepa.data.store.loop_store import LABEL_SCHEMA, REJECTED_SCHEMA, LoopStore, StoredLoop
+from echojepa.data.store.rows import encode_loop
+from echojepa.data.verify.loop_checks import (
     AGES,
     FRAME_RATES,
     HEART_RATES,
@@ -27,11 +30,8 @@ from echojepa.data.loop_checks import (
     fingerprint,
     inspect,
 )
-from echojepa.data.rows import encode_loop
-from echojepa.data.set_checks import SET_CHECKS
-from echojepa.data.splits import assign_split
-from echojepa.data.store import LABEL_SCHEMA, REJECTED_SCHEMA, LoopStore, StoredLoop
-from echojepa.data.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
+from echojepa.data.verify.set_checks import SET_CHECKS
+from echojepa.data.verify.verify import NEAR_BITS, NEAR_DUPLICATES, Finding, evenly_spaced, read_rows, verify
 from echojepa.files.tables import write_parquet
 from echojepa.progress import quiet
 from echojepa.vocabulary import Kind, Reason

@@ -17,10 +17,10 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from echojepa.data.dicom.pixels import open_pixels
-from echojepa.data.frames import luma
-from echojepa.data.rejection import Rejected
-from echojepa.data.video import open_video
+from echojepa.data.reading.dicom.pixels import open_pixels
+from echojepa.data.reading.frames import luma
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.video import open_video
 from echojepa.vocabulary import Reason
 
 COUNT, HEIGHT, WIDTH = 14, 48, 64
@@ -212,13 +212,13 @@ def test_a_video_over_the_limits_is_refused_before_decoding(
 ) -> None:
     content = encode("mp4", "libx264")
     monkeypatch.setattr(
-        f"echojepa.data.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT)
+        f"echojepa.data.reading.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT)
     )
     assert open_video(content).count == COUNT
     monkeypatch.setattr(
-        f"echojepa.data.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT) - 1
+        f"echojepa.data.reading.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT) - 1
     )
-    monkeypatch.setattr("echojepa.data.video.Video._restart", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr("echojepa.data.reading.video.Video._restart", lambda self: pytest.fail("decoded"))
     with pytest.raises(Rejected) as caught:
         open_video(content)
     assert caught.value.reason == Reason.TOO_LARGE

@@ -1,4 +1,6 @@
-"""Writes `format_v1/`, a data set of version 1, from the phantom: run once, when the format was settled.
+"""Writes `format_v2/`, a data set of version 2, from the phantom: run once, when the format was settled.
+
+The one of version 1 was written by the same program of its time.
 
     .venv/bin/python tests/data/write_format_fixture.py
 
@@ -18,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data.ingest import ingest
-from echojepa.data.store import LABEL_SCHEMA, LoopStore
-from echojepa.data.verify import read_rows
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
+from echojepa.data.verify.verify import read_rows
 from echojepa.phantom.cohort.make import write_cohort
 
-FIXTURE = Path(__file__).parent / "format_v1"
+FIXTURE = Path(__file__).parent / "format_v2"
 
 
 def main() -> None:

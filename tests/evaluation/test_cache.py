@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone, TokenGrid
 from echojepa.config import InputSpec
-from echojepa.evaluation.cache import SHARD, FeatureFolder, FeatureKey
+from echojepa.evaluation.features.cache import SHARD, FeatureFolder, FeatureKey
 
 SPEC = InputSpec(size=16, frames=2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 KEY = FeatureKey("data", "weights", {}, "", 0, 0, "float32", "torch", "float32")
@@ -57,7 +56,7 @@ def test_evaluations_that_fill_one_folder_at_once_do_not_mix_their_clips(tmp_pat
     rows = range(40 + SHARD + 20)
     found = FeatureFolder(tmp_path, KEY)
     assert not found.missing([(row, 0) for row in rows])
-    features = found.features([(row, 0) for row in rows], np.arange(len(rows)))
+    features = found.features([(row, 0) for row in rows], 0)
     tokens, expected = features.tokens[torch.arange(len(rows))], torch.arange(len(rows)) / 255
     torch.testing.assert_close(tokens, expected[:, None, None].expand(-1, 2, 1))
     torch.testing.assert_close(features.pooled, expected[:, None])

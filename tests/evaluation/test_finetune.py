@@ -20,24 +20,20 @@ from torch import Tensor
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import Architecture, ConfigError, FinetuneConfig, HarnessConfig, InputSpec, TuningConfig
-from echojepa.data.clips import letterbox
-from echojepa.data.splits import LeakageError
-from echojepa.data.store import LoopStore
+from echojepa.config import Architecture, ConfigError, FinetuneConfig, InputSpec, PlanConfig, TuningConfig
+from echojepa.data.clips.clips import letterbox
+from echojepa.data.identity.splits import LeakageError
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.cohort import read_cohort
-from echojepa.evaluation.finetune import (
-    finetune,
-    job_of,
-    load_finetuned,
-    read_trainable,
-)
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import Block, Plan
+from echojepa.evaluation.finetune import finetune, finetuned_cell
+from echojepa.evaluation.finetuning.clips import EVEN, SampleClips, encoded
+from echojepa.evaluation.finetuning.rates import layer_of, parameter_groups
+from echojepa.evaluation.finetuning.training import STAYED, FineTuning, load_finetuned, read_start
+from echojepa.evaluation.probes.stored import StoredProbe, read_predictions
+from echojepa.evaluation.protocol.cohort import read_cohort
+from echojepa.evaluation.protocol.plans import Plan, PlanBlock
 from echojepa.evaluation.results import EVERYBODY, read_results
-from echojepa.evaluation.stored_probes import load_readout, read_predictions
-from echojepa.evaluation.tuning import STAYED, Tuning, layer_of, parameter_groups
-from echojepa.evaluation.tuning_clips import EVEN, SampleClips, encoded
+from echojepa.evaluation.run import PlanRun
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
@@ -113,10 +109,10 @@ def small_head() -> Probes:
     return Probes(1, shape, Standardiser.identity(8, 192), Scale(), torch.Generator())
 
 
-def tuning_of(config: FinetuneConfig, out: Path) -> Tuning:
+def tuning_of(config: FinetuneConfig, out: Path) -> FineTuning:
     """A fine-tuning before its first epoch; its head starts from nothing."""
     cohort, weights = read_cohort(config.data), read_weights(Path(config.backbone))
-    return Tuning(out, weights, small_head(), job_of(cohort, config), cohort, config, 0)
+    return FineTuning(out, weights, small_head(), finetuned_cell(cohort, config), cohort, config, 0)
 
 
 def moved_by_an_epoch(config: FinetuneConfig, out: Path) -> dict[str, float]:
@@ -222,7 +218,7 @@ def test_test_labels_choose_nothing_and_validation_labels_do(
     assert_equal_tensors(tensors_of(tmp_path / "a"), tensors_of(tuned))
     files = [next(folder.glob("predictions-*.parquet")) for folder in (tmp_path / "a", tuned)]
     (one, _), (two, _) = (read_predictions(file) for file in files)
-    assert np.array_equal(one.prediction, two.prediction) and not np.array_equal(one.truth, two.truth)
+    assert np.array_equal(one.values, two.values) and not np.array_equal(one.truth, two.truth)
     facts = [json.loads((folder / "probe.json").read_text()) for folder in (tmp_path / "a", tuned)]
     assert facts[0]["history"] == facts[1]["history"] and facts[0]["chosen"] == facts[1]["chosen"]
     third = with_labels(dataset, tmp_path / "val-labels", "val")
@@ -236,11 +232,11 @@ def test_the_epoch_that_validation_likes_best_is_kept(
 ) -> None:
     seen: list[dict[str, Tensor]] = []
 
-    def validate(tuning: Tuning) -> float:
+    def validate(tuning: FineTuning) -> float:
         seen.append({name: value.clone() for name, value in tuning.model.state_dict().items()})
         return errors[len(seen) - 1]
 
-    monkeypatch.setattr(Tuning, "validate", validate)
+    monkeypatch.setattr(FineTuning, "validate", validate)
     files = {"encoder.": "encoder.safetensors", "head.": "probe.safetensors"}
     for best, errors in ((2, [4.0, 3.0, 1.0, 2.0]), (0, [1.0, 2.0, 4.0, 3.0])):
         seen.clear()
@@ -250,21 +246,21 @@ def test_the_epoch_that_validation_likes_best_is_kept(
         assert_equal_tensors(found, seen[best])
         facts = json.loads((out / "probe.json").read_text())
         assert facts["chosen"]["epoch"] == best and facts["history"]["validation"] == errors
-        assert {row["note"] for row in read_results(out)} == {"" if best else STAYED}
+        assert {row.note for row in read_results(out)} == {"" if best else STAYED}
     assert torch.equal(found["encoder.norm.weight"], read_weights(start).encoder["norm.weight"])
 
 
 def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tuned: Path) -> None:
     """What is tuned reads, before its first epoch, as `echojepa probe` on the frozen encoder does."""
-    plan = Plan("frozen", (Block((LVEF,), ("attentive",)),))
-    config = HarnessConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5)
+    plan = Plan("frozen", (PlanBlock((LVEF,), ("attentive",)),))
+    config = PlanConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5)
     before = {file: file.stat().st_mtime_ns for file in (tuned / "frozen").rglob("probe.json")}
-    Harness(plan, config).run(quiet)
+    PlanRun(plan, config).run(quiet)
     (folder,) = [file.parent for file in (tuned / "frozen").rglob("probe.json") if "random" not in str(file)]
     assert before == {folder / "probe.json": (folder / "probe.json").stat().st_mtime_ns}, "the very same"
     made, _ = read_predictions(next(folder.glob("predictions-*.parquet")))
     val = made.splits == "val"
-    error = np.abs(made.prediction[val] - made.truth[val]).mean()
+    error = np.abs(made.values[val] - made.truth[val]).mean()
     curve = json.loads((tuned / "probe.json").read_text())["history"]["validation"]
     assert curve[0] == pytest.approx(error, abs=0.02) and len(curve) == 4
 
@@ -273,7 +269,7 @@ def test_the_best_epoch_survives_a_stop_after_it(
     dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after = (9.0, 1.0, 2.0)
-    monkeypatch.setattr(Tuning, "validate", lambda tuning: after[int(tuning.losses.isfinite().sum())])
+    monkeypatch.setattr(FineTuning, "validate", lambda tuning: after[int(tuning.losses.isfinite().sum())])
     with pytest.raises(Stop):
         finetune(settings(dataset, start, tmp_path / "stopped"), stop_after(1))
     for name in ("stopped", "whole"):
@@ -288,7 +284,7 @@ def test_what_is_on_disk_scores_as_what_was_chosen(tuned: Path) -> None:
     assert facts["chosen"]["epoch"] == int(np.argmin(curve)) and len(curve) == 4
     made, _ = read_predictions(next(tuned.glob("predictions-*.parquet")))
     val = made.splits == "val"
-    error = np.abs(made.prediction[val] - made.truth[val]).mean()
+    error = np.abs(made.values[val] - made.truth[val]).mean()
     assert error == pytest.approx(min(curve), abs=1e-4)
 
 
@@ -296,7 +292,7 @@ def test_a_leaked_patient_stops_it(dataset: Path, start: Path, tmp_path: Path) -
     shutil.copytree(dataset, tmp_path / "leaky")
     store = LoopStore(tmp_path / "leaky")
     first = next(
-        r["loop_id"] for r in store.metadata(["loop_id", "split"]).to_pylist() if r["split"] == "train"
+        row["loop_id"] for row in store.metadata(["loop_id", "split"]).to_pylist() if row["split"] == "train"
     )
     store.table.update({"split": "'test'"}, where=f"loop_id = '{first}'")
     with pytest.raises(LeakageError, match="two splits"):
@@ -304,8 +300,8 @@ def test_a_leaked_patient_stops_it(dataset: Path, start: Path, tmp_path: Path) -
 
 
 def test_no_patient_trains_and_tests(dataset: Path, start: Path) -> None:
-    job = job_of(read_cohort([dataset]), settings(dataset, start, dataset, fraction=0.5))
-    names = [set(job.wanted.patients[chosen]) for chosen in (job.trained, job.tested)]
+    cell = finetuned_cell(read_cohort([dataset]), settings(dataset, start, dataset, fraction=0.5))
+    names = [set(cell.samples.patients[chosen]) for chosen in (cell.trained, cell.tested)]
     assert names[0] and names[1] and not names[0] & names[1]
 
 
@@ -333,31 +329,31 @@ def test_its_folder_is_a_frozen_encoder_and_a_probe_and_says_where_it_comes_from
     assert record["start"]["sha256"] == sha256 and record["start"]["name"] == "JEPA"
     assert not (tuned / rotation.FOLDER).exists(), "the checkpoints of a finished one are gone"
     assert str(dataset) not in json.dumps(record)
-    backbone, readout = load_backbone(tuned), load_readout(tuned)
+    backbone, readout = load_backbone(tuned), StoredProbe(tuned).readout()
     cohort = read_cohort([dataset])
-    job = job_of(cohort, settings(dataset, start, tuned))
+    cell = finetuned_cell(cohort, settings(dataset, start, tuned))
     made, about = read_predictions(next(tuned.glob("predictions-*.parquet")))
     assert about["probe"] == "fine-tuned" and set(made.splits) == {"train", "val", "test"}
     study = made.items[made.splits == "test"][0]
-    samples = np.flatnonzero(job.wanted.items == study)
-    clips = SampleClips(cohort, job.wanted, SPEC, 1, 1.0, 0)
+    samples = np.flatnonzero(cell.samples.items == study)
+    clips = SampleClips(cohort, cell, SPEC, 1.0, 0)
     tokens = torch.stack([backbone(clips[EVEN, int(n)]).tokens[0] for n in samples])
     value = readout.model.predict(tokens)[0, :, 0].mean().item()
-    assert value == pytest.approx(made.prediction[made.items == study][0], abs=1e-3)
+    assert value == pytest.approx(made.values[made.items == study][0], abs=1e-3)
 
 
 def test_it_is_one_more_row(tuned: Path) -> None:
     rows = read_results(tuned)
-    assert {(row["backbone"], row["probe"], row["split"], row["patients"]) for row in rows} == {
+    assert {(row.backbone, row.probe, row.split, row.patients) for row in rows} == {
         ("JEPA", "fine-tuned", "test", 3)
     }
-    assert "MAE" in {row["metric"] for row in rows}
+    assert "MAE" in {row.metric for row in rows}
 
 
 def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, start: Path) -> None:
     cohort = read_cohort([dataset])
-    wanted = job_of(cohort, settings(dataset, start, dataset)).wanted
-    one, same, other = (SampleClips(cohort, wanted, SPEC, 1, 0.5, seed) for seed in (0, 0, 1))
+    cell = finetuned_cell(cohort, settings(dataset, start, dataset))
+    one, same, other = (SampleClips(cohort, cell, SPEC, 0.5, seed) for seed in (0, 0, 1))
     assert torch.equal(one[0, 2], same[0, 2]) and torch.equal(one[EVEN, 2], other[EVEN, 2])
     assert not torch.equal(one[0, 2], one[1, 2]) and not torch.equal(one[0, 2], other[0, 2])
     assert one[0, 2].dtype == torch.uint8 and one[0, 2].shape == (1, 3, 4, 32, 32)
@@ -369,10 +365,10 @@ def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, sta
 
 def test_random_clips_are_whole_pictures_unless_they_are_cropped(dataset: Path, start: Path) -> None:
     cohort = read_cohort([dataset])
-    wanted = job_of(cohort, settings(dataset, start, dataset)).wanted
-    loop = cohort.loops[int(wanted.clips[2, 0, 0])]
-    pictures = fit(SPEC, letterbox(cohort.stores[0].loop(loop.row).frames()))[0]
-    whole, cropped = (SampleClips(cohort, wanted, SPEC, 1, crop, 0)[0, 2][0, 0] for crop in (1.0, 0.5))
+    cell = finetuned_cell(cohort, settings(dataset, start, dataset))
+    store, row, _ = cell.samples.clips[2, 0].tolist()
+    pictures = fit(SPEC, letterbox(cohort.stores[store].loop(row).frames()))[0]
+    whole, cropped = (SampleClips(cohort, cell, SPEC, crop, 0)[0, 2][0, 0] for crop in (1.0, 0.5))
     assert all((pictures == frame).flatten(1).all(1).any() for frame in whole)
     assert not any((pictures == frame).flatten(1).all(1).any() for frame in cropped)
 
@@ -386,13 +382,13 @@ def test_the_command_trains_at_a_site_and_tests_each(
     assert main(arguments + more) == 0
     assert "fine-tuned" in capsys.readouterr().out
     rows = read_results(tmp_path / "f")
-    assert {(row["trained_on"], row["site"], row["label_fraction"], row["seed"]) for row in rows} == {
+    assert {(row.trained_on, row.site, row.label_fraction, row.seed) for row in rows} == {
         ("site", "site", 0.5, 2)
     }
-    assert {row["task"] for row in rows} == {"view"} and "accuracy" in {row["metric"] for row in rows}
+    assert {row.task for row in rows} == {"view"} and "accuracy" in {row.metric for row in rows}
     assert len(json.loads((tmp_path / "f" / "probe.json").read_text())["classes"]) > 2
     with pytest.raises(UserError, match="unknown site 'south'"):
-        job_of(read_cohort([dataset]), settings(dataset, start, tmp_path, site="south"))
+        finetuned_cell(read_cohort([dataset]), settings(dataset, start, tmp_path, site="south"))
 
 
 def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start: Path, tuned: Path) -> None:
@@ -466,7 +462,7 @@ def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
     dataset: Path, start: Path, both_views: str, tmp_path: Path
 ) -> None:
     config = settings(dataset, start, tmp_path, epochs=1, task=both_views)
-    assert finetune(config, quiet)[0]["task"] == "both"
+    assert finetune(config, quiet)[0].task == "both"
     encoder, readout = load_finetuned(tmp_path)
     assert readout.model.shape.slots == 4
     clips = torch.randint(0, 255, (1, 4, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
@@ -498,7 +494,7 @@ def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path
     encoder = build_encoder(replace(run, seed=5))
     save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
     (run.out / "config.json").write_text(encode(run))
-    fresh = read_trainable(f"random:{run.out}")
+    fresh = read_start(f"random:{run.out}")
     expected = build_encoder(run).state_dict()
     assert_equal_tensors(fresh.encoder, expected)
     name = "blocks.0.attn.qkv.weight"
@@ -513,32 +509,32 @@ def test_bf16_is_the_arithmetic_of_the_encoder_and_not_of_its_weights(
     assert {value.dtype for value in tensors_of(tmp_path).values()} == {torch.float32}
 
 
-def test_a_plan_s_cell_is_fine_tuned_and_tested_under_damage(
+def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
     dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a plan needs: the fine-tuned encoder through the cache, the head from its folder, one more row."""
-    monkeypatch.setattr(Tuning, "validate", lambda tuning: -float(tuning.losses.isfinite().sum()))
-    plan = Plan("small", (Block((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
-    config = HarnessConfig(
+    monkeypatch.setattr(FineTuning, "validate", lambda tuning: -float(tuning.losses.isfinite().sum()))
+    plan = Plan("small", (PlanBlock((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
+    config = PlanConfig(
         data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=2,
         finetune_lr=2e-4,
     )  # fmt: skip
-    harness = Harness(plan, config)
+    harness = PlanRun(plan, config)
     harness.run(quiet)
     assert harness.untuned == ["constant features"], "no row, and it is said"
     rows = [
         row for row in read_results(tmp_path)
-        if row["metric"] == "MAE" and row["group"] == EVERYBODY and row["backbone"] == "JEPA"
+        if row.metric == "MAE" and row.group == EVERYBODY and row.backbone == "JEPA"
     ]  # fmt: skip
-    assert [(row["backbone"], row["probe"], row["perturbation"], row["severity"]) for row in rows] == [
+    assert [(row.backbone, row.probe, row.perturbation, row.severity) for row in rows] == [
         ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
     ]
-    assert len({row["value"] for row in rows}) == 4 and {row["note"] for row in rows} == {""}
+    assert len({row.value for row in rows}) == 4 and {row.note for row in rows} == {""}
     alone = settings(dataset, start, tmp_path / "alone", lr=2e-4)
     alone = replace(alone, precision=TuningConfig.precision)
     finetune(alone, quiet)
-    (mine,) = [row for row in read_results(alone.out) if row["metric"] == "MAE"]
+    (mine,) = [row for row in read_results(alone.out) if row.metric == "MAE"]
     (planned,) = [file.parent for file in tmp_path.glob("probes/lvef/jepa/fine-tuned-*/probe.json")]
     assert_equal_tensors(tensors_of(planned), tensors_of(alone.out))
-    assert rows[0]["value"] == pytest.approx(mine["value"], abs=1e-3)
-    assert rows[0]["weights"] == mine["weights"]
+    assert rows[0].value == pytest.approx(mine.value, abs=1e-3)
+    assert rows[0].weights == mine.weights

@@ -10,8 +10,8 @@ from scipy.stats import linregress, pearsonr
 from sklearn import metrics as theirs
 
 from echojepa.errors import UserError
-from echojepa.evaluation import metrics as ours
-from echojepa.evaluation.metrics import METRICS, Metric, unit_of
+from echojepa.evaluation.statistics import metrics as ours
+from echojepa.evaluation.statistics.metrics import METRICS, Metric, unit_of
 
 RNG = np.random.default_rng(0)
 N = 120

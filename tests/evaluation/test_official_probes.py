@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from echojepa.evaluation.official_probes import load_official_probes
+from echojepa.evaluation.probes.official import load_official_probes
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.weights.tensors import CheckpointError
 

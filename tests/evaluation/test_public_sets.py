@@ -20,8 +20,8 @@ from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import Architecture, InputSpec, SimulateConfig
+from echojepa.evaluation.probes.stored import read_predictions
 from echojepa.evaluation.results import read_results
-from echojepa.evaluation.stored_probes import read_predictions
 from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import VisionTransformer
 from echojepa.phantom.cohort.make import write_cohort
@@ -122,21 +122,17 @@ def transferred(datasets: Path, run: Path) -> Path:
 
 def test_both_folders_run_through_the_one_command_and_the_children_are_found(transferred: Path) -> None:
     """Adults' own row, the adults' probe on children as it is, and a probe trained again on children."""
-    rows = [
-        row for row in read_results(transferred) if row["metric"] == "MAE" and row["group"] == "everybody"
-    ]
+    rows = [row for row in read_results(transferred) if row.metric == "MAE" and row.group == "everybody"]
     wanted = {("dynamic", "dynamic"), ("dynamic", "pediatric"), ("pediatric", "pediatric")}
     for probe in ("linear", "attentive", "ridge"):
-        for backbone in {row["backbone"] for row in rows} - {"constant"}:
+        for backbone in {row.backbone for row in rows} - {"constant"}:
             mine = {
-                (row["trained_on"], row["site"])
-                for row in rows
-                if (row["backbone"], row["probe"]) == (backbone, probe)
+                (row.trained_on, row.site) for row in rows if (row.backbone, row.probe) == (backbone, probe)
             }
             assert mine == wanted, f"{backbone}, {probe}"
-    assert {(row["trained_on"], row["site"]) for row in rows if row["backbone"] == "constant"} == wanted
-    assert len({row["backbone"] for row in rows}) == 3, "the weights, their random start, the constant"
-    assert {(row["site"], row["patients"]) for row in rows} == {("dynamic", 4), ("pediatric", 2)}
+    assert {(row.trained_on, row.site) for row in rows if row.backbone == "constant"} == wanted
+    assert len({row.backbone for row in rows}) == 3, "the weights, their random start, the constant"
+    assert {(row.site, row.patients) for row in rows} == {("dynamic", 4), ("pediatric", 2)}
     tables = (transferred / "tables.md").read_text(encoding="utf-8")
     assert "| ours | pediatric (external, trained at dynamic) | pediatric (internal) |" in tables
 
@@ -169,10 +165,8 @@ def test_those_scored_are_the_publisher_s_test_patients_with_the_publisher_s_lve
 
 def test_the_short_axis_of_a_child_takes_no_part_in_its_lvef(transferred: Path) -> None:
     """EchoNet-Pediatric has two views a study; LVEF is read from A4C, as in adults."""
-    rows = [row for row in read_results(transferred) if row["site"] == "pediatric" and row["metric"] == "MAE"]
-    assert rows and all(
-        row["loops"] == row["items"] == row["patients"] for row in rows if row["group"] == "everybody"
-    )
+    rows = [row for row in read_results(transferred) if row.site == "pediatric" and row.metric == "MAE"]
+    assert rows and all(row.loops == row.items == row.patients for row in rows if row.group == "everybody")
 
 
 PUBLISHED = {
@@ -216,8 +210,8 @@ def test_the_published_architectures_run_untrained_and_wait_for_a_user_s_files(
         command("probe", "--tasks", "lvef", "--probes", "linear", "ridge", "--data", tmp_path / "set",
                 "--out", tmp_path / "out", "--test-loops", "2", "--batch-size", "4",
                 "--backbones", *backbones, *QUICK)  # fmt: skip
-        rows = [row for row in read_results(tmp_path / "out") if row["metric"] == "MAE"]
-        return {(row["backbone"], row["probe"]): row for row in rows if row["group"] == "everybody"}
+        rows = [row for row in read_results(tmp_path / "out") if row.metric == "MAE"]
+        return {(row.backbone, row.probe): row for row in rows if row.group == "everybody"}
 
     names = ("untrained:echoprime", "untrained:panecho", "untrained:videomae")
     first = evaluate(*names)
@@ -226,8 +220,8 @@ def test_the_published_architectures_run_untrained_and_wait_for_a_user_s_files(
     }
     for (name, _), row in first.items():
         if name in PUBLISHED:
-            assert (row["parameters"], row["tokens"], row["embed_dim"]) == PUBLISHED[name]
-            assert row["note"] == "a fixed subset: 2 of 3 test loops" and row["patients"] == 2
+            assert (row.parameters, row.tokens, row.embed_dim) == PUBLISHED[name]
+            assert row.note == "a fixed subset: 2 of 3 test loops" and row.patients == 2
             assert 6 <= passes.count(name) <= 7, (
                 "four clips that train or choose, two test clips, one for the size"
             )

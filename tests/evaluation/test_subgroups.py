@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from echojepa.errors import UserError
-from echojepa.evaluation.intervals import bootstrap_interval
-from echojepa.evaluation.metrics import AUROC, MAE
-from echojepa.evaluation.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
+from echojepa.evaluation.statistics.intervals import estimates
+from echojepa.evaluation.statistics.metrics import AUROC, MAE
+from echojepa.evaluation.statistics.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
 
 RNG = np.random.default_rng(0)
 PATIENTS = np.repeat(np.arange(100), 2).astype(str)
@@ -30,25 +30,27 @@ def test_a_group_s_row_is_the_metric_of_its_items_alone() -> None:
     women, men = subgroups(TRUTH, GUESS, PATIENTS, SEX, MAE, resamples=2000, seed=0)
     mine = SEX == "F"
     assert (women.group, women.patients, women.items, women.note) == ("F", 60, 120, "")
-    assert women.value == MAE(TRUTH[mine], GUESS[mine])
-    low, high = bootstrap_interval(TRUTH[mine], GUESS[mine], PATIENTS[mine], MAE, resamples=2000, seed=1)
-    assert women.low == pytest.approx(low, rel=0.05) and women.high == pytest.approx(high, rel=0.05)
-    assert women.gap == pytest.approx(women.value - men.value) == -men.gap
-    assert women.gap_low <= women.gap <= women.gap_high < 0 < men.gap_low
+    assert women.own and women.gap and men.own and men.gap
+    assert women.own.value == MAE(TRUTH[mine], GUESS[mine])
+    only = TRUTH[mine], GUESS[mine], PATIENTS[mine]
+    alone = estimates(*only, {"MAE": MAE}, resamples=2000, seed=1)["MAE"]
+    assert (women.own.low, women.own.high) == pytest.approx((alone.low, alone.high), rel=0.05)
+    assert women.gap.value == pytest.approx(women.own.value - men.own.value) == -men.gap.value
+    assert women.gap.low <= women.gap.value <= women.gap.high < 0 < men.gap.low
 
 
 def test_a_patient_may_stand_in_two_groups() -> None:
     view = np.tile(["A2C", "A4C"], 100)
     rows = subgroups(TRUTH, GUESS, PATIENTS, view, MAE, resamples=200, seed=0)
     assert [(row.group, row.patients, row.items) for row in rows] == [("A2C", 100, 100), ("A4C", 100, 100)]
-    assert all(row.gap_low < 0 < row.gap_high for row in rows)
+    assert all(row.gap.low < 0 < row.gap.high for row in rows)
 
 
 def test_too_few_patients_get_counts_and_no_number() -> None:
     site = np.repeat(np.where(np.arange(100) < 19, "small", "large"), 2)
     large, small = subgroups(TRUTH, GUESS, PATIENTS, site, MAE, resamples=100, seed=0)
-    assert small.patients == 19 and "19, at least 20" in small.note and np.isnan(small.value)
-    assert large.value > 0 and np.isnan(large.gap) and "other patients (19)" in large.note
+    assert small.patients == 19 and "19, at least 20" in small.note and small.own is None
+    assert large.own.value > 0 and large.gap is None and "other patients (19)" in large.note
 
 
 def test_the_gap_between_groups_alike_is_found_in_one_table_of_twenty() -> None:
@@ -58,7 +60,7 @@ def test_the_gap_between_groups_alike_is_found_in_one_table_of_twenty() -> None:
     for trial in range(trials):
         error = rng.normal(0, 4, 60)[owner] + rng.normal(0, 2, 120)
         row = subgroups(np.zeros(120), error, owner, groups, MAE, resamples=200, seed=trial)[0]
-        found += not row.gap_low <= 0 <= row.gap_high
+        found += not row.gap.low <= 0 <= row.gap.high
     assert 0.01 <= found / trials <= 0.10
 
 
@@ -66,4 +68,5 @@ def test_a_group_in_which_the_metric_is_not_defined_has_no_number_and_no_crash()
     ill = np.repeat((np.arange(100) < 60) & (np.arange(100) % 2 == 0), 2).astype(int)
     risk = np.stack([1 - GUESS / 100, GUESS / 100], axis=1)
     women, men = subgroups(ill, risk, PATIENTS, SEX, AUROC, resamples=100, seed=0)
-    assert np.isfinite([women.value, women.low]).all() and np.isnan([men.value, men.low, men.gap]).all()
+    assert np.isfinite([women.own.value, women.own.low]).all()
+    assert np.isnan([men.own.value, men.own.low, men.gap.value]).all()

@@ -21,9 +21,9 @@ import scipy
 from threadpoolctl import threadpool_info
 
 from echojepa.config import IngestConfig, SimulateConfig
-from echojepa.data.ingest import ingest
-from echojepa.data.splits import assign_split
-from echojepa.data.store import LoopStore
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.ingest.ingest import ingest
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.phantom.cohort.counterfactual import FACTORS, counterfactual
 from echojepa.phantom.cohort.loops import record_loop

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from echojepa.config import SheetConfig
-from echojepa.data.store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop
+from echojepa.data.store.loop_store import REJECTED_SCHEMA, SCHEMA, LoopStore, StoredLoop
 from echojepa.files.tables import write_parquet
 from echojepa.progress import quiet
 from echojepa.report.contact_sheet import BY, LISTED, thumbnail, write_sheet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from echojepa.report.differences import difference_table
+from echojepa.evaluation.tables.differences import difference_table
 
 
 def pair(**facts: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def test_a_cell_has_the_difference_its_interval_and_the_corrected_p() -> None:
     }
 
 
-def test_damaged_loops_and_single_sites_are_not_in_it() -> None:
+def test_perturbed_loops_and_single_sites_are_not_in_it() -> None:
     assert (
         difference_table([pair(perturbation="haze"), pair(trained_on="a", site="a"), pair(site="b")]) is None
     )

@@ -12,16 +12,33 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.config import HarnessConfig, ReportConfig
+from echojepa.config import PlanConfig, ReportConfig
 from echojepa.errors import UserError
-from echojepa.evaluation.harness import Harness
-from echojepa.evaluation.plans import PLANS
-from echojepa.evaluation.results import read_results
+from echojepa.evaluation.features.backbones import BackboneFacts
+from echojepa.evaluation.probes.heads import Choice
+from echojepa.evaluation.probes.predictions import Predictions
+from echojepa.evaluation.probes.ridge import RidgeProbe
+from echojepa.evaluation.probes.stored import StoredProbe, find_probes, slug, write_predictions
+from echojepa.evaluation.protocol.plans import PLANS, Plan, PlanBlock, Sites
+from echojepa.evaluation.results import (
+    ALL_SITES,
+    CONSTANT,
+    RESULTS,
+    ResultRow,
+    RowFacts,
+    read_results,
+    write_results,
+)
+from echojepa.evaluation.run import PlanRun
+from echojepa.evaluation.scoring import COVERAGE, Scored, score
+from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.explain.attention import attention_received, overlay
 from echojepa.explain.maps import embedding_map
+from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
-from echojepa.report.html import write_report
+from echojepa.report.html import Player, predictions_of, write_report
+from echojepa.tasks import LVEF, VIEW, Task
 from echojepa.training.pretrain import pretrain
 
 
@@ -30,12 +47,12 @@ def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportCon
     """Pretrained, probed and scored; ready to report."""
     out = tmp_path_factory.mktemp("path")
     pretrain(smoke(dataset, out / "run"), quiet)
-    Harness(PLANS["demo"], settings(dataset, out)).run(quiet)
+    PlanRun(PLANS["demo"], settings(dataset, out)).run(quiet)
     return ReportConfig(dataset, out / "run", out / "results", out / "report.html")
 
 
-def settings(dataset: Path, out: Path) -> HarnessConfig:
-    return HarnessConfig(
+def settings(dataset: Path, out: Path) -> PlanConfig:
+    return PlanConfig(
         data=(dataset,),
         out=out / "results",
         backbones=(str(out / "run"),),
@@ -53,14 +70,14 @@ def page(config: ReportConfig) -> str:
 def test_every_table_has_its_constant_and_its_random_row(config: ReportConfig) -> None:
     rows = read_results(config.results)
     for task in ("lvef", "view"):
-        found = {(row["backbone"], row["probe"]) for row in rows if row["task"] == task}
+        found = {(row.backbone, row.probe) for row in rows if row.task == task}
         assert found == {("constant", "constant")} | {
             (backbone, probe)
             for backbone in ("JEPA", "random encoder")
             for probe in ("linear", "attentive", "ridge")
         }
-    assert all(row["lo"] <= row["value"] <= row["hi"] for row in rows if not np.isnan(row["lo"]))
-    assert all(row["patients"] == 3 for row in rows)
+    assert all(row.lo <= row.value <= row.hi for row in rows if not np.isnan(row.lo))
+    assert all(row.patients == 3 for row in rows)
 
 
 def test_the_page_needs_nothing_from_outside(page: str) -> None:
@@ -112,3 +129,94 @@ def test_a_map_keeps_the_directions_of_most_variance() -> None:
     far = rng.normal(size=(60, 1)) @ rng.normal(size=(1, 10)) + 0.05 * rng.normal(size=(60, 10))
     points = embedding_map(far.astype(np.float32))
     assert points.shape == (60, 2) and points[:, 0].std() > 5 * points[:, 1].std()
+
+
+WIDTH, GRID = 4, (1, 1, 1)
+ADULTS = Sites(("a", "b", "kids"), ("a", "b", "kids"), "kids")
+
+
+def predicted(task: Task, seed: int) -> Predictions:
+    """Predictions of twelve test items, each of its own patient."""
+    rng, names = np.random.default_rng(seed), np.array([f"p{number:02}" for number in range(12)])
+    chances = rng.dirichlet(np.ones(3), 12)
+    return Predictions(
+        items=names, patients=names, splits=np.full(12, "test"), sites=np.full(12, "a"),
+        truth=np.arange(12) % 3 if task.classes else np.linspace(30, 70, 12),
+        classes=("A2C", "A4C", "PLAX") if task.classes else (),
+        values=chances if task.classes else rng.normal(50, 10, 12),
+    )  # fmt: skip
+
+
+def store_results(plan: Plan, out: Path) -> None:
+    """What a plan leaves: rows, and every probe with its predictions, of numbers drawn at random."""
+    blank = Standardiser.identity(1, WIDTH)
+    readout = RidgeProbe(blank, torch.zeros(1, 1, WIDTH, 1), torch.zeros(1), False)
+    rows: list[ResultRow] = []
+    for number, cell in enumerate(plan.cells(lambda task: ADULTS)):
+        for name in ("JEPA", "random encoder", CONSTANT):
+            who = {"backbone": name, "weights": "w", "parameters": 1, "tokens": 1, "embed_dim": WIDTH}
+            probe = CONSTANT if name == CONSTANT else cell.probe.name
+            stored = StoredProbe(out / "probes" / slug(cell.task.name) / slug(name) / cell.key)
+            made = predicted(cell.task, number)
+            if name != CONSTANT:
+                history = {"validation": [3.0, 2.0]} if cell.probe.depth is not None else {}
+                settings = {"learning rate": 1e-3, "weight decay": 0.1, "epoch": 2}
+                choice = Choice(settings, history, True)
+                stored.save(readout, choice, cell, made.classes, GRID, BackboneFacts(**who))
+            for condition in cell.conditions:
+                facts = RowFacts(
+                    **who, task=cell.task.name, probe=probe, trained_on=cell.trained_on or ALL_SITES,
+                    site=condition.site or ALL_SITES, label_fraction=cell.fraction, note="", converged=True,
+                    perturbation=condition.perturbation, severity=condition.severity, views="",
+                    seed=cell.seed, loops=12,
+                )  # fmt: skip
+                if cell.calibrated:
+                    rows.append(facts.row(COVERAGE, "%", Estimate(90.0, 80.0, 95.0, 12, 12)))
+                else:
+                    rows += score(Scored(cell.task, facts, made), 2, 0)
+                if name != CONSTANT and not condition.perturbation:
+                    write_predictions(stored.predictions_file(condition, ""), made, stored.card(), condition)
+    write_results(out / RESULTS, rows)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_plan_s_folder_makes_a_report(
+    plan: str, config: ReportConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = Player(["data:,"], 100, "site", 1.0, "")
+    monkeypatch.setattr("echojepa.report.html.attention_player", lambda *parts: player)
+    store_results(PLANS[plan], tmp_path / "results")
+    text = write_report(replace(config, results=tmp_path / "results", out=tmp_path / "r.html")).read_text()
+    cells = PLANS[plan].cells(lambda task: ADULTS)
+    plain = [
+        number for number, cell in enumerate(cells)
+        if (cell.task, cell.probe.name, cell.trained_on, cell.calibrated) == (LVEF, "attentive", "", False)
+    ]  # fmt: skip
+    assert ("Predicted against true ejection fraction" in text) == bool(plain)
+    shown = predictions_of(tmp_path / "results", "lvef")
+    assert set(shown) == ({"JEPA", "random encoder"} if plain else set())
+    for truth, prediction in shown.values():
+        expected = predicted(LVEF, plain[0])
+        assert (truth == expected.truth).all() and (prediction == expected.values).all(), "not the calibrated"
+
+
+def test_a_folder_of_ridge_alone_makes_a_report_without_a_scatter(
+    config: ReportConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = Player(["data:,"], 100, "site", 1.0, "")
+    monkeypatch.setattr("echojepa.report.html.attention_player", lambda *parts: player)
+    store_results(Plan("ridge", (PlanBlock((LVEF, VIEW), ("ridge",)),)), tmp_path / "results")
+    text = write_report(replace(config, results=tmp_path / "results", out=tmp_path / "r.html")).read_text()
+    assert "JEPA" in text and "Predicted against true" not in text and "attentive probe of" not in text
+
+
+def test_results_of_version_one_are_read() -> None:
+    """As they were written before there were versions: `settled` in the rows, no version on the card."""
+    folder = Path(__file__).parent / "version_1"
+    rows = read_results(folder)
+    assert {"JEPA", "random encoder", "constant"} < {row.backbone for row in rows}
+    assert all(isinstance(row.converged, bool) for row in rows)
+    (stored,) = find_probes(folder, "lvef", "attentive").values()
+    card = stored.card()
+    assert (card.format_version, card.calibrated, card.backbone) == (1, None, "JEPA")
+    assert card.history["validation"] and set(predictions_of(folder, "lvef")) == {"JEPA"}

@@ -5,24 +5,26 @@ from __future__ import annotations
 import csv
 from importlib import resources
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-from echojepa.evaluation.results import RESULTS, SCHEMA, write_results
-from echojepa.report.figures import damage_panels
+from echojepa.evaluation.results import ResultRow
+from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
+from echojepa.evaluation.tables.grids import as_markdown
+from echojepa.evaluation.tables.page import SKETCHES, page_tables
 from echojepa.report.html import result_tables
-from echojepa.report.tables import SKETCHES, as_markdown, damage_curves, page_tables
 
 
-def row(**facts: Any) -> dict[str, Any]:
+def row(**facts: Any) -> ResultRow:
     """A row of results, LVEF of all sites unless something else is said."""
-    blank = dict.fromkeys(SCHEMA.names, "")
     cell = {"task": "lvef", "probe": "attentive", "trained_on": "all", "site": "all", "label_fraction": 1.0}
-    number = {"metric": "MAE", "group": "everybody", "value": 6.0, "lo": 5.0, "hi": 7.0}
-    return blank | cell | number | {"severity": 0, "seed": 0, "backbone": "JEPA"} | facts
+    number = {"metric": "MAE", "unit": "%", "group": "everybody", "value": 6.0, "lo": 5.0, "hi": 7.0}
+    who = {"backbone": "JEPA", "weights": "w", "parameters": 1, "tokens": 1, "embed_dim": 1, "seed": 0}
+    rest = {"split": "test", "perturbation": "", "severity": 0, "views": "", "note": "", "converged": True}
+    counts = {"patients": 30, "items": 30, "loops": 60}
+    return ResultRow(**cell | number | who | rest | counts | facts)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[ResultRow]:
     made = []
     for name, shift in (("JEPA", 0.0), ("constant", 4.0)):
         made.append(row(backbone=name, value=6 + shift))
@@ -72,50 +74,36 @@ def test_a_subgroup_s_number_stands_in_no_table_of_everybody() -> None:
     assert "99.00" not in as_markdown(page_tables(rows()), synthetic=True)
 
 
-def test_the_report_s_tables_are_of_everybody(tmp_path: Path) -> None:
-    numbers = {
-        "parameters": 1,
-        "tokens": 1,
-        "embed_dim": 1,
-        "patients": 30,
-        "items": 30,
-        "loops": 60,
-        "settled": True,
-    }
-    both = [
-        row(backbone="constant", **numbers),
-        row(backbone="constant", group="sex F", value=99.0, **numbers),
-    ]
-    write_results(tmp_path / RESULTS, both)
-    (table,) = result_tables(tmp_path)
-    assert [cell["value"] for cell in table["body"][0][2]] == [6.0]
+def test_the_report_s_tables_are_of_everybody() -> None:
+    (table,) = result_tables([row(backbone="constant"), row(backbone="constant", group="sex F", value=99.0)])
+    assert [cell.value for cell in table["body"][0][2]] == [6.0]
 
 
-def test_what_was_not_damaged_is_in_no_table_of_damage() -> None:
+def test_what_was_not_perturbed_is_in_no_table_of_perturbations() -> None:
     tables = {t.title: t.ours for t in page_tables([*rows(), row(probe="linear")])}
     assert "JEPA, linear" in tables["Latent against pixel prediction"].rows
-    assert "JEPA, linear" not in tables["Robustness to acoustic damage"].rows
-    undamaged = [one for one in rows() if not one["perturbation"]]
-    assert "Robustness to acoustic damage" not in {table.title for table in page_tables(undamaged)}
+    assert "JEPA, linear" not in tables["Robustness to acoustic perturbations"].rows
+    plain = [one for one in rows() if not one.perturbation]
+    assert "Robustness to acoustic perturbations" not in {table.title for table in page_tables(plain)}
 
 
-def test_damage_curves_begin_undamaged() -> None:
-    curves = damage_curves(rows())
+def test_curves_begin_unperturbed() -> None:
+    curves = perturbation_curves(rows())
     assert set(curves) == {"depth-code", "shadow-code"} and set(curves["depth-code"]) == {"JEPA", "constant"}
     assert [point[:2] for point in curves["depth-code"]["JEPA"]] == [(0, 6), (1, 6.6), (2, 6.6), (3, 6.6)]
-    drawn = damage_panels(curves, "MAE")
-    assert drawn.startswith("<svg") and drawn == damage_panels(curves, "MAE")
+    drawn = perturbation_panels(curves, "MAE")
+    assert drawn.startswith("<svg") and drawn == perturbation_panels(curves, "MAE")
 
 
 def test_a_constant_has_no_rank_in_degradation() -> None:
     tables = {table.title: table.ours for table in page_tables(rows())}
-    table = tables["Robustness to acoustic damage"].rows
+    table = tables["Robustness to acoustic perturbations"].rows
     assert table["JEPA, attentive"]["average degradation, %"] == "+10.0"
     assert table["constant"]["average degradation, %"] == "not ranked"
 
 
 def test_the_paper_s_numbers_are_the_page_s() -> None:
-    text = resources.files("echojepa.report").joinpath("paper_results.csv").read_text("utf-8")
+    text = resources.files("echojepa.evaluation.tables").joinpath("paper_results.csv").read_text("utf-8")
     page = [r for r in csv.DictReader(text.splitlines()) if r["source"] == "project page"]
     assert len(page) == 58 and {r["plan"] for r in page} == {
         name for name, sketch in SKETCHES.items() if sketch.theirs

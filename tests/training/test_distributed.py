@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from echojepa.config import ConfigError, InputSpec, PretrainConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import rotation

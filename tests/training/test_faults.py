@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from echojepa.config import Architecture, FaultConfig, InputSpec, PretrainConfig
-from echojepa.data.rows import Loop
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.rows import Loop
 from echojepa.models.building import build_objective
 from echojepa.models.contract import prepare
 from echojepa.progress import quiet

@@ -11,7 +11,7 @@ import torch
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import PAPER_MASKS, TIME_MASK, TUBE_MASK, ConfigError, InputSpec, PretrainConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
 from echojepa.progress import quiet

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.config import ConfigError, InputSpec, PretrainConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import read_plain
 from echojepa.recipes import smoke
 from echojepa.training import pretrain as module

@@ -94,6 +94,7 @@ class CompiledTransformer(Backbone):
         name = f"{source.name} ({precision}, OpenVINO)"
         rest = source.pool_norm or nn.Identity()  # the encoder's own weights are not needed any more
         super().__init__(name, rest, source.spec, source.embed_dim, source.sha256)
+        self.random = source.random
         self.parameters = source.parameters
         self.device = torch.device("cpu")
         self.network.cpu()

@@ -14,6 +14,11 @@ from echojepa.models.contract import TokenGrid, prepare
 class Backbone(ABC):
     """A frozen encoder: uint8 clips in, tokens out; it alone prepares its pixels."""
 
+    trainable = False
+    """Whether fine-tuning can start from it."""
+    random = False
+    """Whether nobody trained its weights."""
+
     def __init__(
         self, name: str, network: nn.Module, spec: InputSpec, embed_dim: int, sha256: str = ""
     ) -> None:
@@ -42,3 +47,10 @@ class Backbone(ABC):
     @abstractmethod
     def features(self, pixels: Tensor) -> TokenGrid:
         """Features of prepared clips, float (B, 3, T, size, size)."""
+
+    def random_start(self) -> Backbone:
+        """The same architecture with the weights that its training started from, or such weights.
+
+        Of a backbone that is not `random`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its training starts")

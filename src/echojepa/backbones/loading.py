@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echojepa.backbones.compiled import CompiledTransformer
 from echojepa.backbones.contract import Backbone
-from echojepa.backbones.controls import Constant, untrained_videomae
+from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime, is_echoprime
 from echojepa.backbones.panecho import PanEcho, is_panecho
 from echojepa.backbones.transformer import VideoTransformer
@@ -25,7 +25,7 @@ CONTROLS: dict[str, Callable[[], Backbone]] = {
     "constant": Constant,
     "untrained:echoprime": EchoPrime.untrained,
     "untrained:panecho": PanEcho.untrained,
-    "untrained:videomae": lambda: untrained_videomae("large", InputSpec()),
+    "untrained:videomae": lambda: VideoTransformer.untrained_videomae("large", InputSpec()),
 }
 """Backbones without weights of their own."""
 

@@ -63,6 +63,11 @@ class PanEcho(Backbone):
 
     def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
         super().__init__(name, model, SPEC, WIDTH, sha256)
+        self.random = not sha256
+
+    def random_start(self) -> PanEcho:
+        """As `untrained`."""
+        return PanEcho.untrained()
 
     @classmethod
     def from_file(cls, content: dict[str, Any], path: Path) -> PanEcho:

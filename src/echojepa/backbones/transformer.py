@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.config import InputSpec, Precision, PretrainConfig
+from echojepa.config import Architecture, InputSpec, Precision, PretrainConfig, SizeName
 from echojepa.errors import UserError
 from echojepa.files.records import read_record
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import TokenGrid, prepare
-from echojepa.models.vit import VisionTransformer
-from echojepa.weights.folder import Weights, load_card, save_weights
+from echojepa.models.vit import VisionTransformer, initialise
+from echojepa.weights.folder import CARD, Weights, load_card, save_weights
 from echojepa.weights.layouts import read_weights
 from echojepa.weights.videomae import VideoMAEWeights
 
@@ -39,6 +40,8 @@ class VideoTransformer(Backbone):
         pool_norm: nn.LayerNorm | None = None,
         sha256: str = "",
         read: Callable[[], Weights] | None = None,
+        run: Path | None = None,
+        random: bool = False,
     ) -> None:
         parts = {"encoder": encoder} | ({"pool_norm": pool_norm} if pool_norm else {})
         super().__init__(name, nn.ModuleDict(parts), spec, encoder.width, sha256)
@@ -46,6 +49,9 @@ class VideoTransformer(Backbone):
         self.pool_norm = pool_norm
         self.read = read
         """Reads the weights again, predictor included, which are not kept in memory."""
+        self.run = run
+        """The folder of the run of ours that made it, where one did."""
+        self.trainable, self.random = read is not None, random
 
     @classmethod
     def from_pretrained(cls, path: Path | str, spec: InputSpec | None = None) -> VideoTransformer:
@@ -56,7 +62,11 @@ class VideoTransformer(Backbone):
         weights = read_weights(Path(path), spec)
         name = OBJECTIVES.get(weights.origin.name, weights.origin.name)
         read = partial(read_weights, Path(path), spec)
-        return cls(name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read)
+        ours = all((Path(path) / file).is_file() for file in (CARD, "config.json"))
+        return cls(
+            name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read,
+            run=Path(path) if ours else None,
+        )  # fmt: skip
 
     @classmethod
     def of_videomae(cls, weights: VideoMAEWeights) -> VideoTransformer:
@@ -69,7 +79,25 @@ class VideoTransformer(Backbone):
         """The very weights that a run started from: what its architecture alone can do."""
         card = load_card(folder)
         config = read_record(PretrainConfig, folder / "config.json")
-        return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256)
+        return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256, random=True)
+
+    @classmethod
+    def untrained_videomae(cls, size: SizeName, spec: InputSpec) -> VideoTransformer:
+        """The architecture of the original VideoMAE with random weights."""
+        architecture = Architecture(size, position="sincos")
+        encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
+        return cls(f"untrained architecture (VideoMAE, {size})", encoder, spec, random=True)
+
+    def random_start(self) -> VideoTransformer:
+        """What its run started from; of others their architecture, with such weights (seed 0)."""
+        if self.run:
+            return VideoTransformer.untrained(self.run)
+        encoder = copy.deepcopy(self.encoder).float().cpu()
+        for module in encoder.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+        initialise(encoder, encoder.blocks, torch.Generator().manual_seed(0))
+        return VideoTransformer("random encoder", encoder, self.spec, random=True)
 
     def set_precision(self, precision: Precision) -> None:
         """Compute in bf16 from now on, or stay in float32; UserError for int8, which needs openvino."""

@@ -29,7 +29,7 @@ def run_ingest(config: IngestConfig) -> None:
         raise unknown(config.layout, (ARCHIVE, *IMPORTERS), "layout")
     if config.dry_run:
         return run_dry(config)
-    from echojepa.data.ingest import ingest
+    from echojepa.data.ingest.ingest import ingest
 
     with progress_bar("ingest files") as show:
         summary = ingest(config, show)
@@ -43,6 +43,8 @@ def run_ingest(config: IngestConfig) -> None:
             f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
             "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
         )
+    for fault, files in sorted(summary.came.faults.items()):
+        console.print(f"An error of this program cost {files} files; please report it: {fault}")
     show_left_out(summary.left_out, summary.left_out_map)
     console.print(f"Data set: {config.out}")
     return None
@@ -57,7 +59,7 @@ def show_left_out(counts: dict[str, int], where: Path) -> None:
 
 def run_dry(config: IngestConfig) -> None:
     """Print what an ingest would bring in and cost."""
-    from echojepa.data.dry_run import dry_run
+    from echojepa.data.ingest.dry_run import dry_run
 
     with progress_bar("look at files") as show:
         found = dry_run(config, show)
@@ -67,6 +69,8 @@ def run_dry(config: IngestConfig) -> None:
     console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
     for reason, number in sorted(found.sample_refused.items()):
         console.print(f"  {reason}: {number}")
+    for doubt in found.doubts:
+        console.print(f"warning: {doubt}")
     show_left_out(found.left_out, found.left_out_map)
     console.print(
         f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "
@@ -76,8 +80,8 @@ def run_dry(config: IngestConfig) -> None:
 
 def run_verify(config: VerifyConfig) -> None:
     """Print every check and what was found; UserError when something would spoil a result."""
-    from echojepa.data.store import LoopStore
-    from echojepa.data.verify import verify
+    from echojepa.data.store.loop_store import LoopStore
+    from echojepa.data.verify.verify import verify
 
     with progress_bar("look at loops") as show:
         findings = verify(LoopStore.open(config.data), config.pixels, show)

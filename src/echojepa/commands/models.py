@@ -31,7 +31,7 @@ def run_pretrain(config: PretrainConfig) -> None:
 
 def run_embed(config: EmbedConfig) -> None:
     """Embed and say where the table is."""
-    from echojepa.evaluation.embed import embed
+    from echojepa.evaluation.features.embed import embed
 
     with progress_bar("embed loops") as show:
         summary = embed(config, show)

@@ -14,7 +14,7 @@ from echojepa.config.commands import (
     VerifyConfig,
     save_config,
 )
-from echojepa.config.evaluate import Engine, EvaluateConfig, HarnessConfig, Precision, ProbeConfig
+from echojepa.config.evaluate import Engine, EvaluateConfig, FrozenConfig, PlanConfig, Precision, ProbeConfig
 from echojepa.config.finetune import FinetuneConfig, TuningConfig
 from echojepa.config.pretrain import FaultConfig, OptimConfig, PretrainConfig
 from echojepa.config.values import (

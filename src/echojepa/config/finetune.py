@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.evaluate import FrozenConfig
 from echojepa.errors import ConfigError
 
 
@@ -24,7 +25,7 @@ class TuningConfig:
     weight_decay: float = 0.05
     """Decay of matrices; norms, biases and vectors have none."""
     crop: float = 1.0
-    """Least share of the picture that a training clip keeps; by default all of it, at a random time."""
+    """Least share of the image that a training clip keeps; by default all of it, at a random time."""
     clips_per_loop: int = 1
     """Evenly spaced clips of each validation and test loop; their predictions are averaged."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -69,8 +70,8 @@ class FinetuneConfig(TuningConfig):
     seed: int = 0
     """The head's start, the order of loops, the random clips and crops, and the share of labels."""
     cache: Path | None = None
-    """Folder of the frozen encoder's features, which evaluations may share; `OUT/frozen/features` by
-    default. The probe that the head starts as is trained on them."""
+    """Folder of features, of the frozen encoder and of the fine-tuned one, which evaluations may share;
+    `OUT/frozen/features` by default."""
     cache_gb: float = 50.0
     """Size that the cache may reach; known before anything is computed."""
 
@@ -81,3 +82,9 @@ class FinetuneConfig(TuningConfig):
                 "fine-tuning needs a data set, a fraction above 0 and up to 1, and a resample at least; got "
                 f"{len(self.data)} data sets, {self.fraction} and {self.resamples}"
             )
+
+    @property
+    def frozen(self) -> FrozenConfig:
+        """How the frozen encoder is probed for the head's start: as `echojepa probe` does by default."""
+        cache = self.cache or self.out / "frozen" / "features"
+        return FrozenConfig(clips_per_loop=self.clips_per_loop, cache=cache, cache_gb=self.cache_gb)

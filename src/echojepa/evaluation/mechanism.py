@@ -10,20 +10,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from echojepa.errors import ConfigError
-from echojepa.evaluation.cohort import Cohort
-from echojepa.evaluation.features import Features
-from echojepa.evaluation.probing import Readout
-from echojepa.evaluation.samples import Labelled
+from echojepa.evaluation.features.extraction import Extraction, Needs
+from echojepa.evaluation.features.samples import SlotFeatures
+from echojepa.evaluation.features.tokens import Features
+from echojepa.evaluation.probes.fitting import Readout
+from echojepa.evaluation.protocol.cells import Presentation
+from echojepa.evaluation.protocol.cohort import Cohort, read_cohort
+from echojepa.evaluation.protocol.samples import Address
+from echojepa.evaluation.results import ResultRow, RowFacts
+from echojepa.evaluation.statistics.intervals import ratio_of_means
 from echojepa.models.probe import Standardiser
-from echojepa.tasks import Task
+from echojepa.tasks import LVEF, Task
 
 VARIED = "varied "
 """Before a factor's name, the label that says where a study's factor stands."""
@@ -31,6 +36,7 @@ YARDSTICK, POINTS = "ef", 5.0
 """The factor that others are measured by, and how much of it."""
 IN_POINTS = " moved, in 5 points of LVEF"
 """End of a metric's name: relative to the yardstick."""
+SHOWN = Presentation(1)
 
 
 @dataclass(frozen=True)
@@ -40,27 +46,45 @@ class Series:
     factor: str
     patient: str
     values: NDArray[np.float64]
-    loops: NDArray[np.int64]
-    """Numbers of the cohort's loops."""
+    clips: tuple[Address, ...]
+
+
+class Counterfactuals:
+    """The sets that the plan `mechanism` looks at, in the order of `folders`; ConfigError where none varies
+    LVEF."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        if not folders:
+            raise ConfigError(
+                "this plan looks at counterfactual sets; make them with `echojepa simulate --vary FACTOR`, "
+                "one of them of `ef`, ingest each with its labels and name them with --counterfactuals"
+            )
+        self.cohort = read_cohort(folders)
+        self.series = find_series(self.cohort, LVEF)
+        self.needs: Needs = {SHOWN: {clip for one in self.series for clip in one.clips}}
+
+    def extraction(self, like: Extraction) -> Extraction:
+        """Their features by the backbone of another extraction."""
+        return Extraction(self.cohort, like.backbone, like.config, like.root)
 
 
 def find_series(cohort: Cohort, task: Task) -> list[Series]:
     """Every series of a view that the task reads; ConfigError where none varies LVEF."""
-    found: dict[tuple[str, str, str], list[tuple[float, int]]] = defaultdict(list)
-    varied = [(study, label) for study, label in cohort.labels if label.startswith(VARIED)]
     factors: dict[str, list[str]] = defaultdict(list)
-    for study, label in varied:
-        factors[study].append(label)
-    for number, loop in enumerate(cohort.loops):
-        if task.views is None or loop["view"] in task.views:
-            for label in factors[loop["study_id"]]:
-                key = (label.removeprefix(VARIED), loop["patient_id"], loop["view"])
-                found[key].append((cohort.labels[loop["study_id"], label][0], number))
+    for study, label in cohort.labels:
+        if label.startswith(VARIED):
+            factors[study].append(label)
+    found: dict[tuple[str, str, str], list[tuple[float, Address]]] = defaultdict(list)
+    for place, loop in cohort.loops.items():
+        if task.views is None or loop.view in task.views:
+            for label in factors[loop.study_id]:
+                key = (label.removeprefix(VARIED), loop.patient_id, loop.view)
+                found[key].append((cohort.labels[loop.study_id, label][0], (*place, 0)))
     series = []
     for (factor, patient, _), steps in sorted(found.items()):
-        values, loops = zip(*sorted(steps), strict=True)
+        values, clips = zip(*sorted(steps), strict=True)
         if len(steps) > 1:
-            series.append(Series(factor, patient, np.array(values), np.array(loops, dtype=np.int64)))
+            series.append(Series(factor, patient, np.array(values), clips))
     if not any(one.factor == YARDSTICK for one in series):
         known = sorted({one.factor for one in series})
         raise ConfigError(
@@ -87,12 +111,13 @@ def displacements(series: Sequence[Series], features: Features, readout: Readout
     """What a step of each factor moves, by factor; features are of each loop's first clip."""
     fitted = Standardiser(*(readout.tensors()[name] for name in ("input_mean", "input_std")))
     places = features.places()
-    predicted = predict_all(features, readout)
+    every = SlotFeatures(features=features, places=np.arange(len(places))[:, None])
+    predicted = readout.outputs(every)[:, 0].double().numpy()
     tokens: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     steps: dict[str, list[float]] = defaultdict(list)
     for one in series:
-        index = torch.tensor([places[int(loop), 0] for loop in one.loops])
+        index = torch.tensor([places[clip] for clip in one.clips])
         grids = fitted(features.tokens[index])
         moved = (grids[1:] - grids[:-1]).square().mean(dim=(1, 2)).sqrt()
         tokens[one.factor][one.patient] += moved.tolist()
@@ -109,45 +134,20 @@ def displacements(series: Sequence[Series], features: Features, readout: Readout
     ]
 
 
-def predict_all(features: Features, readout: Readout) -> NDArray[np.float64]:
-    """A prediction a clip."""
-    count = len(features.tokens)
-    names = np.array([str(number) for number in range(count)])
-    everything = torch.arange(count)
-    data = Labelled(features, everything[:, None], torch.zeros(count), names, names, names, names, ())
-    return readout.outputs(data, everything)[:, 0].double().numpy()
-
-
-def ratio_interval(
-    over: NDArray[np.float64], under: NDArray[np.float64], resamples: int, seed: int
-) -> tuple[float, float, float]:
-    """mean(over) / mean(under) with its 95 % percentile interval, patients of both drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    above, below = (
-        values[rng.integers(len(values), size=(resamples, len(values)))].mean(1) for values in (over, under)
-    )
-    low, high = np.percentile(above / below, [2.5, 97.5])
-    return float(over.mean() / under.mean()), float(low), float(high)
-
-
 def mechanism_rows(
-    moved: Sequence[Moved], task: Task, facts: dict[str, Any], resamples: int, seed: int
-) -> list[dict[str, Any]]:
+    moved: Sequence[Moved], task: Task, facts: RowFacts, resamples: int, seed: int
+) -> list[ResultRow]:
     """Rows of what a step of each factor moves, relative to 5 points of LVEF."""
     yardstick = next(one for one in moved if one.factor == YARDSTICK)
     share = POINTS / yardstick.step
     rows = []
     for one in moved:
-        whole = facts | {"group": f"a step of {one.factor}", "note": f"median step {one.step:g}"}
-        whole |= {"split": "", "patients": len(one.features), "items": len(one.features)}
-        for what, mine, theirs in (
-            ("features", one.features, yardstick.features),
-            ("prediction", one.predictions, yardstick.predictions),
+        whole, group = replace(facts, note=f"median step {one.step:g}"), f"a step of {one.factor}"
+        for name, unit, mine, theirs in (
+            (f"features{IN_POINTS}", "", one.features, share * yardstick.features),
+            (f"prediction{IN_POINTS}", "", one.predictions, share * yardstick.predictions),
+            ("prediction moved", task.unit, one.predictions, np.ones(1)),
         ):
-            value, low, high = ratio_interval(mine, share * theirs, resamples, seed)
-            number = {"metric": f"{what}{IN_POINTS}", "unit": ""}
-            rows.append(whole | number | {"value": value, "lo": low, "hi": high})
-        value, low, high = ratio_interval(one.predictions, np.ones(1), resamples, seed)
-        number = {"metric": "prediction moved", "unit": task.unit}
-        rows.append(whole | number | {"value": value, "lo": low, "hi": high})
+            number = ratio_of_means(mine, theirs, resamples=resamples, seed=seed)
+            rows.append(whole.row(name, unit, number, group, split=""))
     return rows

@@ -1,9 +1,9 @@
-"""Controlled damage to uint8 clips, the same for every backbone: a function of (seed, name, loop) alone.
+"""Controlled perturbations of uint8 clips, the same for every backbone: of (seed, name, loop) alone.
 
-Damage is done to the stored loop, squared with black but not yet sampled or resized, so that backbones with
-other frame counts and sizes are shown the same damaged loop. The severities of one kind share their random
+The stored loop is perturbed, squared with black but not yet sampled or resized, so that backbones with
+other frame counts and sizes are shown the same perturbed loop. The severities of one kind share their random
 draws: a curve shows more of the same shadow, not another shadow. Nothing lights up outside the sector.
-docs/reference/perturbations.md has the formulas, their sources and a picture.
+docs/reference/perturbations.md has the formulas, their sources and an image.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ DISPLAY_DB = 60.0
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One kind of damage in graded severities; severity 0 is none, 1 is `levels[0]`."""
+    """One kind of perturbation in graded severities; severity 0 is none, 1 is `levels[0]`."""
 
     name: str
     levels: tuple[float, ...]
     unit: str
     """What a level is."""
-    damage: Callable[[Tensor, Tensor, float, Generator], Tensor]
-    """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the damaged clip, uint8."""
+    perturb: Callable[[Tensor, Tensor, float, Generator], Tensor]
+    """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
 
     def apply(self, clip: Tensor, sector: Tensor, severity: int, *, seed: int, loop_id: str) -> Tensor:
-        """The damaged clip, uint8 of the same shape; severity 0 gives the clip itself.
+        """The perturbed clip, uint8 of the same shape; severity 0 gives the clip itself.
 
-        `clip` (..., T, H, W) uint8 and `sector` (H, W), true where there is a picture. A frame's channels get
-        the same damage. Raises TypeError for clips that are not uint8 (damage belongs before normalisation),
+        `clip` (..., T, H, W) uint8 and `sector` (H, W), true where there is an image. A frame's channels get
+        the same. Raises TypeError for clips that are not uint8 (perturbations belong before normalisation),
         UserError for a severity that there is not.
         """
         if clip.dtype != torch.uint8:
@@ -53,7 +53,7 @@ class Perturbation:
         if severity == 0:
             return clip
         generator = torch.Generator().manual_seed(derive_seed(seed, f"perturbation {self.name} {loop_id}"))
-        return self.damage(clip, sector.to(clip.device).bool(), self.levels[severity - 1], generator)
+        return self.perturb(clip, sector.to(clip.device).bool(), self.levels[severity - 1], generator)
 
 
 def grey(values: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def linear_attenuation(height: int, alpha: float) -> Tensor:
 
 
 def exponential_attenuation(height: int, width: int, rate: float) -> Tensor:
-    """exp(-rate r), r the distance from the top centre in picture sides, (H, W): the released code."""
+    """exp(-rate r), r the distance from the top centre in image sides, (H, W): the released code."""
     y, x = fraction_grid(height, width)
     return torch.exp(-rate * torch.sqrt((x - 0.5) ** 2 + y**2))
 
@@ -96,7 +96,7 @@ def spot_shadow(shape: tuple[int, int], centre: tuple[float, float], strength: f
 
 
 def haze_ring(height: int, width: int, radius: float, sigma: float) -> Tensor:
-    """exp(-(r - radius)^2 / 2 sigma^2), r the distance from the top centre in picture sides, (H, W)."""
+    """exp(-(r - radius)^2 / 2 sigma^2), r the distance from the top centre in image sides, (H, W)."""
     y, x = fraction_grid(height, width)
     return torch.exp(-((torch.sqrt((x - 0.5) ** 2 + y**2) - radius) ** 2) / (2 * sigma**2))
 
@@ -192,29 +192,29 @@ def time_shuffle(clip: Tensor, sector: Tensor, level: float, generator: Generato
 
 
 def single_frame(clip: Tensor, sector: Tensor, level: float, generator: Generator) -> Tensor:
-    """One frame, drawn at random, all the time: what a model still reads is one picture."""
+    """One frame, drawn at random, all the time: what a model still reads is one image."""
     frame = int(torch.randint(clip.shape[-3], (), generator=generator))
     return clip[..., frame : frame + 1, :, :].expand(clip.shape).contiguous()
 
 
 def spread_grains(grains: Tensor, height: int, width: int) -> Tensor:
-    """Grains (n, g, g) over pictures (n, height, width), each of one value, so that their spread is kept."""
+    """Grains (n, g, g) over images (n, height, width), each of one value, so that their spread is kept."""
     return F.interpolate(grains[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
-def resized(pictures: Tensor, height: int, width: int) -> Tensor:
-    """Float pictures (n, h, w) -> (n, height, width), bilinear."""
-    return F.interpolate(pictures[:, None], (height, width), mode="bilinear", antialias=True)[:, 0]
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """Float images (n, h, w) -> (n, height, width), bilinear."""
+    return F.interpolate(images[:, None], (height, width), mode="bilinear", antialias=True)[:, 0]
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
     kind.name: kind
     for kind in (
         Perturbation("depth-paper", (0.3, 0.5, 0.7), "alpha", depth_paper),
-        Perturbation("depth-code", (0.75, 1.5, 2.15), "rate per picture side", depth_code),
+        Perturbation("depth-code", (0.75, 1.5, 2.15), "rate per image side", depth_code),
         Perturbation("shadow-paper", (0.1, 0.2, 0.3), "sigma / width", shadow_paper),
         Perturbation("shadow-code", (0.4, 0.6, 0.8), "strength", shadow_code),
-        Perturbation("haze", (0.05, 0.1, 0.2), "sigma / picture side", haze),
+        Perturbation("haze", (0.05, 0.1, 0.2), "sigma / image side", haze),
         Perturbation("gain-high", (6.0, 12.0, 18.0), "dB", gain),
         Perturbation("gain-low", (-6.0, -12.0, -18.0), "dB", gain),
         Perturbation("speckle", (0.2, 0.4, 0.6), "standard deviation", speckle),
@@ -225,4 +225,4 @@ PERTURBATIONS: dict[str, Perturbation] = {
         Perturbation("single-frame", (1.0,), "all frames", single_frame),
     )
 }
-"""Every kind of damage by name; the last two are checks that motion is read."""
+"""Every kind by name; the last two are checks that motion is read."""

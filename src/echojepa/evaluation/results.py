@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from echojepa.errors import UserError
-from echojepa.evaluation.intervals import estimates
-from echojepa.evaluation.metrics import METRICS, unit_of
-from echojepa.evaluation.predictions import ItemPredictions
+from echojepa.evaluation.features.backbones import BackboneFacts
+from echojepa.evaluation.statistics.intervals import Estimate
+from echojepa.evaluation.statistics.metrics import METRICS
 from echojepa.files.tables import write_parquet
-from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
-Row = dict[str, Any]
-"""A row of `results.parquet`, or a part of its columns."""
-SCHEMA = pa.schema(
-    [
-        ("backbone", pa.string()),
-        ("weights", pa.string()),
-        ("parameters", pa.int64()),
-        ("tokens", pa.int64()),
-        ("embed_dim", pa.int64()),
-        ("task", pa.string()),
-        ("probe", pa.string()),
-        ("trained_on", pa.string()),
-        ("split", pa.string()),
-        ("site", pa.string()),
-        ("label_fraction", pa.float64()),
-        ("perturbation", pa.string()),
-        ("severity", pa.int64()),
-        ("views", pa.string()),
-        ("seed", pa.int64()),
-        ("group", pa.string()),
-        ("metric", pa.string()),
-        ("unit", pa.string()),
-        ("value", pa.float64()),
-        ("lo", pa.float64()),
-        ("hi", pa.float64()),
-        ("patients", pa.int64()),
-        ("items", pa.int64()),
-        ("loops", pa.int64()),
-        ("settled", pa.bool_()),  # whether the probe had stopped improving when its training ended
-        ("note", pa.string()),
-    ]
-)
 ALL_SITES = "all"
 """How rows call the loops of every site together."""
 CONSTANT = "constant"
@@ -59,87 +25,102 @@ EVERYBODY = "everybody"
 RESULTS = "results.parquet"
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One condition of one cell and backbone, ready to be scored."""
+@dataclass(frozen=True, kw_only=True)
+class RowFacts(BackboneFacts):
+    """What a number is of."""
 
-    task: Task
-    facts: Row
-    """Every column that is not a number with its interval."""
-    test: ItemPredictions
+    task: str
+    probe: str
+    trained_on: str
+    site: str
+    label_fraction: float
+    perturbation: str
+    severity: int
+    views: str
+    seed: int | None
+    """None for the mean over several."""
+    loops: int
+    converged: bool
+    """Whether the probe had stopped improving when its training ended."""
+    note: str
 
-
-def score(scored: Scored, resamples: int, seed: int) -> list[Row]:
-    """A row a metric. Test items alone are scored; UserError where others are among them."""
-    test = scored.test
-    if set(test.splits.tolist()) != {str(Split.TEST)}:
-        raise UserError(f"rows are of test patients alone; got {sorted(set(test.splits.tolist()))}")
-    metrics = {name: m for name, m in METRICS[scored.task.kind].items() if m.can_score(test.prediction)}
-    found = estimates(test.truth, test.prediction, test.patients, metrics, resamples=resamples, seed=seed)
-    return [
-        scored.facts
-        | {
-            "split": str(Split.TEST),
-            "group": EVERYBODY,
-            "metric": name,
-            "unit": unit_of(name, scored.task.unit),
-            "value": number.value,
-            "lo": number.low,
-            "hi": number.high,
-            "patients": number.patients,
-            "items": number.items,
-        }
-        for name, number in found.items()
-    ]
+    def row(
+        self, metric: str, unit: str, number: Estimate, group: str = EVERYBODY, split: str = Split.TEST
+    ) -> ResultRow:
+        """The row of a number; nothing else makes one."""
+        return ResultRow(
+            **asdict(self), split=str(split), group=group, metric=metric, unit=unit, value=number.value,
+            lo=number.low, hi=number.high, patients=number.patients, items=number.items,
+        )  # fmt: skip
 
 
-def only_test(made: ItemPredictions) -> ItemPredictions:
-    """Predictions of test items."""
-    chosen = made.splits == Split.TEST
-    return ItemPredictions(
-        made.items[chosen],
-        made.patients[chosen],
-        made.splits[chosen],
-        made.sites[chosen],
-        made.truth[chosen],
-        made.prediction[chosen],
-    )
+@dataclass(frozen=True, kw_only=True)
+class ResultRow(RowFacts):
+    """A row of `results.parquet`."""
+
+    split: str
+    group: str
+    metric: str
+    unit: str
+    value: float
+    lo: float
+    hi: float
+    patients: int
+    items: int
 
 
-def write_results(path: Path, rows: Sequence[Row]) -> pa.Table:
-    """Write rows as a table of `SCHEMA`; KeyError for a row without one of its columns."""
-    columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
-    table = pa.table(columns, schema=SCHEMA)
+ARROW = {"str": pa.string(), "int": pa.int64(), "int | None": pa.int64(), "float": pa.float64(),
+         "bool": pa.bool_()}  # fmt: skip
+SCHEMA = pa.schema(
+    [(field.name, ARROW[str(field.type)]) for field in fields(ResultRow)],
+    metadata={"echojepa": '{"format_version": 2}'},
+)
+"""Version 1, which did not say so, called `converged` `settled`."""
+
+
+def write_results(path: Path, rows: Sequence[ResultRow]) -> None:
+    """Write rows as a table of `SCHEMA`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_parquet(path, table)
-    return table
+    write_parquet(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
 
 
-def read_results(folder: Path) -> list[Row]:
-    """Rows of a folder; UserError where there are none."""
+def read_results(folder: Path) -> list[ResultRow]:
+    """Rows of a folder, of either version; UserError where there are none."""
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"{folder} holds no {RESULTS}; run `echojepa evaluate` first")
-    return pq.read_table(path).to_pylist()
+    table = pq.read_table(path)
+    names = ["converged" if name == "settled" else name for name in table.column_names]
+    return [ResultRow(**row) for row in table.rename_columns(names).to_pylist()]
 
 
-def leading(rows: Sequence[Row]) -> list[Row]:
+def leading(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """The rows of each task's leading metric."""
     first = {next(iter(metrics)) for metrics in METRICS.values()}
-    found = {row["task"]: row["metric"] for row in reversed(rows) if row["metric"] in first}
-    return [row for row in rows if row["metric"] == found.get(row["task"]) and row["group"] == EVERYBODY]
+    found = {row.task: row.metric for row in reversed(rows) if row.metric in first}
+    return [row for row in rows if row.metric == found.get(row.task) and row.group == EVERYBODY]
 
 
-def said(row: Row) -> str:
+def said(row: ResultRow) -> str:
     """What a row is a number of, in words."""
-    parts = [row["metric"]] if row["group"] == EVERYBODY else [f"{row['metric']} of {row['group']}"]
-    if row["trained_on"] != row["site"]:
-        parts.append(f"{row['trained_on']} on {row['site']}")
-    elif row["site"] != ALL_SITES:
-        parts.append(row["site"])
-    if row["label_fraction"] < 1:
-        seed = "" if row["seed"] is None else f", seed {row['seed']}"
-        parts.append(f"{100 * row['label_fraction']:g} % of labels{seed}")
-    if row["perturbation"]:
-        parts.append(f"{row['perturbation']} {row['severity']}")
-    return ", ".join(filter(None, [*parts, row["views"], row["note"]]))
+    parts = [row.metric] if row.group == EVERYBODY else [f"{row.metric} of {row.group}"]
+    if row.trained_on != row.site:
+        parts.append(f"{row.trained_on} on {row.site}")
+    elif row.site != ALL_SITES:
+        parts.append(row.site)
+    if row.label_fraction < 1:
+        seed = "" if row.seed is None else f", seed {row.seed}"
+        parts.append(f"{100 * row.label_fraction:g} % of labels{seed}")
+    if row.perturbation:
+        parts.append(f"{row.perturbation} {row.severity}")
+    return ", ".join(filter(None, [*parts, row.views, row.note]))
+
+
+def count_probes(rows: Sequence[ResultRow]) -> tuple[int, int]:
+    """How many trained probes stand behind rows, and how many of them had not converged."""
+    trained = {
+        (row.backbone, row.task, row.probe, row.trained_on, row.label_fraction, row.seed): row.converged
+        for row in rows
+        if row.weights and row.seed is not None
+    }
+    return len(trained), sum(not converged for converged in trained.values())

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import InputSpec
-from echojepa.data.clips import clock, frame_indices, letterbox
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import clock, frame_indices, letterbox
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.contract import fit, resize
 from echojepa.models.probe import Probes

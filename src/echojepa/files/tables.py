@@ -1,9 +1,14 @@
-"""Tables read as rows of text from CSV, gzipped CSV or Parquet; CSV and Parquet written whole."""
+"""Tables as people's programs write them, read as rows of text; CSV and Parquet written whole.
+
+CSV, gzipped CSV or Parquet, in UTF-8, with commas and a header; anything else is said in a sentence. No
+message repeats a word of the table: a first line without names of columns is a patient's.
+"""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,28 +20,46 @@ from echojepa.errors import UserError
 from echojepa.files.durable import write_bytes, write_file
 
 Row = dict[str, str]
+NOT_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 _TEXT: Any = {"encoding": "utf-8-sig", "newline": ""}
+_WHOLE = re.compile(r"(\d+)\.0+")
 
 
 class TableError(UserError):
-    """A table is not there, lacks a column, or does not read."""
+    """A table is not there, is not written as a table, or lacks a column."""
 
 
 def read_rows(path: Path, needed: Collection[str] = ()) -> Iterator[Row]:
-    """Rows of a table, names of columns without spaces around them, absent values as "".
+    """Rows of a table, no spaces around names and values, absent values as "".
 
     Raises TableError for a table that is not there, lacks a needed column, or does not read.
     """
+    for _, row in _numbered(path, needed):
+        yield {name: (value or "").strip() for name, value in row.items()}
+
+
+def read_whole_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[int, Row]]:
+    """As `read_rows`, with the line of each; a row too short for a needed value is a TableError, too."""
+    for line, row in _numbered(path, needed):
+        if any(row[name] is None for name in needed):
+            raise TableError(f"{path}, line {line}: it has fewer values than there are columns")
+        yield line, {name: (value or "").strip() for name, value in row.items()}
+
+
+def _numbered(path: Path, needed: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Line and values of each row; None where a row has no value."""
     if not path.is_file():
         raise TableError(f"the table {path} does not exist; give the folder or file that holds it")
     try:
-        yield from parquet_rows(path, needed) if path.suffix == ".parquet" else csv_rows(path, needed)
-    except (pa.ArrowException, UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
+        yield from _parquet_rows(path, needed) if path.suffix == ".parquet" else _csv_rows(path, needed)
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not in UTF-8; {NOT_UTF8}") from None
+    except (pa.ArrowException, csv.Error, gzip.BadGzipFile, EOFError) as error:
         raise TableError(f"{path} does not read as a table ({type(error).__name__})") from None
 
 
 def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -> None:
-    """TableError naming the columns that a table lacks; what stands in its first line may be a patient's."""
+    """TableError naming the columns that a table lacks; how many it has, and never what stands there."""
     missing = sorted(set(needed) - set(there))
     if missing:
         raise TableError(
@@ -45,22 +68,38 @@ def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -
         )
 
 
-def csv_rows(path: Path, needed: Collection[str]) -> Iterator[Row]:
-    """Rows of a CSV, gzipped where its name ends so; a byte-order mark is no part of the first name."""
-    with gzip.open(path, "rt", **_TEXT) if path.suffix == ".gz" else path.open(**_TEXT) as text:
+def _csv_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Of a CSV, gzipped where its name ends so; a byte-order mark is no part of the first name."""
+    zipped = path.suffix == ".gz"
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
+        raise TableError(f"{path} is in UTF-16, or no text; {NOT_UTF8}")
+    with gzip.open(path, "rt", **_TEXT) if zipped else path.open(**_TEXT) as text:
         reader = csv.DictReader(text)
-        check_columns(path, [name.strip() for name in reader.fieldnames or ()], needed)
+        names = [name.strip() for name in reader.fieldnames or ()]
+        check_columns(path, names, needed)
+        reader.fieldnames = names
         for row in reader:
-            yield {name.strip(): (value or "").strip() for name, value in row.items() if name is not None}
+            yield reader.line_num, {name: row[name] for name in names}
 
 
-def parquet_rows(path: Path, needed: Collection[str]) -> Iterator[Row]:
-    """Rows of a Parquet file, values as text."""
+def _parquet_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Of a Parquet file, values as text."""
     file = pq.ParquetFile(path)
     check_columns(path, file.schema_arrow.names, needed)
+    number = 0
     for batch in file.iter_batches():
         for row in batch.to_pylist():
-            yield {name: "" if value is None else str(value) for name, value in row.items()}
+            number += 1
+            yield number, {name: "" if value is None else str(value) for name, value in row.items()}
+
+
+def identity(text: str) -> str:
+    """An id as it was before a program took it for a number: 77.0 is 77."""
+    stripped = text.strip()
+    found = _WHOLE.fullmatch(stripped)
+    return found[1] if found else stripped
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, private: bool = False) -> None:

@@ -127,6 +127,17 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
             pipe.send(result)
 
 
+def allow_seconds(more: float) -> None:
+    """Let the job of this process use so many processor seconds from now on, where it has a limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft == resource.RLIM_INFINITY:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    wanted = math.ceil(used.ru_utime + used.ru_stime + more)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (max(soft, allowed), hard))
+
+
 def _bound(limits: Limits) -> None:
     """Set this process' limits for its next job."""
     used = resource.getrusage(resource.RUSAGE_SELF)

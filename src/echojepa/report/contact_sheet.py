@@ -6,23 +6,20 @@ import base64
 import io
 from collections import Counter
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from echojepa.config import SheetConfig
-from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
-from echojepa.data.store import LoopStore
-from echojepa.data.verify import evenly_spaced, read_rows
-from echojepa.files.durable import write_text
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.verify.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
+from echojepa.data.verify.verify import evenly_spaced, read_rows
 from echojepa.progress import Progress
-from echojepa.version import __version__
+from echojepa.report.page import write_page
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
 
 THUMBNAIL = 208
@@ -136,18 +133,12 @@ def write_sheet(config: SheetConfig, progress: Progress) -> Path:
         if number in chosen:
             cards.append(card(store, number, row))
             progress(len(cards), len(chosen))
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        resources.files("echojepa.report").joinpath("contact_sheet.html").read_text("utf-8")
-    )
-    text = template.render(
-        version=__version__,
+    return write_page(
+        config.out,
+        "contact_sheet.html",
         counts=numbers,
         cards=cards,
         filters={name: Counter(card.values[name] for card in cards) for name in FILTERS},
         rejected=rejected_files(store),
         fingerprint=store.fingerprint(),
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(config.out, text)
-    return config.out

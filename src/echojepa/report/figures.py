@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#555555")
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#667",
-    "axes.labelcolor": "#334",
-    "xtick.color": "#556",
-    "ytick.color": "#556",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "echojepa",
-    "legend.frameon": False,
-}
-
-
-def draw(width: float, height: float, panels: int, paint: Callable[[Any], None], rows: int = 1) -> str:
-    """Make rows of panels (inches), let `paint` fill them in reading order, and return SVG text."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((width, height), layout="constrained")
-        paint(figure.subplots(rows, panels, squeeze=False).flat)
-        buffer = io.StringIO()
-        whole = {"bbox_inches": "tight", "pad_inches": 0.06}  # equal aspects outgrow the layout's box
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, **whole)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+from echojepa.evaluation.tables.curves import PALETTE, draw
 
 
 def scatter_panels(data: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], unit: str) -> str:
@@ -109,33 +80,3 @@ def curve_panels(data: Mapping[str, tuple[Sequence[float], Sequence[float]]], xl
             axis.set_ylim(bottom=0)
 
     return draw(2.6 * len(data), 2.3, len(data), paint)
-
-
-Curve = Sequence[tuple[float, float, float, float]]
-"""Points (x, y, lower and upper end of y)."""
-
-
-def damage_panels(data: Mapping[str, Mapping[str, Curve]], ylabel: str) -> str:
-    """Damage curves: a panel a perturbation, a line a model over severities, with its interval."""
-    columns = min(5, len(data))
-    rows = -(-len(data) // columns)
-    names = list(dict.fromkeys(name for curves in data.values() for name in curves))
-
-    def paint(axes: Sequence[Axes]) -> None:
-        top = max(point[3] for curves in data.values() for curve in curves.values() for point in curve)
-        panels = list(axes)
-        for axis, (title, curves) in zip(panels, data.items(), strict=False):
-            for colour, name in zip(PALETTE * 2, names, strict=False):
-                x, y, low, high = np.array(curves[name]).T
-                axis.plot(x, y, color=colour, lw=1.6, marker="o", ms=3, label=name)
-                axis.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
-            severities = [point[0] for point in next(iter(curves.values()))]
-            axis.set(title=title, ylim=(0, 1.05 * top), xticks=severities)
-        for axis in panels[len(data) :]:
-            axis.axis("off")
-        panels[0].set_ylabel(ylabel)
-        panels[(rows - 1) * columns].set_xlabel("severity")
-        handles, labels = panels[0].get_legend_handles_labels()
-        panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
-
-    return draw(2.3 * columns, 2.1 * rows + 0.4, columns, paint, rows)

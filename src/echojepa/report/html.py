@@ -6,32 +6,33 @@ import base64
 import io
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 from markupsafe import Markup
+from numpy.typing import NDArray
 from PIL import Image
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.finetune import load_finetuned
-from echojepa.evaluation.plans import Condition
-from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, only_test, read_results
-from echojepa.evaluation.stored_probes import read_predictions
+from echojepa.evaluation.finetuning.training import load_finetuned
+from echojepa.evaluation.probes.stored import ProbeCard, find_probes
+from echojepa.evaluation.protocol.cohort import synthetic_share
+from echojepa.evaluation.protocol.plans import Condition
+from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_results
+from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
-from echojepa.files.durable import write_text
 from echojepa.report import figures
-from echojepa.version import __version__
-from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
+from echojepa.report.page import write_page
+from echojepa.vocabulary import Split
 from echojepa.weights.folder import load_card
 
 MONITORED = {
@@ -43,8 +44,10 @@ MONITORED = {
 """Monitors drawn beside the loss, and their titles."""
 SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "balanced accuracy", "macro-F1")
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
+SHOWN_PROBE = "attentive"
+"""The kind of probe whose predictions and training are drawn."""
 PLAYER_SIZE = 320
-"""Pixels of the attention player's pictures."""
+"""Pixels of the attention player's images."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Player:
 
 
 def data_uri(picture: np.ndarray[Any, Any]) -> str:
-    """An RGB picture (H, W, 3) as a JPEG data URI."""
+    """An RGB image (H, W, 3) as a JPEG data URI."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=88)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -93,40 +96,40 @@ def attention_player(
     return Player(pictures, round(1000 * film.seconds), wanted, len(pictures) * film.seconds, name)
 
 
-def plain(row: dict[str, Any]) -> bool:
-    """Whether a row is of everybody, all sites, all labels, undamaged clips and the first seed."""
-    names = ("group", "trained_on", "site", "label_fraction", "perturbation", "seed")
-    return tuple(row[name] for name in names) == (EVERYBODY, ALL_SITES, ALL_SITES, 1.0, "", 0)
+def plain(row: ResultRow) -> bool:
+    """Whether a row is of everybody, all sites, all labels, unperturbed clips and the first seed."""
+    whole = row.group == EVERYBODY and not row.perturbation
+    return whole and of_all_sites(row) and row.seed == 0 and row.metric in SHOWN
 
 
-def result_tables(results: Path) -> list[dict[str, Any]]:
-    """A table a task: rows of backbone and probe, cells 'value [lo, hi] unit'."""
-    rows = [row for row in read_results(results) if plain(row)]
+def result_tables(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
+    """A table a task: rows of backbone and probe, cells 'value [lo, hi] unit'; none for a task that was not
+    scored on all sites as one."""
+    chosen = [row for row in rows if plain(row)]
     order = {"JEPA": 0, "random encoder": 2, CONSTANT: 3}
     tables = []
-    for name in sorted({row["task"] for row in rows}):
-        mine = [row for row in rows if row["task"] == name]
-        pairs = sorted({(r["backbone"], r["probe"]) for r in mine}, key=lambda p: (order.get(p[0], 1), p))
-        scored = {row["metric"] for row in mine if row["backbone"] == CONSTANT}
+    for name in sorted({row.task for row in chosen}):
+        mine = [row for row in chosen if row.task == name]
+        pairs = sorted({(r.backbone, r.probe) for r in mine}, key=lambda p: (order.get(p[0], 1), p))
+        scored = {row.metric for row in mine if row.backbone == CONSTANT}
         metrics = [metric for metric in SHOWN if metric in scored]
-        cells = {(r["backbone"], r["probe"], r["metric"]): r for r in mine}
+        cells = {(r.backbone, r.probe, r.metric): r for r in mine}
         body = [(backbone, probe, [cells[backbone, probe, m] for m in metrics]) for backbone, probe in pairs]
         tables.append({"task": name, "metrics": metrics, "body": body, "counts": mine[0]})
     return tables
 
 
-def predictions_of(results: Path, task: str) -> dict[str, dict[str, Any]]:
-    """Test predictions of attentive probes on undamaged clips of all sites, by backbone name."""
+def predictions_of(results: Path, task: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """True and predicted values, or class names, of test items on unperturbed clips of all sites, by the
+    plain attentive probe of each backbone."""
     found = {}
-    for file in sorted((results / "probes" / task).glob("*/attentive-1-0-*/predictions-*.parquet")):
-        made, about = read_predictions(file)
-        if about["condition"] == asdict(Condition()) | {"views": []}:
-            test, names = only_test(made), np.array(about["classes"])
-            columns = {"truth": test.truth, "prediction": test.prediction}
-            if about["classes"]:
-                truth, likeliest = names[test.truth.astype(int)], names[test.prediction.argmax(1)]
-                columns = {"truth": truth, "prediction": likeliest}
-            found[about["backbone"]["backbone"]] = columns
+    for name, stored in find_probes(results, task, SHOWN_PROBE).items():
+        made = stored.predictions(Condition())
+        if made is not None:
+            test, names = made.of_test(), np.array(made.classes)
+            found[name] = (test.truth, test.values)
+            if made.classes:
+                found[name] = (names[test.truth.astype(int)], names[test.values.argmax(1)])
     return found
 
 
@@ -135,8 +138,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-def draw_figures(config: ReportConfig) -> dict[str, Markup]:
-    """Every figure of the page, from the folders' own data."""
+def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
+    """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
     steps = [line["step"] for line in lines]
     curves = {"training loss": (steps, [line["loss"] for line in lines])}
@@ -145,33 +148,23 @@ def draw_figures(config: ReportConfig) -> dict[str, Markup]:
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    lvef, view = predictions_of(config.results, "lvef"), predictions_of(config.results, "view")
     maps = {}
     for file in sorted((config.results / "embeddings").glob("*.parquet")):
         table = pq.read_table(file).to_pydict()
         points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
         maps[table["backbone"][0]] = (points, np.array(table["view"]))
-    drawn = {"curves": figures.curve_panels(curves, "step"), "maps": figures.map_panels(maps)}
-    probes = {
-        f"{p['task']}, {p['backbone']}": p["history"]["validation"] for p in probe_facts(config.results)
+    chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
+    panels = {
+        "curves": (curves, partial(figures.curve_panels, xlabel="step")),
+        "maps": (maps, figures.map_panels),
+        "probes": (
+            {name: (range(1, len(curve) + 1), curve) for name, curve in chosen.items()},
+            partial(figures.curve_panels, xlabel="epoch"),
+        ),
+        "lvef": (predictions_of(config.results, "lvef"), partial(figures.scatter_panels, unit="%")),
+        "view": (predictions_of(config.results, "view"), figures.confusion_panels),
     }
-    drawn["probes"] = figures.curve_panels(
-        {name: (range(1, len(curve) + 1), curve) for name, curve in probes.items()}, "epoch"
-    )
-    if lvef:
-        drawn["lvef"] = figures.scatter_panels(
-            {k: (v["truth"], v["prediction"]) for k, v in lvef.items()}, "%"
-        )
-    if view:
-        drawn["view"] = figures.confusion_panels({k: (v["truth"], v["prediction"]) for k, v in view.items()})
-    return {name: Markup(svg) for name, svg in drawn.items()}
-
-
-def synthetic_share(store: LoopStore) -> str:
-    """Whether the loops that have a view are "all", "some" or "none" of them synthetic."""
-    rows = store.metadata(["view", "manufacturer"]).to_pylist()
-    synthetic = {row["manufacturer"] == SYNTHETIC_MANUFACTURER for row in rows if row["view"]}
-    return "all" if synthetic == {True} else "some" if True in synthetic else "none"
+    return {name: Markup(draw(data)) if data else None for name, (data, draw) in panels.items()}
 
 
 def data_tables(store: LoopStore) -> dict[str, Any]:
@@ -189,30 +182,27 @@ def data_tables(store: LoopStore) -> dict[str, Any]:
     }
 
 
-def probe_facts(results: Path) -> list[dict[str, Any]]:
-    """Which attentive head validation patients chose, and whether its training had settled."""
-    files = sorted((results / "probes").glob("*/*/attentive-1-0-*/probe.json"))
-    return [json.loads(file.read_text("utf-8")) for file in files]
+def chosen_probes(results: Path, tasks: Sequence[str]) -> list[ProbeCard]:
+    """Which attentive head validation patients chose of each task and backbone."""
+    return [stored.card() for task in tasks for stored in find_probes(results, task, SHOWN_PROBE).values()]
 
 
 def write_report(config: ReportConfig) -> Path:
     """Write the page; raises UserError or CheckpointError naming the stage that is missing."""
-    tables = result_tables(config.results)
+    rows = read_results(config.results)
+    probes = chosen_probes(config.results, sorted({row.task for row in rows}))
     store = LoopStore.open(config.data)
     card = load_card(config.run)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        resources.files("echojepa.report").joinpath("template.html").read_text("utf-8")
-    )
-    text = template.render(
-        version=__version__,
-        tables=tables,
-        figures=draw_figures(config),
+    return write_page(
+        config.out,
+        "template.html",
+        tables=result_tables(rows),
+        figures=draw_figures(config, probes),
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
         ),
         data=data_tables(store),
-        probes=probe_facts(config.results),
+        probes=probes,
         card=card,
         warnings=list(
             dict.fromkeys(w for line in read_metrics(config.run) for w in line.get("warnings", ()))
@@ -223,6 +213,3 @@ def write_report(config: ReportConfig) -> Path:
         credit=config.attention_credit,
         map_method=config.map_method,
     )
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(config.out, text)
-    return config.out

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.pictures import Pictures, keep_pictures
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
+from echojepa.data.clips.pictures import Pictures, keep_pictures
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_sector
 from echojepa.processes.ahead import read_ahead

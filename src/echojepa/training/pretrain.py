@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.store import LoopStore
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import write_record
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask

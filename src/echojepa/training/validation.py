@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from echojepa.config import ConfigError, PretrainConfig
-from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.contract import prepare
 from echojepa.tasks import LVEF
 from echojepa.vocabulary import Kind, Split

@@ -9,8 +9,8 @@ import pyarrow as pa
 import torch
 
 from echojepa.config import PretrainConfig
-from echojepa.data.clips import ClipDataset
-from echojepa.data.store import LoopStore
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.building import generator_for
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
-from echojepa.data.ingest import IngestSummary, ingest
-from echojepa.data.store import LoopStore
+from echojepa.data.ingest.ingest import IngestSummary, ingest
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.phantom.cohort.loops import record_loop
 from echojepa.phantom.cohort.presets import PRESETS
 from echojepa.phantom.cohort.public_sets import squared

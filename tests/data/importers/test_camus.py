@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from echojepa.data.importers.listing import LayoutError
-from echojepa.data.recording import read_cine
-from echojepa.data.rejection import Rejected
-from echojepa.data.volumes import open_volume
+from echojepa.data.reading.recording import read_cine
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.volumes import open_volume
 from echojepa.vocabulary import Reason
 
 SPACING = 0.308

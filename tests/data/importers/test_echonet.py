@@ -9,9 +9,9 @@ import pytest
 
 from echojepa.cli import main
 from echojepa.config import IngestConfig
-from echojepa.data.dry_run import dry_run
 from echojepa.data.importers.listing import LayoutError, Listing
-from echojepa.data.video import open_video
+from echojepa.data.ingest.dry_run import dry_run
+from echojepa.data.reading.video import open_video
 from echojepa.files.tables import TableError
 
 

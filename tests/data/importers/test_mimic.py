@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from echojepa.data.dicom.writer import write_cine
 from echojepa.data.importers.listing import LayoutError
 from echojepa.data.importers.mimic import measured
+from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.phantom.cohort.loops import one_loop
 from echojepa.vocabulary import View
 

@@ -1,35 +1,65 @@
-"""An archive without tables of its own: every file below the sources."""
+"""An archive without tables of its own: every file below the sources.
+
+Links are followed, to folders too, each folder once, so that a link to a folder above is no endless walk.
+What is no file (a named pipe, a link to nothing or to itself, a folder that cannot be listed) is in the list
+as well: it gets its row and is not lost.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from echojepa.data.private import IngestError
+from echojepa.data.identity.private import IngestError
+from echojepa.data.importers.listing import NOTHING, Listing
 
 TABLES = (".csv", ".parquet", ".json")
 """Files of these kinds beside the videos are tables of labels and the like, not archives' files."""
 
 
-def list_files(sources: tuple[Path, ...]) -> list[Path]:
-    """Every file below the sources, resolved and sorted; hidden files and tables of labels are left out.
-
-    A folder that cannot be listed is in the list itself, so that it gets its row and is not lost.
-    """
-    found: set[Path] = set()
+def list_archive(sources: tuple[Path, ...]) -> Listing:
+    """Every file below the sources, resolved and sorted; hidden files and tables are noted as left out."""
+    listing, found = Listing(), set[Path]()
+    seen: set[tuple[int, int]] = set()
     for source in sources:
-        if not source.exists():
+        if not os.path.lexists(source):
             raise IngestError(f"{source} does not exist; give folders or files to read")
-        if source.is_file():
-            found.add(source)
-        closed: list[OSError] = []
-        for folder, _, names in os.walk(source, onerror=closed.append):
-            found.update(Path(folder, name) for name in names)
-        found.update(Path(error.filename) for error in closed)
-    real = {path.resolve() for path in found}  # one file under two names is one file
-    kept = sorted(path for path in real if not path.name.startswith(".") and path.suffix not in TABLES)
-    if not kept:
+        found.update(files_below(source, seen) if source.is_dir() else [source])
+    for path in sorted({Path(os.path.realpath(path)) for path in found}):  # two names of one file are one
+        if path.name.startswith("."):
+            listing.leave_out("hidden file", path)
+        elif path.suffix.lower() in TABLES:
+            listing.leave_out("table, or the like", path)
+        else:
+            listing.videos[path] = NOTHING
+    if not listing.videos:
         raise IngestError(
             f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
         )
-    return kept
+    return listing
+
+
+def files_below(source: Path, seen: set[tuple[int, int]]) -> set[Path]:
+    """All that is below a folder but folders, and those that cannot be listed; `seen` are folders (device,
+    inode) that were walked, and gains these."""
+    found: set[Path] = set()
+    closed: list[OSError] = []
+    first_sight(source, seen)
+    for folder, below, names in os.walk(source, onerror=closed.append, followlinks=True):
+        below[:] = sorted(name for name in below if first_sight(Path(folder, name), seen))
+        found.update(Path(folder, name) for name in names)
+    found.update(Path(error.filename) for error in closed)
+    return found
+
+
+def first_sight(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder was not walked yet; one that cannot be asked is, and then cannot be listed."""
+    try:
+        facts = folder.stat()
+    except OSError:
+        return True
+    identity = (facts.st_dev, facts.st_ino)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from echojepa.config import IngestConfig
-from echojepa.data.importers.listing import CAREFUL, LayoutError, Listing, Stated, number, sex_of
+from echojepa.data.identity.people import GUARDED
+from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of
 from echojepa.vocabulary import Split, View
 
 VIEWS = {"4CH": View.A4C, "2CH": View.A2C}
@@ -58,7 +59,7 @@ def people(folder: Path) -> list[Path]:
 def subgroups(folder: Path) -> dict[str, Split]:
     """The official split of each patient; LayoutError where a list is not there."""
     splits: dict[str, Split] = {}
-    for split in CAREFUL:
+    for split in GUARDED:
         path = folder / f"subgroup_{SUBGROUPS[split]}.txt"
         if not path.is_file():
             raise LayoutError(f"{path} does not exist; database_split holds the official splits, get it, too")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.config import IngestConfig
+from echojepa.data.identity.people import most_guarded
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
 from echojepa.files.tables import read_rows
 from echojepa.vocabulary import Split, View
@@ -161,31 +162,40 @@ LVH_LABELS = {"LVIDd": "lvidd", "LVIDs": "lvids", "IVSd": "ivsd", "LVPWd": "lvpw
 def read_lvh(folder: Path, config: IngestConfig) -> Listing:
     """`MeasurementsList.csv` and `Batch1/` to `Batch4/` of EchoNet-LVH; each video is one patient's PLAX.
 
-    A video has a row a measurement; its first row says split and rate. Measurements are in cm.
+    A video has a row a measurement; its first row says its rate, and of all rows' splits the most guarded is
+    its own. Measurements are in cm.
     """
-    listing, files, seen = Listing(), videos_below(folder), set[str]()
+    listing, files = Listing(), videos_below(folder)
     needed = ("HashedFileName", "Calc", "CalcValue", "FPS", "split")
-    for row in read_rows(folder / "MeasurementsList.csv", needed):
-        name = bare(row["HashedFileName"])
+    rows = list(read_rows(folder / "MeasurementsList.csv", needed))
+    splits: dict[str, set[Split]] = {}
+    for row in rows:
+        split = split_of(row["split"])
+        splits.setdefault(bare(row["HashedFileName"]), set()).update([split] if split else [])
+    rates = {bare(row["HashedFileName"]): row["FPS"] for row in reversed(rows)}
+    for name, named in splits.items():
         study = f"echonet-lvh/{name}"
-        if name not in seen:
-            seen.add(name)
-            stated = Stated(
-                patient=study,
-                study=study,
-                split=split_of(row["split"]),
-                view=View.PLAX,
-                frame_rate=listing.frame_rate(row["FPS"], name),
-                cropped=True,
-            )
-            if stated.split is None:
-                listing.leave_out("video without a split", name)
-            else:
-                listing.add_video(files.get(name, folder / f"{name}{ENDING}"), stated)
+        split = most_guarded(named)
+        if split is None:
+            listing.leave_out("video without a split", name)
+            continue
+        if len(named) > 1:
+            listing.leave_out(f"rows of one video in several splits: {split} kept", name)
+        stated = Stated(
+            patient=study,
+            study=study,
+            split=split,
+            view=View.PLAX,
+            frame_rate=listing.frame_rate(rates[name], name),
+            cropped=True,
+        )
+        listing.add_video(files.get(name, folder / f"{name}{ENDING}"), stated)
+    for row in rows:
+        name = bare(row["HashedFileName"])
         if name not in files:
             continue
         if row["Calc"] in LVH_LABELS:
-            listing.add_label(study, LVH_LABELS[row["Calc"]], row["CalcValue"], "cm")
+            listing.add_label(f"echonet-lvh/{name}", LVH_LABELS[row["Calc"]], row["CalcValue"], "cm")
         else:
             listing.leave_out("measurement of another kind", name)
     leave_out_unlisted(listing, files)

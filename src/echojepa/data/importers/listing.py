@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from echojepa.data.identity.people import most_guarded
 from echojepa.errors import UserError
 from echojepa.tasks import TASKS
 from echojepa.vocabulary import Split, View
@@ -21,8 +22,6 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
 is a slip of typing or of the unit. Wide on purpose: disease is inside."""
 FRAME_RATES = (1.0, 1000.0)
 """Frames a second that a table may state; as for DICOM."""
-CAREFUL = (Split.TEST, Split.VAL, Split.TRAIN)
-"""A patient with several official splits has the first of these."""
 
 
 class LayoutError(UserError):
@@ -81,11 +80,20 @@ class Listing:
         if not real.is_file():
             self.leave_out("row whose file is missing", path)
         elif real in self.videos:
-            self.leave_out("second row for a file", path)
+            self.second_row(real, stated)
         else:
             self.videos[real] = stated
             return True
         return False
+
+    def second_row(self, real: Path, stated: Stated) -> None:
+        """Another row for a file: what the first says counts, but of two splits the more guarded."""
+        first = self.videos[real]
+        self.leave_out("second row for a file", real)
+        split = most_guarded(s for s in (first.split, stated.split) if s)
+        if split != first.split:
+            self.leave_out(f"rows of one video in several splits: {split} kept", real)
+            self.videos[real] = replace(first, split=split)
 
     def add_label(self, study: str, label: str, text: object, unit: str) -> None:
         """Note a value for a study; no number, implausible, or a second and other one is left out.
@@ -115,11 +123,8 @@ class Listing:
         """Take in what another source's tables say. A file in both keeps what the first says of it, but the
         more guarded of two splits."""
         for path, stated in other.videos.items():
-            first = self.videos.setdefault(path, stated)
-            if first is not stated:
-                self.leave_out("second row for a file", path)
-                split = next((s for s in CAREFUL if s in (first.split, stated.split)), None)
-                self.videos[path] = replace(first, split=split)
+            if self.videos.setdefault(path, stated) is not stated:
+                self.second_row(path, stated)
         self.labels = other.labels | self.labels
         self.left_out += other.left_out
 
@@ -136,7 +141,7 @@ class Listing:
         found = self.official_splits()
         for path, stated in self.videos.items():
             if stated.patient in found and stated.split:
-                split = next(split for split in CAREFUL if split in found[stated.patient])
+                split = most_guarded(found[stated.patient])
                 if split != stated.split:
                     why = f"official split {stated.split} not kept: the patient stands in {split} too"
                     self.leave_out(why, path)

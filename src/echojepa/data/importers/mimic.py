@@ -11,7 +11,7 @@ from pathlib import Path
 
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing, Stated
-from echojepa.files.tables import read_rows
+from echojepa.files.tables import identity, read_rows
 
 UNITS = {
     "lvef": "%", "av_pk_vel": "m/s", "av_mean_grad": "mmHg", "av_area_continuity": "cm2", "lvot_vti": "cm",
@@ -36,7 +36,7 @@ def read_mimic(folder: Path, config: IngestConfig) -> Listing:
     """
     listing = Listing()
     for row in read_rows(table_in(folder, "echo-record-list"), ("subject_id", "study_id", "dicom_filepath")):
-        person, study = f"mimic-iv-echo/{row['subject_id']}", f"mimic-iv-echo/{row['study_id']}"
+        person, study = (f"mimic-iv-echo/{identity(row[name])}" for name in ("subject_id", "study_id"))
         listing.add_video(folder / row["dicom_filepath"], Stated(patient=person, study=study))
     if has_table(folder, "structured-measurement"):
         add_measurements(listing, folder)
@@ -60,14 +60,14 @@ def add_measurements(listing: Listing, folder: Path) -> None:
     """Labels of the studies that are here, from measurements that are numbers in their unit and range."""
     here = {stated.study for stated in listing.videos.values()}
     studies = {
-        row["measurement_id"]: f"mimic-iv-echo/{row['study_id']}"
+        identity(row["measurement_id"]): f"mimic-iv-echo/{identity(row['study_id'])}"
         for row in read_rows(table_in(folder, "echo-study-list"), ("study_id", "measurement_id"))
         if row["measurement_id"]
     }
     units, elsewhere = dict(UNITS), set[str]()
     needed = ("measurement_id", "measurement", "result", "unit")
     for row in read_rows(table_in(folder, "structured-measurement"), needed):
-        study, label = studies.get(row["measurement_id"]), row["measurement"]
+        study, label = studies.get(identity(row["measurement_id"])), row["measurement"]
         if study not in here or study is None:
             elsewhere.add(row["measurement_id"])
             continue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing, Stated, number, sex_of, split_of
-from echojepa.files.tables import Row, check_columns, read_rows
+from echojepa.files.tables import Row, check_columns, identity, read_rows
 from echojepa.vocabulary import Split, View
 
 VIDEOS = (".mp4", ".avi", ".mov", ".m4v")
@@ -67,6 +67,7 @@ def read_table(path: Path, config: IngestConfig) -> Listing:
     listing = Listing()
     for row in read_rows(path, (roles["path"], *sorted(asked))):
         fact = {role: row.get(column, "") for role, column in roles.items()}
+        fact |= {role: identity(fact[role]) for role in ("patient", "study")}
         if fact["split"] and not fact["patient"]:
             raise LayoutError(f"{path} has splits but no patients; name the column: --columns patient=COLUMN")
         video = path.parent / fact["path"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.cine import CineLoop, Region
+from echojepa.data.reading.cine import CineLoop, Region
 from echojepa.phantom.cohort.presets import PRESETS
 from echojepa.phantom.cohort.sites import Planned, Protocol
 from echojepa.phantom.cohort.study import Drawn, Study, draw_study

@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.data.splits import assign_split
-from echojepa.data.video import write_video
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.reading.video import write_video
 from echojepa.errors import UserError
 from echojepa.files.tables import write_csv
 from echojepa.phantom.cohort.loops import record_loop

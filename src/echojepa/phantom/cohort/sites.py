@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echojepa.data.dicom.writer import Syntax
+from echojepa.data.reading.dicom.writer import Syntax
 from echojepa.phantom.cohort import habits
 from echojepa.phantom.cohort.habits import PLAIN, SHARP, SMOOTH, Preset
 from echojepa.phantom.heart.patients import Population

@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from echojepa.data.cine import Recording, Region
-from echojepa.data.convert import Job, keep, looked_at, placed
-from echojepa.data.deidentify import coarse_age
-from echojepa.data.dicom.writer import write_cine
-from echojepa.data.frames import FramesInMemory
-from echojepa.data.rows import StoredLoop
-from echojepa.data.sector import Sector
-from echojepa.data.splits import assign_split
-from echojepa.data.store import LABEL_SCHEMA, LoopStore
+from echojepa.data.identity.deidentify import coarse_age
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.ingest.convert import Job, keep, looked_at, placed
+from echojepa.data.reading.cine import Recording, Region
+from echojepa.data.reading.dicom.writer import write_cine
+from echojepa.data.reading.frames import FramesInMemory
+from echojepa.data.sector.sector import Sector
+from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
+from echojepa.data.store.rows import StoredLoop
 from echojepa.errors import UserError
 from echojepa.files.tables import write_csv
 from echojepa.phantom.cohort.loops import cine_of, record_loop, simulate_loop

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from echojepa.data.cine import Region
-from echojepa.data.frames import luma
+from echojepa.data.reading.cine import Region
+from echojepa.data.reading.frames import luma
 from echojepa.phantom.scanner.settings import Scanner
 
 Colour = int | tuple[int, int, int]

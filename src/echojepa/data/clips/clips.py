@@ -1,0 +1,174 @@
+"""Clips for models: frames chosen by physical time, letterboxed to a square, uint8 to the end.
+
+A clip is `spec.frames` frames over `spec.seconds`; frame k is the stored frame nearest in time to
+start + k * seconds / frames. A spec with a `stride` counts stored frames in place of seconds. A loop shorter
+than a clip is played forwards and backwards in turn (a heart that jumps would be a motion no heart makes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from echojepa.config import InputSpec
+from echojepa.data.clips.pictures import Kept, Pictures, letterbox
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.rows import Loop
+from echojepa.models.contract import fit
+from echojepa.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random crop of a training clip, the same for all its frames; echo pictures are never flipped."""
+
+    scale: tuple[float, float] = (0.5, 1.0)
+    """Share of the picture's area that is kept."""
+    aspect: tuple[float, float] = (0.9, 1.1)
+    """Width over height of the crop."""
+
+    def crop(self, size: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+        """Top, left, height, width of a crop from a square of `size` pixels."""
+        area, aspect, top, left = torch.rand(4, generator=generator).tolist()
+        area = (self.scale[0] + area * (self.scale[1] - self.scale[0])) * size**2
+        aspect = math.exp(math.log(self.aspect[0]) + aspect * math.log(self.aspect[1] / self.aspect[0]))
+        height, width = (min(size, round(math.sqrt(area * r))) for r in (1 / aspect, aspect))
+        return round(top * (size - height)), round(left * (size - width)), height, width
+
+    def __call__(self, pixels: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
+        """Square pictures (C, T, S, S), cropped and fitted: (C, T, size, size)."""
+        top, left, height, width = self.crop(pixels.shape[-1], generator)
+        return fit(spec, pixels[..., top : top + height, left : left + width])
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Random shift of a training clip, the same for all its frames; what comes in is black."""
+
+    share: float = 1 / 12
+    """Share of the picture's side that it is shifted by at most, each way."""
+
+    def __call__(self, pixels: Tensor, spec: InputSpec, generator: torch.Generator) -> Tensor:
+        """Square pictures (C, T, S, S), fitted and shifted: (C, T, size, size)."""
+        most = round(self.share * spec.size)
+        right, down = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
+        return F.pad(fit(spec, pixels), (right, -right, down, -down))
+
+
+AUGMENTATIONS: dict[str, Augment | Shift] = {"crop": Augment(), "shift": Shift()}
+"""By the word that stands for it in a pretraining config."""
+
+
+def clock(times: NDArray[np.float64], spec: InputSpec) -> tuple[NDArray[np.float64], float]:
+    """What clips of this spec are cut by: when each stored frame is, and from one frame to the next.
+
+    In seconds, or in stored frames for a spec with a stride.
+    """
+    if spec.seconds is not None:
+        return times, spec.seconds / spec.frames
+    assert spec.stride is not None
+    return np.arange(len(times), dtype=np.float64), float(spec.stride)
+
+
+def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> NDArray[np.int64]:
+    """Stored frames (spec.frames,) of a clip that begins `start` (see `clock`) into a loop."""
+    times, interval = clock(times, spec)
+    wanted = start + np.arange(spec.frames) * interval
+    length = times[-1]
+    if length == 0:
+        return np.zeros(spec.frames, dtype=np.int64)
+    wanted = length - np.abs(wanted % (2 * length) - length)
+    after = np.minimum(np.maximum(np.searchsorted(times, wanted), 1), len(times) - 1)
+    before = after - 1
+    return np.where(wanted - times[before] <= times[after] - wanted, before, after)
+
+
+def latest_start(times: NDArray[np.float64], spec: InputSpec) -> float:
+    """The last `start` of a clip that does not run past the loop's end; 0 for short loops."""
+    times, interval = clock(times, spec)
+    return max(0.0, float(times[-1]) - interval * (spec.frames - 1))
+
+
+def is_short(times: NDArray[np.float64], spec: InputSpec) -> bool:
+    """Whether a loop, its last frame's own interval included, is shorter than a clip: then it is played
+    forwards and backwards."""
+    times, interval = clock(times, spec)
+    own = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return float(times[-1]) + own < interval * spec.frames * (1 - 1e-6)
+
+
+class ClipDataset(Dataset[tuple[Tensor, int]]):
+    """Map-style clips: uint8 (3, T, size, size) and the row they come from.
+
+    With `augment`, item (epoch, i) is a random clip of loop i, a function of (seed, epoch, i). Without,
+    item i is clip i % clips_per_loop of loop i // clips_per_loop, evenly spaced, the whole picture. Where
+    `perturb` is given, it changes all stored frames of a row, square (3 or 1, T, S, S), before any is chosen.
+    Loops that are in `pictures` are read from there, the others from the store.
+    """
+
+    def __init__(
+        self,
+        store: LoopStore,
+        rows: Sequence[int] | NDArray[np.int64],
+        spec: InputSpec,
+        *,
+        augment: Augment | Shift | None = None,
+        seed: int = 0,
+        clips_per_loop: int = 1,
+        perturb: Callable[[Tensor, int], Tensor] | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.pictures = pictures
+        self.store, self.rows, self.spec, self.perturb = store, rows, spec, perturb
+        self.augment, self.seed, self.clips_per_loop = augment, seed, clips_per_loop
+
+    def __len__(self) -> int:
+        return len(self.rows) * (1 if self.augment else self.clips_per_loop)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[Tensor, int]:
+        if isinstance(item, tuple):
+            epoch, index = item
+            row = int(self.rows[index])
+            return self.random_clip(row, epoch, index), row
+        index, number = divmod(item, self.clips_per_loop)
+        row = int(self.rows[index])
+        return self.clip(row, number), row
+
+    def clip(self, row: int, number: int) -> Tensor:
+        """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
+        loop = self._loop(row)
+        start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        return self._cut(loop, row, start, None)
+
+    def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
+        """A random clip of a row, a function of (seed, epoch, index)."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "clip", epoch, index))
+        loop = self._loop(row)
+        start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
+        return self._cut(loop, row, start, generator)
+
+    def _loop(self, row: int) -> Loop | Kept:
+        kept = self.pictures.loop(row) if self.pictures else None
+        return kept or self.store.loop(row)
+
+    def _cut(self, loop: Loop | Kept, row: int, start: float, generator: torch.Generator | None) -> Tensor:
+        indices = frame_indices(loop.times, start, self.spec).tolist()
+        if isinstance(loop, Kept):
+            pixels = loop.pixels[:, indices]
+        elif self.perturb:
+            pixels = self.perturb(letterbox(loop.frames()), row)[:, indices]
+        else:
+            pixels = letterbox(loop.frames(indices))
+        if self.augment and generator:
+            pixels = self.augment(pixels, self.spec, generator)
+        else:
+            pixels = fit(self.spec, pixels)
+        return pixels.expand(3, -1, -1, -1)

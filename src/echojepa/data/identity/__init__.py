@@ -1,0 +1,1 @@
+"""Who is who, and who stays unknown: pseudonyms, private tables, people and their splits."""

@@ -1,0 +1,111 @@
+"""What stays with the owner of the files and never enters a data set: the key, which file an id is, and
+pictures of loops that are held for review because they may show a name."""
+
+from __future__ import annotations
+
+import csv
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from echojepa.errors import UserError
+from echojepa.files.durable import write_text
+from echojepa.files.tables import write_csv
+from echojepa.processes.lock import locked
+
+
+class IngestError(UserError):
+    """Nothing can be, or was, ingested."""
+
+
+def check_apart(path: Path, out: Path) -> None:
+    """IngestError for a key inside the data set."""
+    if path.resolve().is_relative_to(out.resolve()):
+        raise IngestError(
+            f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
+        )
+
+
+def read_key(path: Path, out: Path) -> bytes:
+    """The secret behind all pseudonyms; made on first use, readable by its owner only."""
+    check_apart(path, out)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                write_text(path, secrets.token_hex(32) + "\n", private=True)
+    key = path.read_bytes().strip()
+    if len(key) < 16:
+        raise IngestError(
+            f"the key {path} has {len(key)} bytes; at least 16 are needed. Delete it to have one made"
+        )
+    return key
+
+
+def beside(key: Path, what: str) -> Path:
+    """Where a private table stands."""
+    return key.with_name(f"{key.name}.{what}.csv")
+
+
+def write_left_out(key: Path, left_out: Sequence[tuple[str, str]]) -> Path:
+    """Beside the key: what of a data set's own tables was passed over, and why; none where nothing was."""
+    path = beside(key, "left-out")
+    if left_out:
+        write_csv(path, ({"why": why, "what": what} for why, what in left_out), private=True)
+    return path
+
+
+class Tried(NamedTuple):
+    """What the private map says of a file."""
+
+    path: str
+    stamp: tuple[int, int] | None
+    """Size in bytes and time of change, nanoseconds, when it was last tried; None where that is not known."""
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file; (0, 0) where the system does not say."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return facts.st_size, facts.st_mtime_ns
+
+
+def read_file_map(key: Path) -> dict[str, Tried]:
+    """The private map beside the key, by file id; empty where there is none."""
+    path = beside(key, "files")
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row["file_id"]: Tried(row["path"], _stamp(row)) for row in csv.DictReader(file)}
+
+
+def _stamp(row: dict[str, str]) -> tuple[int, int] | None:
+    """As it stands in the map; those of older packages have none."""
+    size, changed = row.get("size") or "", row.get("changed") or ""
+    return (int(size), int(changed)) if size.isdecimal() and changed.isdecimal() else None
+
+
+def write_file_map(key: Path, files: dict[str, Path], tried: set[str]) -> Path:
+    """Beside the key, never in the data set: which file an id is, for its owner to find rejected ones, and
+    what those that are `tried` now are like."""
+    path = beside(key, "files")
+    with locked(key.with_name(f".{key.name}.lock")):
+        known = read_file_map(key)
+        for file_id, file in files.items():
+            stamp = stamp_of(file) if file_id in tried else known[file_id].stamp if file_id in known else None
+            known[file_id] = Tried(str(file), stamp)
+        columns = ("file_id", "path", "size", "changed")
+        rows = ((file_id, one.path, *(one.stamp or ("", ""))) for file_id, one in known.items())
+        write_csv(path, (dict(zip(columns, row, strict=True)) for row in rows), private=True)
+    return path
+
+
+def keep_pictures(folder: Path, pictures: dict[str, bytes]) -> None:
+    """Beside the key: a PNG of every held loop, named by its file id, for a person to look at."""
+    if pictures:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for file_id, picture in pictures.items():
+        (folder / f"{file_id}.png").write_bytes(picture)

@@ -1,0 +1,178 @@
+"""What was converted becomes rows: patients get their ordinal and split, duplicates are told, in batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from echojepa.data.identity.people import People, most_guarded
+from echojepa.data.identity.private import keep_pictures
+from echojepa.data.identity.splits import assign_split
+from echojepa.data.ingest.convert import ConvertedLoop, Refused, placed
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.rows import StoredLoop
+from echojepa.vocabulary import Kind, Reason
+
+
+@dataclass
+class Came:
+    """What one run brought in, counted as it comes."""
+
+    loops: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    views: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    """Errors of this program itself, by kind and place: each cost a file."""
+    moved: int = 0
+    """Loops that are not in their official split, because their patient was in another before."""
+    joined: int = 0
+    """Patients of earlier batches that went to another split, because a file showed that they are a person
+    who stands there."""
+
+    def count(self, loop: StoredLoop) -> None:
+        """Count a loop that was written."""
+        self.loops += 1
+        self.kinds[loop.kind] += 1
+        self.views[loop.view or "not stated"] += 1
+        self.splits[loop.split] += 1
+
+
+class Registrar:
+    """Gives patients their ordinal and split, refuses duplicates, and commits in batches."""
+
+    def __init__(self, store: LoopStore, pictures: Path) -> None:
+        self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
+        self.waiting: list[ConvertedLoop | Refused] = []
+        self.came = Came()
+        self.forget()
+        self.learn()
+
+    def forget(self) -> None:
+        """Know nothing of the table."""
+        self.rows, self.moves = 0, 0
+        self.ordinals: dict[str, int] = {}
+        self.people = People()
+        self.links: set[tuple[str, str]] = set()
+        self.files: set[str] = set()
+        self.seen: dict[str, str] = {}
+
+    def learn(self) -> None:
+        """Take note of what was committed since the last look, by this process or another."""
+        self.store.refresh()
+        if self.moves != self.store.moves:
+            self.forget()
+            self.moves = self.store.moves
+        columns = ["patient_id", "patient_ordinal", "split", "file_id", "loop_id", "pixel_sha256", "study_id"]
+        new = self.store.metadata(columns, since=self.rows).to_pydict()
+        self.rows += len(new["file_id"])
+        self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
+        self.files |= set(new["file_id"])
+        for patient, study, split in zip(new["patient_id"], new["study_id"], new["split"], strict=True):
+            self.people.tie((patient, study))
+            self.people.place(patient, split)
+        for column in ("loop_id", "pixel_sha256"):
+            self.seen |= dict(zip(new[column], new["patient_id"], strict=True))
+        for link in self.store.links() - self.links:
+            self.people.tie(link)
+            self.links.add(link)
+
+    def take(self, result: ConvertedLoop | Refused) -> None:
+        """Accept a converted file."""
+        self.waiting.append(result)
+
+    def commit(self) -> None:
+        """Write what has been taken. Who belongs together is written before the loops that showed it, so that
+        a kill between the two loses nothing."""
+        with self.store.lock():
+            self.learn()
+            loops, refused, links = self.sort_out()
+            self.store.add_links(links)
+            loops = self.put_in_splits(loops, links)
+            keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
+            if loops:
+                self.store.append(loops)
+            self.store.replace_rejected(
+                [
+                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
+                    for r in refused
+                ],
+                came_in={loop.file_id for loop in loops},
+            )
+        for loop in loops:
+            self.came.count(loop)
+        self.came.rejected.update(r.why.reason.value for r in refused)
+        self.came.faults.update(r.why.detail for r in refused if r.why.reason == Reason.PROGRAM)
+        self.waiting = []
+
+    def sort_out(self) -> tuple[list[ConvertedLoop], list[Refused], set[tuple[str, str]]]:
+        """What was taken and is not there yet: loops, refusals (duplicates with them), and ids of one person
+        that no row of the table will tie."""
+        loops: list[ConvertedLoop] = []
+        refused, links = [], set[tuple[str, str]]()
+        for result in self.waiting:
+            if result.file_id in self.files:
+                continue
+            if isinstance(result, Refused):
+                refused.append(result)
+                links |= pairs(result.ids)
+            elif twins := [
+                self.seen[one] for one in (result.loop_id, result.pixel_sha256) if one in self.seen
+            ]:
+                why = Rejected(Reason.DUPLICATE, "these pixels came in before")
+                refused.append(Refused(result.file_id, why))
+                # Two recordings are never alike; two empty stills may be.
+                same = twins if result.kind == Kind.CINE else []
+                links |= pairs((result.patient_id, result.study_id, *result.also, *same))
+            else:
+                for one in (result.loop_id, result.pixel_sha256):
+                    self.seen[one] = result.patient_id
+                loops.append(result)
+                links |= pairs((result.patient_id, *result.also))
+                self.people.tie((result.patient_id, result.study_id))
+        links -= self.links
+        for link in links:
+            self.people.tie(link)
+        self.links |= links
+        return loops, refused, links
+
+    def put_in_splits(self, loops: list[ConvertedLoop], links: set[tuple[str, str]]) -> list[ConvertedLoop]:
+        """The loops with their ordinal and their person's split; patients of the table who turn out to be one
+        person with two splits go to the more guarded one."""
+        official: dict[str, set[str]] = {}
+        for loop in loops:
+            if loop.split:
+                official.setdefault(self.people.group(loop.patient_id), set()).add(loop.split)
+        touched = dict.fromkeys([*(loop.patient_id for loop in loops), *(one for one, _ in links)])
+        moved: dict[str, str] = {}
+        for one in touched:
+            there = self.people.splits(one)
+            split = most_guarded(there.values())
+            moved |= {patient: split for patient, other in there.items() if split and other != split}
+        if moved:
+            self.store.move(moved)
+            self.moves = self.store.moves
+            self.came.joined += len(moved)
+            for patient, split in moved.items():
+                self.people.place(patient, split)
+        whole = []
+        for loop in loops:
+            ordinal = self.ordinals.setdefault(loop.patient_id, len(self.ordinals))
+            group = self.people.group(loop.patient_id)
+            split = (
+                most_guarded(self.people.splits(loop.patient_id).values())
+                or most_guarded(official.get(group, ()))
+                or assign_split(self.split_seed, ordinal)
+            )
+            self.people.place(loop.patient_id, split)
+            self.came.moved += loop.split not in ("", split)
+            whole.append(placed(loop, ordinal, split))
+        return whole
+
+
+def pairs(ids: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Ids of one person as pairs with the first."""
+    return {(ids[0], other) for other in ids[1:] if other != ids[0]}

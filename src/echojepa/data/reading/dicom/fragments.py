@@ -1,0 +1,85 @@
+"""Encapsulated pixel data to encoded frames: by where codestreams begin, the offset table, or the fragments.
+
+A frame may be spread over several fragments, and offset tables are often empty or wrong (all zero, shifted).
+A JPEG or JPEG 2000 codestream says itself where it begins, so that counts; PS3.5, A.4.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from typing import Any
+
+from pydicom import uid
+from pydicom.encaps import generate_frames
+
+from echojepa.data.reading.frames import DECODE_ERRORS
+from echojepa.data.reading.rejection import Rejected
+from echojepa.vocabulary import Reason
+
+SOI, SOC, JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
+"""What a JPEG or JPEG-LS codestream begins with, what a JPEG 2000 one does, and what a JP2 file does."""
+RLE_HEADER = 64
+"""Bytes of the header that a frame in RLE begins with, which is where its first segment begins."""
+
+
+def fragments(content: memoryview) -> tuple[list[int], list[bytes], list[int]]:
+    """The offset table, the fragments, and where each one's item begins, counted as offsets are.
+
+    Raises ValueError or struct.error where the items break.
+    """
+    table, pieces, places, at, first = [], [], [], 0, None
+    while at + 8 <= len(content):
+        group, element, length = struct.unpack("<HHL", content[at : at + 8])
+        if (group, element) != (0xFFFE, 0xE000) or at + 8 + length > len(content):
+            raise ValueError("an item breaks")
+        value = bytes(content[at + 8 : at + 8 + length])
+        if first is None:
+            first = at + 8 + length
+            table = list(struct.unpack(f"<{length // 4}L", value[: length // 4 * 4]))
+        else:
+            pieces.append(value)
+            places.append(at - first)
+        at += 8 + length
+    return table, pieces, places
+
+
+def begins_frame(piece: bytes, syntax: uid.UID) -> bool:
+    """Whether a fragment begins a frame."""
+    if syntax == uid.RLELossless:
+        return len(piece) > RLE_HEADER and struct.unpack_from("<L", piece, 4)[0] == RLE_HEADER
+    return piece.startswith((SOC, JP2) if syntax in uid.JPEG2000TransferSyntaxes else SOI)
+
+
+def joined(pieces: list[bytes], starts: list[int]) -> list[bytes]:
+    """Fragments taken together from each start to the next."""
+    return [b"".join(pieces[a:b]) for a, b in pairwise([*starts, len(pieces)])]
+
+
+def encoded_frames(content: memoryview, syntax: uid.UID, stated: int, extended: Any = None) -> list[bytes]:
+    """The encoded frames of a file that states so many; 0 or 1 says nothing, then they are counted.
+
+    Raises Rejected(TRUNCATED) where there are others than stated, or the items break.
+    """
+    try:
+        table, pieces, places = fragments(content)
+        if extended is not None:
+            return list(generate_frames(bytes(content), number_of_frames=stated, extended_offsets=extended))
+    except DECODE_ERRORS as error:
+        raise Rejected(Reason.TRUNCATED, f"its fragments do not read ({type(error).__name__})") from None
+    if not pieces:
+        raise Rejected(Reason.TRUNCATED, "no encoded frame in it")
+    starts = [number for number, piece in enumerate(pieces) if begins_frame(piece, syntax)]
+    item_of = {place: number for number, place in enumerate(places)}
+    tabled = [item_of[offset] for offset in table if offset in item_of]
+    tabled = (
+        tabled if len(tabled) == len(table) and tabled == sorted(set(tabled)) and tabled[:1] == [0] else []
+    )
+    ways = [way for way in (starts if starts[:1] == [0] else [], tabled) if way]
+    if stated > 1:
+        ways = [way for way in (*ways, list(range(len(pieces)))) if len(way) == stated]
+        if not ways:
+            there = len(starts) or len(pieces)
+            raise Rejected(Reason.TRUNCATED, f"{there} encoded frames where the header says {stated}")
+        return joined(pieces, ways[0])
+    return joined(pieces, max(ways, key=len, default=[0]))

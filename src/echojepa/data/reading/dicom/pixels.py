@@ -1,0 +1,277 @@
+"""Pixel data of one DICOM file, frame by frame: `open_pixels` checks the header, `read` decodes on demand.
+
+Nothing is allocated by what a header claims before that is checked against the limits and the data's length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+
+from echojepa.data.identity.deidentify import discreetly
+from echojepa.data.reading.dicom.attributes import VALUE_ERRORS
+from echojepa.data.reading.dicom.codecs import CODECS, Decoded, Layout, decode, frame_header, jpeg_space
+from echojepa.data.reading.dicom.colour import space_of
+from echojepa.data.reading.dicom.fragments import encoded_frames
+from echojepa.data.reading.dicom.framing import Stored
+from echojepa.data.reading.dicom.native import settle
+from echojepa.data.reading.dicom.photometric import COLOUR, GREY, to_picture, value_table
+from echojepa.data.reading.frames import DECODE_ERRORS, Frames, check_size
+from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.video import Video, open_video
+from echojepa.vocabulary import Reason
+
+NATIVE = (
+    uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
+"""Transfer syntaxes whose samples stand in the file as they are."""
+
+
+@discreetly()
+def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
+    """The frames of a file whose header pydicom has read; its pixel data stand in `data` or in `stored`.
+
+    Raises Rejected: NO_PIXELS, TRUNCATED (shorter than the header claims, or another number of frames),
+    COLOUR_SPACE, UNSUPPORTED (naming the encoding) or TOO_LARGE. No message carries a value of the file but
+    sizes.
+    """
+    content, is_words = stored or _stored(data)
+    if not len(content):
+        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    layout, count, syntax = _header(data)
+    check_size(max(1, count), layout.height, layout.width)
+    if syntax in uid.MPEGTransferSyntaxes:
+        return _open_stream(bytes(content), layout, count)
+    if syntax in NATIVE:
+        _check_bits(layout)
+        layout, count = settle(np.frombuffer(content, np.uint8), layout, count)
+    elif syntax in CODECS:
+        encoded = encoded_frames(memoryview(content), syntax, count, _extended_offsets(data))
+        layout, count = by_codestream(encoded, layout, syntax), len(encoded)
+    count = max(1, count)
+    check_size(count, layout.height, layout.width)
+    _check_supported(layout, syntax)
+    try:
+        plain = layout.allocated == layout.stored == 8 and not layout.signed
+        plain &= layout.photometric not in ("MONOCHROME1", "PALETTE COLOR")
+        table = None if plain else value_table(data, layout)
+    except DECODE_ERRORS as error:
+        raise Rejected(
+            Reason.TRUNCATED, f"its palette or window does not read ({type(error).__name__})"
+        ) from None
+    if syntax in NATIVE:
+        swapped = syntax == uid.ExplicitVRBigEndian and is_words
+        return NativePixels(content, layout, count, table, syntax.is_little_endian, swapped)
+    return EncodedPixels(encoded, layout, count, table, syntax)
+
+
+def _stored(data: Dataset) -> Stored:
+    """PixelData of a data set that was read whole."""
+    try:
+        content = data.get("PixelData")
+    except DECODE_ERRORS:
+        raise Rejected(Reason.TRUNCATED, "its PixelData does not read") from None
+    if not content:
+        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    if not isinstance(content, bytes):
+        raise Rejected(Reason.TRUNCATED, "its PixelData is no string of bytes")
+    return Stored(content, data["PixelData"].VR == "OW")
+
+
+def _extended_offsets(data: Dataset) -> Any:
+    """The extended offset table, where there is one."""
+    try:
+        if "ExtendedOffsetTable" in data and "ExtendedOffsetTableLengths" in data:
+            return data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
+    except DECODE_ERRORS:
+        raise Rejected(Reason.TRUNCATED, "its table of offsets does not read") from None
+    return None
+
+
+def by_codestream(encoded: Sequence[bytes], layout: Layout, syntax: uid.UID) -> Layout:
+    """The layout with the components and the colour space that the first encoded frame shows."""
+    if layout.allocated != 8 or syntax not in CODECS:
+        return layout
+    with contextlib.suppress(Rejected, *DECODE_ERRORS):  # a damaged frame is refused when it is read
+        if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+            components = len(frame_header(encoded[0]).component_ids)
+            if components == 1 and layout.samples == 3:
+                return layout._replace(samples=1, photometric="MONOCHROME2")
+            if components == 3 and layout.samples == 1:
+                layout = layout._replace(samples=3, photometric="YBR_FULL_422")
+            return layout._replace(coded=jpeg_space(encoded[0], layout))
+        if layout.samples == 3 and layout.photometric in ("RGB", "YBR_FULL", "YBR_FULL_422"):
+            decoded = decode(encoded[0], layout, syntax, grey=False)
+            if decoded.photometric == layout.photometric and decoded.samples.ndim == 3:
+                return layout._replace(photometric=space_of(decoded.samples, layout.photometric))
+    return layout
+
+
+def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
+    try:
+        syntax = uid.UID(data.file_meta.TransferSyntaxUID)
+        count = int(data.get("NumberOfFrames") or 0)
+        if not count and data.get("SOPClassUID") == uid.UltrasoundImageStorage and syntax in NATIVE:
+            count = 1  # a class of single pictures
+        allocated = int(data.BitsAllocated)
+        layout = Layout(
+            height=int(data.Rows),
+            width=int(data.Columns),
+            samples=int(data.get("SamplesPerPixel", 1)),
+            allocated=allocated,
+            stored=int(data.get("BitsStored") or allocated),
+            signed=int(data.get("PixelRepresentation") or 0),
+            photometric=str(data.PhotometricInterpretation).strip().upper(),
+            planar=int(data.get("PlanarConfiguration") or 0),
+        )
+    except (*DECODE_ERRORS, *VALUE_ERRORS):
+        raise Rejected(
+            Reason.TRUNCATED, "the header's sizes, bits, colour space or transfer syntax do not read"
+        ) from None
+    return layout, count, syntax
+
+
+def _check_supported(layout: Layout, syntax: uid.UID) -> None:
+    known = (*GREY, "PALETTE COLOR") if layout.samples == 1 else COLOUR if layout.samples == 3 else ()
+    if syntax not in NATIVE and syntax not in CODECS:
+        name = (
+            syntax.name if not syntax.is_private and syntax.name != syntax else "an unknown transfer syntax"
+        )
+        raise Rejected(Reason.UNSUPPORTED, f"{name} cannot be decoded")
+    _check_bits(layout)
+    if layout.photometric not in known:
+        name = layout.photometric if layout.photometric in GREY + COLOUR else "an unknown colour space"
+        raise Rejected(Reason.UNSUPPORTED, f"{layout.samples} samples a pixel as {name}")
+
+
+def _check_bits(layout: Layout) -> None:
+    if (
+        layout.allocated not in (8, 16)
+        or not 1 < layout.stored <= layout.allocated
+        or layout.signed not in (0, 1)
+    ):
+        raise Rejected(Reason.UNSUPPORTED, f"{layout.stored} of {layout.allocated} bits a sample")
+
+
+def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
+    """MPEG-2, H.264 or HEVC: the fragments together are one stream. Its own times are not DICOM's."""
+    try:
+        content = b"".join(generate_frames(fragments, number_of_frames=1))
+    except DECODE_ERRORS as error:
+        raise Rejected(Reason.TRUNCATED, f"its fragments break ({type(error).__name__})") from None
+    video = open_video(content)
+    if (video.height, video.width) != (layout.height, layout.width) or video.count < count:
+        raise Rejected(
+            Reason.TRUNCATED,
+            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the header says "
+            f"{count} of {layout.height} x {layout.width}",
+        )
+    return video
+
+
+class _Pixels(Frames):
+    """What native and encoded pixel data share."""
+
+    def __init__(self, layout: Layout, count: int, table: NDArray[np.uint8] | None) -> None:
+        self.layout, self.count, self.table = layout, count, table
+        self.height, self.width = layout.height, layout.width
+        self.monochrome = layout.samples == 1 and (table is None or table.ndim == 1)
+        self.stored_luma = layout.photometric in ("YBR_FULL", "YBR_FULL_422")
+
+    def read(self, indices: Sequence[int], *, grey: bool = False) -> Iterator[NDArray[np.uint8]]:
+        self.check(indices)
+        for index in indices:
+            try:
+                with discreetly():
+                    picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
+            except Rejected:
+                raise
+            except DECODE_ERRORS as error:
+                raise Rejected(
+                    Reason.TRUNCATED, f"frame {index} does not decode ({type(error).__name__})"
+                ) from None
+            yield picture
+
+    @abstractmethod
+    def decode(self, index: int, grey: bool) -> Decoded:
+        """The stored samples of one frame."""
+
+
+class NativePixels(_Pixels):
+    """Samples as they stand in the file; a frame is a slice of it."""
+
+    def __init__(
+        self,
+        content: memoryview | bytes,
+        layout: Layout,
+        count: int,
+        table: NDArray[np.uint8] | None,
+        little_endian: bool,
+        swapped: bool,
+    ) -> None:
+        super().__init__(layout, count, table)
+        self.content = np.frombuffer(content, np.uint8)  # a file's own pages where it is mapped
+        self.dtype = np.dtype(f"{'<' if little_endian else '>'}u{layout.allocated // 8}")
+        self.swapped = swapped and layout.allocated == 8
+        pixels = layout.height * layout.width
+        self.halved = layout.photometric == "YBR_FULL_422"
+        if self.halved and layout.width % 2:
+            raise Rejected(Reason.UNSUPPORTED, "YBR_FULL_422 of odd width")
+        per_pixel = 2 if self.halved else layout.samples
+        self.frame_bytes = pixels * per_pixel * self.dtype.itemsize
+
+    def decode(self, index: int, grey: bool) -> Decoded:
+        """The stored samples of one frame."""
+        layout, begin = self.layout, index * self.frame_bytes
+        stored = self._bytes(begin, begin + self.frame_bytes).view(self.dtype)
+        shape = layout.height, layout.width
+        if self.halved:
+            pairs = stored.reshape(layout.height, layout.width // 2, 4)  # Y1 Y2 Cb Cr: PS3.3 C.7.6.3.1.2
+            full = np.empty((*shape, 3), stored.dtype)
+            full[..., 0] = pairs[..., :2].reshape(shape)
+            full[..., 1:] = np.repeat(pairs[..., 2:], 2, axis=1)
+            return Decoded(full, "YBR_FULL")
+        if layout.samples == 1:
+            return Decoded(stored.reshape(shape), layout.photometric)
+        if layout.planar:
+            return Decoded(np.moveaxis(stored.reshape(3, *shape), 0, -1), layout.photometric)
+        return Decoded(stored.reshape(*shape, 3), layout.photometric)
+
+    def _bytes(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """Bytes of the content; 8-bit samples that big endian files hold in 16-bit words are put in order."""
+        if not self.swapped:
+            return self.content[begin:end]
+        at = np.arange(begin, end) ^ 1
+        return self.content[np.minimum(at, len(self.content) - 1)]
+
+
+class EncodedPixels(_Pixels):
+    """Frames each encoded on its own."""
+
+    def __init__(
+        self,
+        encoded: list[bytes],
+        layout: Layout,
+        count: int,
+        table: NDArray[np.uint8] | None,
+        syntax: uid.UID,
+    ) -> None:
+        super().__init__(layout, count, table)
+        self.encoded, self.syntax = encoded, syntax
+        self.stored_luma |= syntax in (
+            uid.JPEGBaseline8Bit,
+            uid.JPEGExtended12Bit,
+        )  # whatever the header says
+
+    def decode(self, index: int, grey: bool) -> Decoded:
+        """The stored samples of one frame."""
+        return decode(self.encoded[index], self.layout, self.syntax, grey)

@@ -1,0 +1,39 @@
+"""The small tables beside `loops.lance`, each read and replaced whole."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from echojepa.data.store.facts import StoreError
+from echojepa.data.store.location import Location
+from echojepa.files.durable import disk_full
+
+LABELS, REJECTED, LINKS = "labels.parquet", "rejected.parquet", "links.parquet"
+LABEL_SCHEMA = pa.schema(
+    [("study_id", pa.string()), ("label", pa.string()), ("value", pa.float64()), ("unit", pa.string())]
+)
+REJECTED_SCHEMA = pa.schema([("file_id", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+LINK_SCHEMA = pa.schema([("one", pa.string()), ("other", pa.string())])
+SCHEMAS = {LABELS: LABEL_SCHEMA, REJECTED: REJECTED_SCHEMA, LINKS: LINK_SCHEMA}
+REMEDIES = {
+    LABELS: "ingest again with --labels",
+    REJECTED: "ingest again: its files are tried anew",
+    LINKS: "ingest into a new folder: who is one person must be found anew",
+}
+
+
+def read_companion(place: Location, name: str) -> pa.Table:
+    """A companion table, without rows where it is missing; StoreError where it is damaged."""
+    try:
+        return pq.read_table(pa.BufferReader(place.read(name)))
+    except FileNotFoundError:
+        return SCHEMAS[name].empty_table()
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"{place.child(name)} is damaged; delete it and {REMEDIES[name]}") from error
+
+
+def why_not_written(place: Location, error: OSError) -> str:
+    """What a failed write means, and what to do."""
+    other = f"{place} cannot be written ({type(error).__name__}: {error}); finished work is kept"
+    return disk_full(error, place) or other

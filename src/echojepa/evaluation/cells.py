@@ -1,0 +1,199 @@
+"""One backbone's part of a plan: its features, its probes, and what they predict, cell by cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from echojepa.backbones.loading import load_backbone
+from echojepa.config import FrozenConfig, TuningConfig
+from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, measured
+from echojepa.evaluation.features.extraction import Extraction, Needs
+from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, read_start
+from echojepa.evaluation.probes.fitting import Readout, fit_probe
+from echojepa.evaluation.probes.predictions import Predictions, average
+from echojepa.evaluation.probes.stored import (
+    PROBES_FOLDER,
+    StoredProbe,
+    read_predictions,
+    slug,
+    write_predictions,
+)
+from echojepa.evaluation.protocol.cells import CellSamples
+from echojepa.evaluation.protocol.plans import PROBES, Condition
+from echojepa.files.tables import write_parquet
+from echojepa.progress import Progress
+
+DECIDE = (
+    "learning_rates", "weight_decays", "epochs", "min_steps", "batch_size", "seed", "clips_per_loop",
+    "precision", "engine", "features_as",
+)  # fmt: skip
+"""Settings that a probe depends on."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What one backbone's probe predicts under one condition of a cell."""
+
+    cell: CellSamples
+    condition: Condition
+    made: Predictions
+    backbone: BackboneFacts
+    converged: bool
+    note: str
+
+
+def needs_of(cells: Sequence[CellSamples]) -> Needs:
+    """Every clip that cells read."""
+    found: Needs = defaultdict(set)
+    for cell in cells:
+        for shown, addresses in cell.needs().items():
+            found[shown] |= addresses
+    return found
+
+
+def frozen_start(cell: CellSamples) -> CellSamples:
+    """For a cell that is fine-tuned: the attentive probe of the frozen encoder that its head starts as."""
+    return replace(cell, cell=replace(cell.cell, probe=PROBES["attentive"], conditions=()))
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """How cells are fine-tuned, and what becomes of their encoders."""
+
+    config: TuningConfig
+    features: FrozenConfig
+    """How their features are made."""
+    folder: Path | None = None
+    """Where the encoder stands; by default beside the other probes."""
+
+
+class BackboneCells:
+    """All cells of one backbone, in the folder `out`."""
+
+    def __init__(
+        self, cells: Sequence[CellSamples], extraction: Extraction, finetuned: FineTuned, out: Path
+    ) -> None:
+        self.cells, self.extraction, self.finetuned, self.out = cells, extraction, finetuned, out
+        self.backbone, self.config = extraction.backbone, extraction.config
+
+    @property
+    def frozen(self) -> list[CellSamples]:
+        """Cells that read this backbone's own features: those of frozen probes, and what fine-tuning starts
+        from."""
+        return [frozen_start(cell) if cell.cell.probe.finetuned else cell for cell in self.cells]
+
+    def bytes_needed(self) -> int:
+        """Size of all features that are missing; of encoders yet to be fine-tuned, of all that they see."""
+        needed = self.extraction.bytes_needed(needs_of(self.frozen))
+        for cell in (cell for cell in self.cells if cell.cell.probe.finetuned):
+            if not self.stored(cell).finished:
+                unknown = replace(self.backbone, weights="not yet trained")
+                needed += self.extraction_of(unknown).bytes_needed(cell.needs())
+        return needed
+
+    def fill(self, progress: Progress) -> None:
+        """Run every missing clip of the frozen cells through the backbone."""
+        self.extraction.fill(needs_of(self.frozen), progress)
+
+    def predictions(self, cell: CellSamples, progress: Progress) -> list[Predicted]:
+        """A cell's predictions under each condition, the unperturbed first; made where they are not there."""
+        stored, extraction, note = self.stored(cell), self.extraction, ""
+        if cell.cell.probe.finetuned:
+            extraction = self.finetune(cell, stored.folder, progress)
+            note = note_of(stored.folder)
+        self.train(cell, stored)
+        facts, card = extraction.describe(cell.presentation), stored.card()
+        extent = cell.samples.select(cell.tested).digest()
+        readout: Readout | None = None
+        found = []
+        for condition in cell.possible():
+            file = stored.predictions_file(condition, extent)
+            if not file.is_file():
+                readout = readout or stored.readout()
+                data = extraction.samples(cell, cell.predicted(condition), cell.shown(condition))
+                data = data.shown(condition.views)
+                data = data.separate() if cell.cell.probe.fusion == "late" else data
+                write_predictions(file, average(readout.outputs(data), data), card, condition)
+            made, _ = read_predictions(file)
+            found.append(Predicted(cell, condition, made, facts, card.converged, note))
+        return found
+
+    def train(self, cell: CellSamples, stored: StoredProbe) -> None:
+        """Train a cell's probe on the frozen backbone, where it is not there."""
+        if stored.finished:
+            return
+        asked = cell.cell
+        data = self.extraction.samples(cell, cell.trained, cell.presentation)
+        grid = data.features.grid
+        data = data.separate() if asked.probe.fusion == "late" else data
+        readout, choice = fit_probe(data, asked.task, asked.probe, self.config, asked.seed + self.config.seed)
+        facts = self.extraction.describe(cell.presentation)
+        stored.save(readout, choice, asked, cell.samples.classes, grid, facts)
+
+    def extraction_of(self, encoder: ComparedBackbone) -> Extraction:
+        """Where a fine-tuned encoder's features come from."""
+        return Extraction(self.extraction.cohort, encoder, self.finetuned.features, self.extraction.root)
+
+    def finetune(self, cell: CellSamples, folder: Path, progress: Progress) -> Extraction:
+        """The features, in the cache, of the encoder that is trained for a cell; its head is beside it."""
+
+        def head() -> Readout:
+            start = frozen_start(cell)
+            self.extraction.fill(start.needs(), progress)
+            self.train(start, self.stored(start))
+            return self.stored(start).readout()
+
+        weights, seed = read_start(self.backbone.source), cell.cell.seed + self.config.seed
+        cohort, config = self.extraction.cohort, self.finetuned.config
+        finetune_encoder(folder, weights, head, cell, cohort, config, seed, progress)
+        make = partial(load_backbone, folder, precision=self.config.precision, engine=self.config.engine)
+        made = self.extraction_of(replace(measured(make, str(folder)), name=self.backbone.name))
+        made.fill(cell.needs(), progress)
+        return made
+
+    def stored(self, cell: CellSamples) -> StoredProbe:
+        """Where a trained probe stands: named by what it is, and by a checksum of all that it depends on."""
+        asked, config = cell.cell, self.config
+        if asked.probe.finetuned and self.finetuned.folder:
+            return StoredProbe(self.finetuned.folder)
+        depends = [
+            asked.key,
+            self.backbone.weights,
+            self.extraction.cohort.fingerprints,
+            cell.samples.select(cell.trained).digest(),
+            [getattr(config, name) for name in DECIDE],
+            str(self.backbone.spec),
+        ]
+        if asked.probe.finetuned:
+            depends.append(asdict(self.finetuned.config))
+        digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
+        where = f"{asked.trained_on}-" if asked.trained_on else ""
+        name = f"{asked.probe.name}-{where}{asked.fraction:g}-{asked.seed}"
+        folder = self.out / PROBES_FOLDER / slug(asked.task.name) / slug(self.backbone.name)
+        return StoredProbe(folder / f"{slug(name)}-{digest}")
+
+    def write_embeddings(self) -> None:
+        """Pooled features of unperturbed test loops (first clip of each), for maps."""
+        cells = [cell for cell in self.frozen if cell.cell.conditions and not cell.cell.task.slots]
+        if not cells:
+            return
+        shown = min(cell.presentation for cell in cells)
+        tested = {clip for cell in cells for clip in cell.samples.select(cell.tested).addresses()}
+        first = {clip for clip in tested & needs_of(cells)[shown] if clip[2] == 0}
+        features = self.extraction.features(shown, first)
+        loops = [self.extraction.cohort.loops[store, row] for store, row, _ in features.clips.tolist()]
+        columns = {
+            name: [getattr(loop, name) for loop in loops] for name in ("loop_id", "patient_id", "view")
+        }
+        columns |= {"backbone": [self.backbone.name] * len(loops)}
+        path = self.out / "embeddings" / f"{slug(self.backbone.name)}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(path, pa.table(columns | {"embedding": list(features.pooled.numpy())}))

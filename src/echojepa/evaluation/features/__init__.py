@@ -1,0 +1,1 @@
+"""Features of clips by frozen backbones: which backbones, through the cache, and as tables."""

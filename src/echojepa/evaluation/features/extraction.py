@@ -1,0 +1,158 @@
+"""Which clips go through which backbone, how they are shown to it, and the features that come back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from echojepa.config import FrozenConfig, InputSpec
+from echojepa.data.clips.clips import ClipDataset, letterbox
+from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone
+from echojepa.evaluation.features.cache import (
+    BYTES,
+    FeatureFolder,
+    FeatureKey,
+    shape_of,
+    stored_shape,
+)
+from echojepa.evaluation.features.samples import FeatureSamples, with_features
+from echojepa.evaluation.features.tokens import Features, joined
+from echojepa.evaluation.perturbations import PERTURBATIONS
+from echojepa.evaluation.protocol.cells import CellSamples, Presentation
+from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.samples import Address, Chosen
+from echojepa.progress import Progress
+
+Needs = dict[Presentation, set[Address]]
+"""Clips by how they are shown."""
+
+
+class ShownClips(Dataset[tuple[Tensor, int]]):
+    """Clips (row, number) of one data set, in order, as a presentation shows them; each with its row."""
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        store: int,
+        clips: Sequence[tuple[int, int]],
+        spec: InputSpec,
+        shown: Presentation,
+        seed: int,
+    ) -> None:
+        self.clips, self.shown, self.seed = clips, shown, seed
+        self.ids = {row: cohort.loops[store, row].loop_id for row, _ in clips}
+        self.source = ClipDataset(
+            cohort.stores[store], list(self.ids), spec, clips_per_loop=shown.clips_per_loop,
+            perturb=self.perturb if shown.perturbation else None,
+        )  # fmt: skip
+
+    def perturb(self, pixels: Tensor, row: int) -> Tensor:
+        """A whole stored loop perturbed, the same for every backbone."""
+        sector = letterbox(self.source.store.mask(row)[None].astype(np.uint8))[0, 0].bool()
+        kind = PERTURBATIONS[self.shown.perturbation]
+        return kind.apply(pixels, sector, self.shown.severity, seed=self.seed, loop_id=self.ids[row])
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+        row, number = self.clips[item]
+        return self.source.clip(row, number), row
+
+
+def by_store(addresses: Iterable[Address]) -> dict[int, list[tuple[int, int]]]:
+    """Clips (row, number) by their data set, sorted."""
+    groups: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for store, row, number in sorted(set(addresses)):
+        groups[store].append((row, number))
+    return groups
+
+
+class Extraction:
+    """Features of a cohort's clips by one backbone, through the cache in the folder `root`."""
+
+    def __init__(self, cohort: Cohort, backbone: ComparedBackbone, config: FrozenConfig, root: Path) -> None:
+        self.cohort, self.backbone, self.config, self.root = cohort, backbone, config, root
+
+    def key(self, shown: Presentation, store: int) -> FeatureKey:
+        """What the features of one data set under one presentation depend on."""
+        config = self.config
+        return FeatureKey(
+            self.cohort.fingerprints[store],
+            self.backbone.weights,
+            asdict(self.backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
+            shown.perturbation,
+            shown.severity,
+            config.seed if shown.perturbation else 0,
+            config.precision,
+            config.engine,
+            config.features_as,
+        )
+
+    def describe(self, shown: Presentation) -> BackboneFacts:
+        """What tables say of the backbone, whose features of this presentation are there."""
+        stores = range(len(self.cohort.stores))
+        shape = next(filter(None, (stored_shape(self.root, self.key(shown, store)) for store in stores)))
+        backbone = self.backbone
+        return BackboneFacts(
+            backbone=backbone.name, weights=backbone.weights[:12], parameters=backbone.parameters,
+            tokens=shape.tokens, embed_dim=shape.width,
+        )  # fmt: skip
+
+    def missing(self, needs: Needs) -> list[tuple[FeatureFolder, Presentation, int, list[tuple[int, int]]]]:
+        """What has not been through the backbone: folder, presentation, data set and its clips."""
+        found = []
+        for shown, addresses in sorted(needs.items(), key=lambda need: need[0]):
+            for store, clips in by_store(addresses).items():
+                folder = FeatureFolder(self.root, self.key(shown, store))
+                left = folder.missing(clips)
+                if left:
+                    found.append((folder, shown, store, left))
+        return found
+
+    def bytes_needed(self, needs: Needs) -> int:
+        """Size of the features that are missing."""
+        missing = self.missing(needs)
+        clips = sum(len(left) for *_, left in missing)
+        if not clips:
+            return 0
+        known = next((folder.shape for folder, *_ in missing if folder.shape), None)
+        shape = known or shape_of(self.backbone.make())
+        return clips * shape.tokens * shape.width * BYTES[self.config.features_as]
+
+    def fill(self, needs: Needs, progress: Progress) -> None:
+        """Run every missing clip through the backbone once; it is loaded only where one is missing."""
+        missing = self.missing(needs)
+        if not missing:
+            return
+        network = self.backbone.make()
+        total, done = sum(len(left) for *_, left in missing), 0
+        for folder, shown, store, left in missing:
+            perturbed = f", {shown.perturbation} {shown.severity}" if shown.perturbation else ""
+
+            def tell(clips: int, note: str = f"clips through {self.backbone.name}{perturbed}") -> None:
+                nonlocal done
+                done += clips
+                progress(done, total, note)
+
+            dataset = ShownClips(self.cohort, store, left, network.spec, shown, self.config.seed)
+            folder.fill(network, dataset, left, self.config.batch_size, tell)
+
+    def features(self, shown: Presentation, addresses: Iterable[Address]) -> Features:
+        """Features of clips that have been through the backbone."""
+        parts = [
+            FeatureFolder(self.root, self.key(shown, store)).features(clips, store)
+            for store, clips in by_store(addresses).items()
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def samples(self, cell: CellSamples, chosen: Chosen, shown: Presentation) -> FeatureSamples:
+        """Some samples of a cell with the features of their clips."""
+        samples = cell.samples.select(chosen)
+        return with_features(samples, self.features(shown, samples.addresses()), cell.cell.task)

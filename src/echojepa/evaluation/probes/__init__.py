@@ -1,0 +1,1 @@
+"""Probes on features: how they are trained, chosen and stored, and what they predict."""

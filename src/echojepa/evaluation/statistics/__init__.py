@@ -1,0 +1,1 @@
+"""Metrics, their uncertainty, and comparisons: arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""Rows of results as tables and curves for people, beside the paper's numbers."""

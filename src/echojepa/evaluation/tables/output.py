@@ -1,0 +1,26 @@
+"""What a plan leaves for people beside its rows: `tables.md`, and a figure where it perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from echojepa.evaluation.results import ResultRow
+from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
+from echojepa.evaluation.tables.differences import Pair, difference_table
+from echojepa.evaluation.tables.grids import as_markdown
+from echojepa.evaluation.tables.page import page_tables
+from echojepa.files.durable import write_text
+
+
+def write_tables(
+    out: Path, rows: Sequence[ResultRow], pairs: Sequence[Pair], children: str, synthetic: bool
+) -> None:
+    """Write the tables, and the figure where there are curves; `children` is the paediatric site's name."""
+    tables = page_tables(rows, children)
+    against = difference_table(pairs)
+    tables += [against] if against else []
+    write_text(out / "tables.md", as_markdown(tables, synthetic))
+    curves = perturbation_curves(rows)
+    if curves:
+        write_text(out / "perturbations.svg", perturbation_panels(curves, "LVEF MAE, points"))

@@ -1,0 +1,241 @@
+"""The tables of the EchoJEPA project page, redrawn from `results.parquet`, beside the paper's numbers.
+
+Theirs are of other patients, other labels and, for some backbones, another protocol: they stand beside ours
+to be compared in kind, not in value. `paper_results.csv` has them, from the project page, the paper (arXiv
+2602.02603) and its repository (github alif-munim/EchoJEPA).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from statistics import mean
+
+from echojepa.evaluation.mechanism import IN_POINTS
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, ResultRow
+from echojepa.evaluation.scoring import COVERAGE, WIDTH
+from echojepa.evaluation.statistics.comparison import relative_degradation
+from echojepa.evaluation.tables.grids import Place, Table, grid
+
+TheirRow = dict[str, str]
+"""A row of `paper_results.csv`."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """How a table of the page is made of rows."""
+
+    title: str
+    says: str
+    place: Callable[[ResultRow], Place | None]
+    """Where one of our rows belongs; None where it does not."""
+    theirs: Callable[[TheirRow], Place] | None = None
+    """The same for a row of the paper, where it has such a table."""
+
+
+LEADS = {"lvef": "MAE", "rvsp": "MAE", "view": "accuracy"}
+SEED_PERTURBATIONS = ("depth-code", "shadow-code")
+"""The forms of the released code, which made the page's robustness table."""
+
+
+def contestant(row: ResultRow) -> str:
+    """What a row of a table is called."""
+    return row.backbone if row.backbone == CONSTANT else f"{row.backbone}, {row.probe}"
+
+
+def unperturbed(row: ResultRow) -> bool:
+    """Whether a row is of everybody's unperturbed clips and of a task's leading metric."""
+    whole = not row.perturbation and row.group == EVERYBODY
+    return whole and row.metric == LEADS.get(row.task)
+
+
+def of_all_sites(row: ResultRow) -> bool:
+    """Whether a row is of all sites and all labels."""
+    return row.trained_on == row.site == ALL_SITES and row.label_fraction == 1.0
+
+
+def latent_vs_pixel(row: ResultRow) -> Place | None:
+    """Columns: LVEF MAE and view accuracy."""
+    if unperturbed(row) and of_all_sites(row) and row.seed == 0 and row.task in ("lvef", "view"):
+        return contestant(row), f"{row.task} {row.metric}"
+    return None
+
+
+def lvef_sites(row: ResultRow) -> Place | None:
+    """Columns: where trained, where tested."""
+    if unperturbed(row) and row.task == "lvef" and row.site != ALL_SITES:
+        how = "internal" if row.trained_on == row.site else f"external, trained at {row.trained_on}"
+        return contestant(row), f"{row.site} ({how})"
+    return None
+
+
+def view_labels(row: ResultRow) -> Place | None:
+    """Columns: share of labels."""
+    if unperturbed(row) and row.task == "view" and row.trained_on == row.site == ALL_SITES:
+        return contestant(row), f"{100 * row.label_fraction:g} %"
+    return None
+
+
+def rvsp(row: ResultRow) -> Place | None:
+    """Columns: site, and views shown at test."""
+    if unperturbed(row) and row.task == "rvsp":
+        return contestant(row), f"{row.site}: {row.views}"
+    return None
+
+
+def robustness(row: ResultRow) -> Place | None:
+    """Columns: clean, and each severity of the seed page's two perturbations."""
+    lvef = row.task == "lvef" and row.metric == "MAE" and of_all_sites(row) and row.seed == 0
+    if lvef and row.group == EVERYBODY and row.perturbation in ("", *SEED_PERTURBATIONS):
+        return contestant(row), f"{row.perturbation} {row.severity}" if row.perturbation else "clean"
+    return None
+
+
+def intervals(row: ResultRow) -> Place | None:
+    """Columns: which loops, and coverage or width."""
+    if row.metric in (COVERAGE, WIDTH):
+        what = row.metric.split()[0]
+        group = "study" if row.task == "lvef" else "each loop"
+        return contestant(row), f"{group if row.group == EVERYBODY else row.group}: {what}"
+    return None
+
+
+def mechanism(row: ResultRow) -> Place | None:
+    """Columns: what is moved, and what it moves."""
+    what = row.metric.removesuffix(IN_POINTS)
+    return (contestant(row), f"{row.group}: {what}") if what != row.metric else None
+
+
+def their_label(row: TheirRow) -> str:
+    """What a row of the paper is called."""
+    return f"{row['model']}, {row['probe']} ({row['source']})"
+
+
+SKETCHES: dict[str, Sketch] = {
+    "latent-vs-pixel": Sketch(
+        "Latent against pixel prediction", "LVEF: mean absolute error, points. View: accuracy, %.",
+        latent_vs_pixel, lambda row: (their_label(row), f"{row['task']} {row['metric']}"),
+    ),
+    "lvef-sites": Sketch(
+        "LVEF at each site", "Mean absolute error, points.", lvef_sites,
+        lambda row: (their_label(row), row["site"]),
+    ),
+    "view-labels": Sketch(
+        "Views by share of labels",
+        "Accuracy, %: mean of the seeds, with an interval of test patients and seeds.",
+        view_labels, lambda row: (their_label(row), f"{row['label_percent']} %"),
+    ),
+    "rvsp": Sketch(
+        "RVSP from several views", "Mean absolute error, mmHg, by the views that are shown at test.", rvsp,
+        lambda row: (", ".join(filter(None, [their_label(row), row["note"].split(";")[0]])), row["site"]),
+    ),
+    "transfer": Sketch(
+        "Adults to children", "Mean absolute error of LVEF, points.", lvef_sites,
+        lambda row: (their_label(row), row["note"].split(";")[0]),
+    ),
+    "robustness": Sketch(
+        "Robustness to acoustic perturbations",
+        "Mean absolute error of LVEF, points; last, its mean increase in %, for rows that beat the constant "
+        "by a fifth at least (a constant degrades by nothing).",
+        robustness,
+        lambda row: (
+            their_label(row),
+            "average degradation, %" if row["metric"] != "MAE"
+            else f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean",
+        ),
+    ),
+    "intervals": Sketch(
+        "Prediction intervals of LVEF",
+        "Share of test patients inside 90 % intervals, %, and the intervals' median width, points. 90 % is "
+        "to be expected on average; how far a draw of calibration patients strays is in the rows' notes.",
+        intervals,
+    ),
+    "mechanism": Sketch(
+        "What moves a model",
+        "How far features and the predicted LVEF move when one factor takes a step and nothing else changes, "
+        "as multiples of what 5 points of LVEF move.",
+        mechanism,
+    ),
+}  # fmt: skip
+
+
+def cell(values: Sequence[ResultRow]) -> str:
+    """One number with its interval: of several seeds their mean."""
+    row = next((row for row in values if row.seed is None), values[0])
+    ends = "" if math.isnan(row.lo) else f" [{row.lo:.1f}, {row.hi:.1f}]"
+    return f"{row.value:.2f}{ends}"
+
+
+def their_numbers(plan: str) -> list[TheirRow]:
+    """The paper's rows for a table."""
+    text = resources.files("echojepa.evaluation.tables").joinpath("paper_results.csv").read_text("utf-8")
+    return [row for row in csv.DictReader(text.splitlines()) if row["plan"] == plan]
+
+
+def their_cell(row: TheirRow) -> str:
+    """A number of the paper, marked where its note doubts it."""
+    return row["value"] + (" (?)" if "may have been cut" in row["note"] else "")
+
+
+def belonging(plan: str, rows: Sequence[ResultRow], children: str) -> list[ResultRow]:
+    """Rows that a table may use: the children's site is for transfer alone."""
+    if plan == "transfer":
+        return [row for row in rows if children and row.site == children]
+    return [row for row in rows if not children or row.site != children]
+
+
+def make_table(plan: str, rows: Sequence[ResultRow]) -> Table | None:
+    """A table of the page; None where no row belongs to it."""
+    sketch = SKETCHES[plan]
+    found: dict[Place, list[ResultRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.label_fraction):  # columns of few labels first
+        place = sketch.place(row)
+        if place:
+            found[place].append(row)
+    if plan == "robustness":
+        found = only_perturbed(found)
+    if not found:
+        return None
+    cells = {place: cell(values) for place, values in found.items()}
+    if plan == "robustness":
+        for name, number in average_degradation(found).items():
+            cells[name, "average degradation, %"] = "not ranked" if math.isnan(number) else f"{number:+.1f}"
+    theirs: dict[Place, str] = {}
+    for row in their_numbers(plan):
+        if sketch.theirs:
+            theirs.setdefault(sketch.theirs(row), their_cell(row))
+    return Table(sketch.title, sketch.says, grid(cells), grid(theirs))
+
+
+def only_perturbed(found: dict[Place, list[ResultRow]]) -> dict[Place, list[ResultRow]]:
+    """Cells of what was tested under perturbations, and the constant; none where nothing was."""
+    tested = {name for name, column in found if column != "clean"}
+    return {place: rows for place, rows in found.items() if tested and place[0] in tested | {CONSTANT}}
+
+
+def average_degradation(found: dict[Place, list[ResultRow]]) -> dict[str, float]:
+    """The mean added error in % of the clean one, by row of the robustness table; nan where it means
+    nothing, and left out where nothing was perturbed."""
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for (name, column), rows in found.items():
+        values[name][column] = rows[0].value
+    constant = values.get(CONSTANT, {}).get("clean", math.nan)
+    return {
+        name: mean(
+            relative_degradation(errors["clean"], error, constant)
+            for column, error in errors.items()
+            if column != "clean"
+        )
+        for name, errors in values.items()
+        if "clean" in errors and len(errors) > 1
+    }
+
+
+def page_tables(rows: Sequence[ResultRow], children: str = "") -> list[Table]:
+    """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
+    made = (make_table(plan, belonging(plan, rows, children)) for plan in SKETCHES)
+    return [table for table in made if table is not None]
