@@ -1,6 +1,7 @@
 """Arms of a pretraining sweep: one a call, each with the same quick read-outs on validation patients.
 
     python benchmarks/pretrain_arms.py ARM --data DATA --runs RUNS --steps 5000    # pretrain and read out
+    python benchmarks/pretrain_arms.py ARM --untrained --data DATA --runs RUNS     # its random start
     python benchmarks/pretrain_arms.py --table --runs RUNS                         # what was found so far
 
 An arm is a change of one base recipe, written below by name. A call that was stopped goes on from its last
@@ -122,7 +123,6 @@ def sized(size: Any, heads: int, width: int, depth: int) -> Change:
 
 
 ARMS: dict[str, tuple[Change, ...]] = {
-    "random": (),
     # The pilot's four, and pixels.
     "jepa": (),
     "centred": (CENTRED,),
@@ -160,12 +160,13 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "videomae-wider": (videomae, sized("micro", 3, 96, 2)),
     "videomae-patch-8": (videomae, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
 }
-"""By name: changes of `base`, in order. `random` is read out untrained."""
+"""By name: changes of `base`, in order."""
 
 
 def arm_config(options: argparse.Namespace) -> PretrainConfig:
     """The settings of an arm's run."""
-    config = base(options.data, options.runs / f"{options.tag}{options.arm}-s{options.seed}")
+    start = "-start" if options.untrained else ""
+    config = base(options.data, options.runs / f"{options.tag}{options.arm}{start}-s{options.seed}")
     config = replace(config, steps=options.steps, seed=options.seed, pictures=options.runs / "pictures")
     for change in ARMS[options.arm]:
         config = change(config)
@@ -415,7 +416,7 @@ def run_arm(options: argparse.Namespace) -> None:
             print(f"{options.arm} {done}/{total} {note} {time.process_time():.0f} s", flush=True)
 
     summary: dict[str, Any] = {"steps": 0, "clips": 0, "flops": 0, "loss": None, "warnings": []}
-    if options.arm == "random":
+    if options.untrained:
         encoder, spent = build_encoder(config), 0.0
     else:
         summary = dataclasses.asdict(pretrain(config, progress))
@@ -424,7 +425,8 @@ def run_arm(options: argparse.Namespace) -> None:
     figures, errors = read_out(encoder, config, options)
     np.savez_compressed(config.out / "readouts.npz", **errors)
     line = {
-        "arm": options.arm, "tag": options.tag, "seed": options.seed, "run": config.out.name,
+        "arm": "random" if options.untrained else options.arm,
+        "tag": options.tag, "seed": options.seed, "run": config.out.name,
         "data": str(config.data), "cross": options.cross, "cpu_seconds": round(spent),
         "readout_seconds": round(time.process_time() - began),
         **{name: summary[name] for name in ("steps", "clips", "flops", "loss", "warnings")},
@@ -448,12 +450,16 @@ def table(options: argparse.Namespace) -> None:
         print("| " + " | ".join(map(str, head + cells)) + " |")
     print("\nPaired differences to the random start of the same seed and data (accuracy: more is better)")
     for line in lines:
-        start = [
-            other for other in lines
-            if other["arm"] == "random" and all(other[k] == line[k] for k in ("seed", "data", "cross", "tag"))
-        ]  # fmt: skip
+        start = [other for other in lines if other["arm"] == "random" and kind_of(other) == kind_of(line)]
         if start and line["arm"] != "random":
             print(line["run"], {name: against(options.runs, line, start[-1], name) for name in names})
+
+
+def kind_of(line: dict[str, Any]) -> list[Any]:
+    """What an arm's random start must share with it: data, read-outs, seed, input and encoder."""
+    return [line[key] for key in ("seed", "data", "cross")] + [
+        line["config"][key] for key in ("architecture", "spec")
+    ]
 
 
 def shown(name: str, values: list[Any]) -> str:
@@ -487,6 +493,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tag", default="", help="set before the run's name")
     parser.add_argument("--note", default="", help="written with the line")
+    parser.add_argument("--untrained", action="store_true", help="read out the arm's random start instead")
     parser.add_argument("--validate", type=int, default=0, help="loops read out every 5 %% of a run")
     parser.add_argument("--cross", action="store_true", help="predict all patients by folds")
     parser.add_argument("--table", action="store_true")
