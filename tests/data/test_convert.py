@@ -83,7 +83,7 @@ def test_a_name_inside_the_picture_is_held_and_comes_in_only_when_a_person_has_c
         bring_in(tmp_path)  # held it stays
     table = tmp_path / "cleared.csv"
     table.write_text("id\nx\n")
-    with pytest.raises(IngestError, match="lacks the column file_id"):
+    with pytest.raises(IngestError, match="lacks the columns"):
         bring_in(tmp_path, cleared=table)
     table.write_text(f"file_id\n{held['file_id']}\n")
     store = bring_in(tmp_path, cleared=table)
