@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echojepa.data.found import SetCheck
 from echojepa.data.loop_checks import PIXEL_CHECKS, ROW_CHECKS, Check, Look, Severity, inspect, shown
-from echojepa.data.people_checks import PEOPLE_CHECKS
-from echojepa.data.set_checks import SET_CHECKS, SetCheck
+from echojepa.data.set_checks import SET_CHECKS
 from echojepa.data.store import HEAVY, SCHEMA, LoopStore
 from echojepa.vocabulary import Kind
 
@@ -147,7 +147,7 @@ def verify(store: LoopStore, pixels: int, progress: Callable[[int, int], None]) 
             prints.add(look)
             done += 1
             progress(done, len(sample))
-    findings = [whole_set(store, check) for check in (*PEOPLE_CHECKS, *SET_CHECKS)]
+    findings = [whole_set(store, check) for check in SET_CHECKS]
     findings.append(prints.tally().finding(*NEAR_DUPLICATES))
     for checks, tallies in ((ROW_CHECKS, of_rows), (PIXEL_CHECKS, of_pixels)):
         for check, tally in zip(checks, tallies, strict=True):
