@@ -227,7 +227,6 @@ def test_a_maker_leaves_by_a_closed_list_only(tmp_path: Path, stated: str, name:
         ({"FrameTime": None}, Reason.NO_TIME),
         ({"Modality": "CT"}, Reason.NOT_ULTRASOUND),
         ({"PixelData": None}, Reason.NO_PIXELS),
-        ({"NumberOfFrames": 0}, Reason.NO_PIXELS),
         ({"NumberOfFrames": 65535, "Rows": 65535, "Columns": 65535}, Reason.TOO_LARGE),
         ({"NumberOfFrames": 60}, Reason.TRUNCATED),
         ({"Rows": None}, Reason.TRUNCATED),

@@ -368,7 +368,7 @@ def test_dataset_json_of_another_version_or_without_seed_is_an_error(tmp_path: P
     store = stored(tmp_path / "d", *clean())
     facts = tmp_path / "d" / "dataset.json"
     for text, expected in (
-        (json.dumps({"format_version": 2, "split_seed": 0}), ["format_version"]),
+        (json.dumps({"format_version": 3, "split_seed": 0}), ["format_version"]),
         (json.dumps({"format_version": 1}), ["split_seed"]),
         ("{", ["format_version", "split_seed"]),
     ):

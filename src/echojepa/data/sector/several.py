@@ -95,8 +95,8 @@ def are_two(alive: Mask, one: Mask, other: Mask) -> bool:
     sizes = sorted((int(one.sum()), int(other.sum())))
     if sizes[0] < COMPARABLE * sizes[1]:
         return False
-    found = [fan_of(alive, part) for part in (one, other)]
-    if found[0] is None or found[1] is None:
+    found = [fan for part in (one, other) if (fan := fan_of(alive, part))]
+    if len(found) < 2:
         return False
     (first, inside), (second, beside) = found
     shared = (inside & beside).sum()

@@ -186,7 +186,7 @@ class LoopStore:
             write_facts(self.location, facts | {"moves": int(facts.get("moves", 0)) + 1})
             for fragment in table.get_fragments():
                 there = fragment.to_table(columns=["patient_id"])["patient_id"]
-                if pc.any(pc.is_in(there, value_set=ids)).as_py():
+                if not splits.keys().isdisjoint(there.to_pylist()):
                     metadata, touched = fragment.update_columns(new, left_on="patient_id")
                     changed.append(metadata)
                     fields_changed |= set(touched)

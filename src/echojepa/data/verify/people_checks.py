@@ -7,16 +7,19 @@ import pyarrow.compute as pc
 from echojepa.data.identity.people import People
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.loop_checks import shown
-from echojepa.data.verify.set_checks import Found, SetCheck, distinct, rows_that_share
+from echojepa.data.verify.set_check import Found, SetCheck, distinct, rows_that_share
 
 FEWEST_LOOPS = 5
 """With fewer loops than this under one patient nothing is said of how many they hold."""
 
 
 def split_studies(store: LoopStore) -> Found:
-    """Studies with loops in more than one split."""
-    pairs = distinct(store.metadata(["study_id", "split"]))
-    leaked = sorted(set(rows_that_share(pairs, "study_id")["study_id"].to_pylist()), key=str)
+    """Studies that several patients share, with loops in more than one split; of one patient, the patient is
+    the fault."""
+    pairs = distinct(store.metadata(["study_id", "patient_id"]))
+    shared = set(rows_that_share(pairs, "study_id")["study_id"].to_pylist())
+    splits = distinct(store.metadata(["study_id", "split"]))
+    leaked = sorted(shared & set(rows_that_share(splits, "study_id")["study_id"].to_pylist()), key=str)
     return Found("studies", len(set(pairs["study_id"].to_pylist())), [f"study {shown(s)}" for s in leaked])
 
 
@@ -28,11 +31,16 @@ def split_people(store: LoopStore) -> Found:
         people.tie((row["patient_id"], row["study_id"]))
     for link in store.links():
         people.tie(link)
-    splits: dict[str, set[str]] = {}
+    splits: dict[str, dict[str, set[str]]] = {}
     for row in patients:
-        splits.setdefault(people.group(row["patient_id"]), set()).add(row["split"])
+        of_group = splits.setdefault(people.group(row["patient_id"]), {})
+        of_group.setdefault(row["patient_id"], set()).add(row["split"])
     ids = sorted({row["patient_id"] for row in patients}, key=str)
-    leaked = [one for one in ids if len(splits[people.group(one)]) > 1]
+    leaked = []
+    for one in ids:
+        group = splits[people.group(one)]
+        if len(group) > 1 and len(set.union(*group.values())) > 1:
+            leaked.append(one)
     return Found("patients", len(ids), [f"patient {shown(one)}" for one in leaked])
 
 

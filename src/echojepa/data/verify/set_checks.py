@@ -5,51 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from echojepa.data.store.loop_store import LoopStore, StoreError
-from echojepa.data.verify.loop_checks import PSEUDONYM, Severity, shown
+from echojepa.data.verify.loop_checks import PSEUDONYM, shown
+from echojepa.data.verify.people_checks import PEOPLE_CHECKS
+from echojepa.data.verify.set_check import Found, SetCheck, distinct, rows_that_share
 from echojepa.tasks import TASKS, Task
 from echojepa.vocabulary import Kind, Split
 
 FEWEST_VALUES = 10
 """Labels that are whole numbers by chance: with fewer than this many nothing is said."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one check of the whole set found."""
-
-    things: str
-    """What was counted, in the plural."""
-    looked_at: int
-    faults: list[str]
-    """A few words each, with no id but pseudonyms."""
-
-
-@dataclass(frozen=True)
-class SetCheck:
-    """A claim about the whole data set, and what to do where it fails."""
-
-    name: str
-    severity: Severity
-    find: Callable[[LoopStore], Found]
-    advice: str
-
-
-def rows_that_share(table: pa.Table, column: str) -> pa.Table:
-    """The rows whose value in a column occurs in another row too."""
-    counts = table.group_by(column).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.field("count_all") > 1)[column]
-    return table.filter(pc.field(column).isin(repeated.combine_chunks()))
-
-
-def distinct(table: pa.Table) -> pa.Table:
-    """A table's different rows."""
-    return table.group_by(table.column_names).aggregate([])
 
 
 def split_patients(store: LoopStore) -> Found:
@@ -227,6 +194,7 @@ SET_CHECKS = (
         "one patient in two splits", "error", split_patients,
         "every result would be too good; ingest into a new folder",
     ),
+    *PEOPLE_CHECKS,
     SetCheck(
         "the same pixels in two splits", "error", pixels_across_splits,
         "every result would be too good: the same loop under two patients; leave one file out, ingest again",

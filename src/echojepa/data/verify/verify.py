@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from echojepa.data.store.loop_store import HEAVY, SCHEMA, LoopStore
 from echojepa.data.verify.loop_checks import PIXEL_CHECKS, ROW_CHECKS, Check, Look, Severity, inspect, shown
-from echojepa.data.verify.people_checks import PEOPLE_CHECKS
-from echojepa.data.verify.set_checks import SET_CHECKS, SetCheck
+from echojepa.data.verify.set_check import SetCheck
+from echojepa.data.verify.set_checks import SET_CHECKS
 from echojepa.progress import Progress
 from echojepa.vocabulary import Kind
 
@@ -148,7 +148,7 @@ def verify(store: LoopStore, pixels: int, progress: Progress) -> tuple[Finding, 
             prints.add(look)
             done += 1
             progress(done, len(sample))
-    findings = [whole_set(store, check) for check in (*PEOPLE_CHECKS, *SET_CHECKS)]
+    findings = [whole_set(store, check) for check in SET_CHECKS]
     findings.append(prints.tally().finding(*NEAR_DUPLICATES))
     for checks, tallies in ((ROW_CHECKS, of_rows), (PIXEL_CHECKS, of_pixels)):
         for check, tally in zip(checks, tallies, strict=True):

@@ -54,7 +54,8 @@ def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
     if syntax in NATIVE:
         _check_bits(layout)
         layout, count = settle(np.frombuffer(content, np.uint8), layout, count)
-    elif syntax in CODECS:
+    encoded: list[bytes] = []
+    if syntax in CODECS:
         encoded = encoded_frames(memoryview(content), syntax, count, _extended_offsets(data))
         layout, count = by_codestream(encoded, layout, syntax), len(encoded)
     count = max(1, count)
