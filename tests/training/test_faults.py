@@ -249,7 +249,9 @@ def test_a_damaged_loop_is_named_and_left_out_and_replaced_by_nothing(
     row = int(steps.clips.rows[steps.keys(1)[2][1]])
     monkeypatch.setattr(Run, "look", lambda self: {})
     monkeypatch.setattr(
-        pretrain_module, "make_monitor", lambda *_: Monitor(torch.empty(0), [], [], config.spec)
+        pretrain_module,
+        "make_monitors",
+        lambda *_: (Monitor(torch.zeros(1, 3, 1, 1, 1), [], [], config.spec), None),
     )
     damage(monkeypatch, {row})
     batch = steps[1]
@@ -294,7 +296,9 @@ def test_more_damaged_loops_than_borne_end_the_run_by_name(
     loops = loops_of(config.data)
     monkeypatch.setattr(Run, "look", lambda self: {})
     monkeypatch.setattr(
-        pretrain_module, "make_monitor", lambda *_: Monitor(torch.empty(0), [], [], config.spec)
+        pretrain_module,
+        "make_monitors",
+        lambda *_: (Monitor(torch.zeros(1, 3, 1, 1, 1), [], [], config.spec), None),
     )
     damage(monkeypatch, set(list(loops)[::3]))
     run = replace(config, out=tmp_path, batch_size=8, faults=FaultConfig(max_damaged=2))

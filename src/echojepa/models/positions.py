@@ -46,11 +46,12 @@ def quarter_turn(x: Tensor) -> Tensor:
 
 
 def fast_quarter_turn(x: Tensor) -> Tensor:
-    """`quarter_turn` of a contiguous x: a complex number times i, one pass over memory where there are
+    """`quarter_turn` in training: a complex number times i, one pass over memory where there are
     complex numbers of such halves."""
     if x.dtype != torch.float32:
         return quarter_turn(x)
-    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * 1j).flatten(-2)
+    pairs = torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * 1j).flatten(-2)
 
 
 class RotatedHeads(torch.autograd.Function):
