@@ -10,7 +10,7 @@ import torch
 
 import echojepa
 from echojepa.backbones.contract import Backbone
-from echojepa.backbones.controls import Constant, untrained_videomae
+from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime
 from echojepa.backbones.loading import CONTROLS
 from echojepa.backbones.panecho import PanEcho
@@ -33,7 +33,8 @@ SHAPES = {"echoprime": (392, 768, 512), "panecho": (16, 768, 768), "constant": (
 @pytest.fixture(scope="module", params=KINDS)
 def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     kind: str = request.param
-    made = {"videomae": lambda: untrained_videomae("micro", SPEC), "echoprime": EchoPrime.untrained,
+    made = {"videomae": lambda: VideoTransformer.untrained_videomae("micro", SPEC),
+            "echoprime": EchoPrime.untrained,
             "panecho": PanEcho.untrained, "constant": lambda: Constant(SPEC)}  # fmt: skip
     if kind in made:
         return made[kind]()
@@ -102,7 +103,9 @@ def test_a_backbone_without_its_weights_is_called_an_untrained_architecture() ->
     for name, make in CONTROLS.items():
         if name.startswith("untrained:") and name != "untrained:videomae":
             assert make().name.startswith("untrained architecture (")
-    assert untrained_videomae("micro", SPEC).name == "untrained architecture (VideoMAE, micro)"
+    assert (
+        VideoTransformer.untrained_videomae("micro", SPEC).name == "untrained architecture (VideoMAE, micro)"
+    )
 
 
 def test_save_pretrained_and_from_pretrained_give_the_same_features(tmp_path: Path) -> None:
@@ -123,7 +126,7 @@ def test_save_pretrained_and_from_pretrained_give_the_same_features(tmp_path: Pa
     with pytest.raises(UserError, match="changed since"):
         backbone.save_pretrained(tmp_path / "late")
     with pytest.raises(UserError, match="no pretrained JEPA encoder"):
-        untrained_videomae("micro", SPEC).save_pretrained(tmp_path / "other")
+        VideoTransformer.untrained_videomae("micro", SPEC).save_pretrained(tmp_path / "other")
 
 
 def test_an_input_that_cannot_be_changed_is_not_ignored() -> None:

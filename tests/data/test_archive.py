@@ -133,7 +133,7 @@ def test_an_error_of_the_program_costs_one_file_and_is_named_without_a_value(
     monkeypatch.setattr(ingest_module, "convert_all", fake)
     config = IngestConfig((archive,), archive.parent / "data", archive.parent / "key", strict=True)
     with pytest.raises(
-        IngestError, match=rf"errors of this program: .*{type(error).__name__} at data/convert"
+        IngestError, match=rf"errors of this program: .*{type(error).__name__} at data/ingest/convert"
     ):
         ingest(config, quiet)
     store = LoopStore.open(config.out)

@@ -64,14 +64,15 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     at, steps = (at[0][sharp], at[1][sharp]), steps[sharp]
     corner = int(rows.start), int(columns.start)
     words = words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
-    if not words:
-        return passing(looked, inside, corner)
-    if len(steps) > MOST_PIXELS:
+    if words and len(steps) > MOST_PIXELS:
         return words
+    found = () if words else passing(looked, inside, corner)
+    if not words and not found:
+        return ()
     lines = line_pixels(grey, bright & (flicker <= 2 * STILL), at) | traces(bright & (flicker <= STILL))
     at, steps = tuple(axis[~lines[at]] for axis in at), steps[~lines[at]]
     words = words_of(find_strokes(at, grey[at].astype(float), steps, unrest[at], rule), rule, *corner)
-    return words or passing(looked, inside, corner)
+    return words or passing(looked, inside & ~lines, corner)
 
 
 def passing(looked: NDArray[np.uint8], inside: Mask, corner: tuple[int, int]) -> tuple[TextBox, ...]:
