@@ -48,7 +48,9 @@ def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         path, weights_of(encoder, Architecture("micro", patch=8), SPEC, origin, predictor), layouts[kind]
     )
     loaded = echojepa.load_backbone(path, SPEC)
-    assert torch.equal(loaded(clips_for(loaded)).tokens, encoder(prepare(SPEC, clips_for(loaded))))
+    with torch.no_grad():  # in training, queries and keys are rotated in another order of sums
+        expected = encoder(prepare(SPEC, clips_for(loaded)))
+    assert torch.equal(loaded(clips_for(loaded)).tokens, expected)
     return loaded
 
 

@@ -188,7 +188,7 @@ def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     with pytest.raises(ConfigError, match="of other settings "):
         finetune(settings(dataset, start, tuned, epochs=4), quiet)
-    with pytest.raises(ConfigError, match="of other cell and labels "):
+    with pytest.raises(ConfigError, match="of other cell, labels "):
         finetune(settings(dataset, start, tuned, epochs=3, fraction=0.5), quiet)
 
 

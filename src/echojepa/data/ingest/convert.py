@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,9 @@ class ConvertedLoop(StoredLoop):
 
     also: tuple[str, ...] = ()
     """Other pseudonyms that are of the same person."""
+
+
+AnyLoop = TypeVar("AnyLoop", bound=StoredLoop)
 
 
 def convert(job: Job) -> ConvertedLoop | Refused:
@@ -235,6 +239,6 @@ def lost(job: Job, over_time: bool) -> Refused:
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
 
 
-def placed(loop: ConvertedLoop, ordinal: int, split: str) -> ConvertedLoop:
+def placed(loop: AnyLoop, ordinal: int, split: str) -> AnyLoop:
     """The same row with its patient's place in the protocol."""
     return replace(loop, patient_ordinal=ordinal, split=split)
