@@ -32,13 +32,13 @@ def working_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """All that a step changes, by name: weights, and AdamW's two moments and count of each trained one.
+    """All that a step changes, by name: weights, what a model remembers beside them (its buffers), and
+    AdamW's two moments and count of each trained weight.
 
     Moments that are not there yet are made, as AdamW makes them at its first step.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, weight in model.named_parameters():
-        tensors[f"model.{name}"] = weight.detach()
         if weight.requires_grad:
             state = optimizer.state[weight]
             if not state:

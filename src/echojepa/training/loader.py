@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.clips.pictures import Pictures, keep_pictures
+from echojepa.data.clips.pictures import UNREADABLE, Pictures, keep_pictures
 from echojepa.data.store.loop_store import LoopStore
-from echojepa.errors import UserError
 from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_sector
 from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
@@ -102,7 +101,7 @@ class Steps(Dataset[Batch]):
             try:
                 clips.append(self.clips[key][0])
                 kept.append(self.share.start + place)
-            except (OSError, UserError, ValueError, RuntimeError) as error:
+            except UNREADABLE as error:
                 damaged.append((int(self.clips.rows[key[1]]), type(error).__name__))
         masks = [mask.rows(torch.tensor(kept, dtype=torch.long)) for mask in self.masks(step)]
         stacked = torch.stack(clips) if clips else torch.empty(0, dtype=torch.uint8)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
@@ -115,7 +114,7 @@ class Run:
         for sentence in found.damaged:
             self.journal.event(found.facts.step, "damaged checkpoint", f"{sentence}; the one before is used")
         if found.path:
-            rotation.load(found.path, self.tensors())
+            rotation.load(found.path, training_tensors(self.model, self.optimizer))
         self.facts = self.saved = found.facts
         self.journal.cut(self.facts.step)
         self.monitor.recall(self.journal.lines)
@@ -126,12 +125,7 @@ class Run:
             return
         self.saved = facts
         self.journal.settle()
-        rotation.save(self.config.out, facts, self.tensors(), self.world)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a step changes: weights and their moments, and what the objective remembers of clips."""
-        trained = training_tensors(self.model, self.optimizer)
-        return {f"model.{name}": value for name, value in self.model.state_dict().items()} | trained
+        rotation.save(self.config.out, facts, training_tensors(self.model, self.optimizer), self.world)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""

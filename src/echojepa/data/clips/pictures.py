@@ -31,6 +31,7 @@ from echojepa.models.contract import resize
 from echojepa.progress import Progress, quiet
 
 UNREADABLE = (OSError, UserError, ValueError, RuntimeError)
+"""What reading a loop that is not there or is damaged can raise."""
 
 
 def letterbox(frames: NDArray[np.uint8]) -> Tensor:

@@ -97,10 +97,9 @@ class FineTuning:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that an epoch changes, and the best epoch so far."""
-        now = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         best = {f"best.{name}": value for name, value in self.best.items()}
         record = {"losses": self.losses, "errors": self.errors}
-        return training_tensors(self.model, self.optimizer) | now | best | record
+        return training_tensors(self.model, self.optimizer) | best | record
 
     def run(self, progress: Progress) -> None:
         """Every epoch that is left, each followed by a checkpoint; then the folder's files.
