@@ -28,7 +28,7 @@ from echojepa.errors import UserError
 from echojepa.evaluation.finetune import finetune, finetuned_cell
 from echojepa.evaluation.finetuning.clips import EVEN, SampleClips, encoded
 from echojepa.evaluation.finetuning.rates import layer_of, parameter_groups
-from echojepa.evaluation.finetuning.training import STAYED, FineTuning, load_finetuned, read_start
+from echojepa.evaluation.finetuning.training import STAYED, FineTuning, load_finetuned, starting_weights
 from echojepa.evaluation.probes.stored import StoredProbe, read_predictions
 from echojepa.evaluation.protocol.cohort import read_cohort
 from echojepa.evaluation.protocol.plans import Plan, PlanBlock
@@ -494,7 +494,7 @@ def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path
     encoder = build_encoder(replace(run, seed=5))
     save_weights(run.out, weights_of(encoder, run.architecture, run.spec, Origin("jepa", 7)))
     (run.out / "config.json").write_text(encode(run))
-    fresh = read_start(f"random:{run.out}")
+    fresh = starting_weights(f"random:{run.out}")
     expected = build_encoder(run).state_dict()
     assert_equal_tensors(fresh.encoder, expected)
     name = "blocks.0.attn.qkv.weight"

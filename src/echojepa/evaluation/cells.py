@@ -16,7 +16,7 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.config import FrozenConfig, TuningConfig
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, measured
 from echojepa.evaluation.features.extraction import Extraction, Needs
-from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, read_start
+from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, starting_weights
 from echojepa.evaluation.probes.fitting import Readout, fit_probe
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.probes.stored import (
@@ -151,7 +151,7 @@ class BackboneCells:
             self.train(start, self.stored(start))
             return self.stored(start).readout()
 
-        weights, seed = read_start(self.backbone.source), cell.cell.seed + self.config.seed
+        weights, seed = starting_weights(self.backbone.source), cell.cell.seed + self.config.seed
         cohort, config = self.extraction.cohort, self.finetuned.config
         finetune_encoder(folder, weights, head, cell, cohort, config, seed, progress)
         make = partial(load_backbone, folder, precision=self.config.precision, engine=self.config.engine)

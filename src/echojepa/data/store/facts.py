@@ -7,6 +7,7 @@ from typing import Any
 
 from echojepa.data.store.location import Location
 from echojepa.errors import UserError
+from echojepa.files.records import encode
 
 FORMAT_VERSION = 2
 READABLE = (1, 2)
@@ -35,7 +36,7 @@ def read_facts(place: Location) -> dict[str, Any]:
 
 def write_facts(place: Location, facts: dict[str, Any]) -> None:
     """Replace `dataset.json`."""
-    place.replace(FACTS, f"{json.dumps(facts, indent=2)}\n".encode())
+    place.replace(FACTS, encode(facts).encode())
 
 
 def check_version(place: Location) -> None:

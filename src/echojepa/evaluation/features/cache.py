@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone
 from echojepa.errors import UserError
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.files.durable import write_file
 from echojepa.files.records import read_plain, write_record
+from echojepa.processes.ahead import read_ahead
 
 SHARD = 64
 """Clips of a shard at most."""
@@ -150,7 +151,7 @@ class FeatureFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(clips), SHARD):
             items = list(range(start, min(len(clips), start + SHARD)))
-            loader = DataLoader(dataset, batch_size=batch_size, sampler=items)
+            loader = read_ahead(dataset, 0, batch_size=batch_size, sampler=items)
             tokens, pooled = [], []
             for batch, _ in loader:
                 output = backbone(batch)

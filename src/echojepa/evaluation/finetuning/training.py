@@ -188,7 +188,7 @@ PARTS = ("encoder.", "head.")
 """What names of a model's tensors begin with."""
 
 
-def read_start(name: str) -> Weights:
+def starting_weights(name: str) -> Weights:
     """What a fine-tuning starts from: JEPA weights of any layout, or `random:` before one's path. Of a run of
     ours that is the very start it was pretrained from. CheckpointError for other weights."""
     path = Path(name.removeprefix(RANDOM))
