@@ -132,16 +132,20 @@ def allow_seconds(more: float) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if soft == resource.RLIM_INFINITY:
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    wanted = math.ceil(used.ru_utime + used.ru_stime + more)
+    wanted = _limit_after(more)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (max(soft, allowed), hard))
 
 
+def _limit_after(more: float) -> int:
+    """What RLIMIT_CPU is so many processor seconds from now."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return math.ceil(used.ru_utime + used.ru_stime + more)
+
+
 def _bound(limits: Limits) -> None:
     """Set this process' limits for its next job."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = math.ceil(used.ru_utime + used.ru_stime + limits.cpu_seconds)
+    seconds = _limit_after(limits.cpu_seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     if sys.platform == "linux":  # elsewhere address space is not held to a limit
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])

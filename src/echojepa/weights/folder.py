@@ -1,7 +1,7 @@
 """A pretrained encoder, with its predictor where there is one, as plain tensors; and our folder of them.
 
 `encoder.safetensors`, `predictor.safetensors` and, written last, `encoder.json` that vouches for both.
-Other layouts are read into the same thing and written from it (`echojepa.backbones`).
+Other layouts are read into the same thing and written from it (`weights.layouts`).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     darkest, brightest = looked.min(0).astype(np.int16), looked.max(0).astype(np.int16)
     flicker, grey = brightest - darkest, (darkest + brightest) // 2
     if grey.ndim == 3:
-        flicker, grey = flicker.max(-1), grey.mean(-1).astype(np.int16)
+        flicker, grey = flicker.max(-1), mean_grey(grey)
     bright = grey >= DARKEST
     still = inside & bright & (flicker <= STILL)
     if len(looked) < FEW:
@@ -77,12 +77,19 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
 
 def passing(looked: NDArray[np.uint8], inside: Mask, corner: tuple[int, int]) -> tuple[TextBox, ...]:
     """Words that do not stand still, or are dark on a bar; of a few frames those of the first."""
-    grey = looked.astype(np.int16) if looked.ndim == 3 else looked.mean(-1).astype(np.int16)
+    grey = looked.astype(np.int16) if looked.ndim == 3 else mean_grey(looked)
     words = passing_words(grey, inside) if len(grey) >= FEW else frame_words(grey[0], inside)
     return tuple(
         TextBox(w.top + corner[0], w.left + corner[1], w.bottom + corner[0], w.right + corner[1])
         for w in words
     )
+
+
+def mean_grey(rgb: NDArray[np.integer]) -> NDArray[np.int16]:
+    """(..., 3) to the mean of the channels, rounded down: by sums, a tenth of the time of NumPy's mean over
+    an axis of three."""
+    red, green, blue = (rgb[..., channel].astype(np.int16) for channel in range(3))
+    return (red + green + blue) // 3
 
 
 def steps_beside(
