@@ -96,7 +96,7 @@ def together(
 
 @pytest.fixture(scope="module")
 def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
-    """In float32: in bf16, which some processors have, sums in another order differ by far more."""
+    """In float32: in bf16, which some CPUs have, sums in another order differ by far more."""
     recipe = replace(smoke(dataset, tmp_path_factory.mktemp("alone")), precision="float32")
     return replace(
         recipe, spec=InputSpec(64, 2, 0.4), batch_size=4, steps=4, checkpoint_every=2, monitor_every=9

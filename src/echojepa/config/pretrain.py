@@ -118,7 +118,7 @@ class PretrainConfig:
     max_flops: float | None = None
     """Fewer steps where this arithmetic is spent earlier (matched compute)."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the processor has instructions for it."""
+    """Arithmetic of the forward pass; auto takes bf16 where the CPU has instructions for it."""
     microbatch: int | None = None
     """Clips of one forward and backward pass of a process, to save memory; all of its share if None."""
     parallel: Literal["replicate", "shard"] = "replicate"

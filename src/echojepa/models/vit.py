@@ -34,14 +34,14 @@ AVX2 the fused kernel is as fast or faster at every length (`benchmarks/attentio
 
 @cache
 def has_amx() -> bool:
-    """Whether this processor multiplies bf16 tiles."""
+    """Whether this CPU multiplies bf16 tiles."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of queries, keys and values (B, heads, N, head_width), by what is faster here.
 
-    The choice is a function of processor, type and length alone, so that a resumed run makes it again.
+    The choice is a function of CPU, type and length alone, so that a resumed run makes it again.
     """
     small = q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= PLAIN_KEYS
     if not (small and has_amx()):
