@@ -41,6 +41,7 @@ from echojepa.config import (
     Architecture,
     FaultConfig,
     InputSpec,
+    LatentConfig,
     OptimConfig,
     PretrainConfig,
 )
@@ -101,9 +102,15 @@ def optimised(**settings: Any) -> Change:
     return lambda config: replace(config, optim=replace(config.optim, **settings))
 
 
-CENTRED, TIME = changed(centred_targets=True), changed(masks=(*PAPER_MASKS, TIME_MASK))
+def of_targets(**settings: Any) -> Change:
+    """Other latent targets."""
+    return lambda config: replace(config, latent=replace(config.latent, **settings))
+
+
+CENTRED, TIME = changed(latent=LatentConfig(centred=True)), changed(masks=(*PAPER_MASKS, TIME_MASK))
 BOTH = (CENTRED, TIME)
 TIME_ALONE = (CENTRED, changed(masks=(TIME_MASK,)))
+MOVING = of_targets(still_share=0.0, scaled=True)
 IMAGENET = InputSpec()
 
 
@@ -139,8 +146,8 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "time-alone": TIME_ALONE,
     "time-and-large": (CENTRED, changed(masks=(PAPER_MASKS[1], TIME_MASK))),
     "sector": (*BOTH, changed(targets="sector")),
-    "still-0": (*BOTH, changed(still_share=0.0)),
-    "still-0.3": (*BOTH, changed(still_share=0.3)),
+    "still-0": (*BOTH, of_targets(still_share=0.0)),
+    "still-0.3": (*BOTH, of_targets(still_share=0.3)),
     "imagenet-pixels": (*BOTH, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
     "crop": (*BOTH, changed(augment="crop", pictures_gb=16.0)),
     "predictor-4": (*BOTH, sized("nano", 2, 64, 4)),
@@ -150,8 +157,20 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "frames-8": (*BOTH, spec_changed(frames=8)),
     "patch-8": (*BOTH, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
     # One factor at a time from `time-alone`, which costs two fifths of `both`.
-    "time-still-0": (*TIME_ALONE, changed(still_share=0.0)),
-    "time-still-0.3": (*TIME_ALONE, changed(still_share=0.3)),
+    "time-still-0": (*TIME_ALONE, of_targets(still_share=0.0)),
+    "time-still-0.3": (*TIME_ALONE, of_targets(still_share=0.3)),
+    "time-scaled": (*TIME_ALONE, of_targets(scaled=True)),
+    "time-moving": (*TIME_ALONE, MOVING),
+    "time-moving-0.3": (*TIME_ALONE, MOVING, of_targets(still_share=0.3)),
+    "time-layers": (*TIME_ALONE, of_targets(layers="all")),
+    "time-layers-moving": (*TIME_ALONE, MOVING, of_targets(layers="all")),
+    "large-moving": (CENTRED, MOVING, changed(masks=PAPER_MASKS[1:])),
+    "large-time-moving": (CENTRED, MOVING, changed(masks=(PAPER_MASKS[1], TIME_MASK))),
+    "large-time-moving-0.3": (
+        CENTRED,
+        of_targets(still_share=0.3, scaled=True),
+        changed(masks=(PAPER_MASKS[1], TIME_MASK)),
+    ),
     "time-sector": (*TIME_ALONE, changed(targets="sector")),
     "time-not-centred": (changed(masks=(TIME_MASK,)),),
     "time-lr-1e-3": (*TIME_ALONE, optimised(lr=1e-3)),
@@ -162,7 +181,7 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "time-patch-8": (*TIME_ALONE, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
     "time-still-0-patch-8": (
         *TIME_ALONE,
-        changed(still_share=0.0),
+        of_targets(still_share=0.0),
         lambda c: replace(c, architecture=replace(c.architecture, patch=8)),
     ),
     "time-batch-32": (*TIME_ALONE, changed(batch_size=32)),

@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import PAPER_MASKS, TIME_MASK, TUBE_MASK, ConfigError, InputSpec, PretrainConfig
+from echojepa.config import (
+    PAPER_MASKS,
+    TIME_MASK,
+    TUBE_MASK,
+    ConfigError,
+    InputSpec,
+    LatentConfig,
+    PretrainConfig,
+)
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
@@ -75,7 +83,12 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
     dataset: Path, tmp_path: Path
 ) -> None:
     """Centred targets have a memory; a split in time draws coins; pictures are read in another way."""
-    options = {"masks": (*PAPER_MASKS, TIME_MASK), "centred_targets": True, "augment": "shift", "steps": 4}
+    options = {
+        "masks": (*PAPER_MASKS, TIME_MASK),
+        "latent": LatentConfig(centred=True, scaled=True),
+        "augment": "shift",
+        "steps": 4,
+    }
     recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(32, 16, 0.8), batch_size=2, **options)
     pretrain(recipe, quiet)
     kept = replace(recipe, out=tmp_path / "kept", pictures=tmp_path / "pictures")
@@ -83,7 +96,7 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
         pretrain(kept, stop_at(3))
     pretrain(kept, quiet)
     assert_same_run(recipe.out, kept.out)
-    assert last_state(kept.out)["model.centre.steps"].item() == 4
+    assert last_state(kept.out)["model.statistics.steps"].item() == 4
     assert read_start(kept.out).target_encoder.keys() == read_start(kept.out).encoder.keys()
 
 

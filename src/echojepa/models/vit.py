@@ -171,10 +171,19 @@ class VisionTransformer(nn.Module):
         )
         initialise(self, self.blocks, generator)
 
-    def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
+    def forward(self, clips: Tensor, ids: Tensor | None = None, mean_of_layers: bool = False) -> Tensor:
+        """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible.
+
+        With `mean_of_layers` the mean of all blocks' outputs, each layer-normalised.
+        """
         x, rotary = self.enter(clips, ids)
-        return self.norm(through(self.blocks, x, rotary, self.recompute))
+        if not mean_of_layers:
+            return self.norm(through(self.blocks, x, rotary, self.recompute))
+        total = torch.zeros_like(x)
+        for block in self.blocks:
+            x = block(x, rotary)
+            total += F.layer_norm(x, x.shape[-1:])
+        return total / len(self.blocks)
 
     def embed_flops(self, tokens: int) -> int:
         """Operations of embedding so many tokens of a clip."""
