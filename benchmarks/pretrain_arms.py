@@ -207,6 +207,8 @@ def arm_config(options: argparse.Namespace) -> PretrainConfig:
     config = replace(config, steps=options.steps, seed=options.seed, pictures=options.runs / "pictures")
     for change in ARMS[options.arm]:
         config = change(config)
+    if options.teacher:
+        config = of_targets(teacher=options.teacher)(config)
     return replace(config, validate=options.validate)
 
 
@@ -529,6 +531,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tag", default="", help="set before the run's name")
+    parser.add_argument("--teacher", type=Path, help="a finished run whose encoder makes JEPA's targets")
     parser.add_argument("--note", default="", help="written with the line")
     parser.add_argument("--untrained", action="store_true", help="read out the arm's random start instead")
     parser.add_argument("--validate", type=int, default=0, help="loops read out every 5 %% of a run")

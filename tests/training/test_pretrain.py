@@ -14,6 +14,7 @@ from echojepa.config import (
     PAPER_MASKS,
     TIME_MASK,
     TUBE_MASK,
+    Architecture,
     ConfigError,
     InputSpec,
     LatentConfig,
@@ -110,6 +111,25 @@ def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> 
     assert not torch.equal(encoder.state_dict()["norm.weight"], start["norm.weight"])
     origin = weights.origin
     assert (origin.name, origin.steps, origin.clips) == ("jepa", 6, 24) and weights.spec == finished.spec
+
+
+def test_a_teacher_makes_the_targets_and_stays_and_the_encoder_is_what_a_run_makes(
+    finished: PretrainConfig, tmp_path: Path
+) -> None:
+    config = replace(finished, out=tmp_path / "taught", seed=1, latent=LatentConfig(teacher=finished.out))
+    with pytest.raises(Stop):
+        pretrain(config, stop_at(3))
+    pretrain(config, quiet)
+    state, teacher = last_state(config.out), last_state(finished.out)
+    made = load_weights(config.out).encoder
+    for name, tensor in made.items():
+        assert torch.equal(state[f"model.target_encoder.{name}"], teacher[f"model.target_encoder.{name}"])
+        assert torch.equal(tensor, state[f"model.encoder.{name}"])
+    first = build_encoder(config).state_dict()
+    assert not torch.equal(made["norm.weight"], first["norm.weight"])
+    other = replace(config, out=tmp_path / "other", architecture=Architecture("tiny", patch=8))
+    with pytest.raises(CheckpointError, match="set the run's --architecture"):
+        pretrain(other, quiet)
 
 
 def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> None:

@@ -85,6 +85,9 @@ class LatentConfig:
     """Take each position's running mean over clips out of them."""
     scaled: bool = False
     """Divide each channel by its running spread over clips and positions, so that targets cannot shrink."""
+    teacher: Path | None = None
+    """What makes the targets: weights as for `start`, of this run's architecture, that stay as they are (SALT,
+    arXiv 2509.24317); the encoder itself is then what the run makes. None: the encoder's EMA."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.still_share <= 1:

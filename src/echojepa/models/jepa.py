@@ -58,8 +58,6 @@ class RunningStatistics(nn.Module):
 class JEPA(nn.Module):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
-    targets_move = True
-
     def __init__(
         self,
         encoder: VisionTransformer,
@@ -71,6 +69,7 @@ class JEPA(nn.Module):
         self.encoder = encoder
         self.predictor = predictor
         self.latent = latent
+        self.targets_move = latent.teacher is None
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
         known = latent.centred or latent.scaled
         self.statistics = (
@@ -79,8 +78,9 @@ class JEPA(nn.Module):
 
     @property
     def result(self) -> VisionTransformer:
-        """The moving average: smoother, and what the published figures were made with."""
-        return self.target_encoder
+        """The moving average: smoother, and what the published figures were made with; beside a teacher the
+        encoder."""
+        return self.target_encoder if self.targets_move else self.encoder
 
     @torch.no_grad()
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
@@ -112,7 +112,9 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def update_ema(self, momentum: float) -> None:
-        """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
+        """target = momentum * target + (1 - momentum) * encoder, for every parameter; a teacher stays."""
+        if not self.targets_move:
+            return
         targets: list[Tensor] = [*self.target_encoder.parameters()]
         online: list[Tensor] = [*self.encoder.parameters()]
         torch._foreach_lerp_(targets, online, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
