@@ -86,8 +86,8 @@ class LatentConfig:
     scaled: bool = False
     """Divide each channel by its running spread over clips and positions, so that targets cannot shrink."""
     teacher: Path | None = None
-    """What makes the targets: weights as for `start`, of this run's architecture, that stay as they are (SALT,
-    arXiv 2509.24317); the encoder itself is then what the run makes. None: the encoder's EMA."""
+    """Weights, as for `start` and of this run's architecture, that make the targets and stay as they are,
+    as in SALT (arXiv 2509.24317); the run then makes the encoder itself. None: the EMA makes them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.still_share <= 1:
