@@ -29,6 +29,7 @@ from echojepa.config.values import (
     PositionKind,
     Size,
     SizeName,
+    Stated,
     TimeSplit,
 )
 from echojepa.errors import ConfigError

@@ -91,8 +91,13 @@ def sincos_table(tokens: int, width: int) -> Tensor:
 RotaryTables = tuple[Tensor, Tensor] | None
 
 
+ADDED: tuple[PositionKind, ...] = ("sincos", "table")
+"""Kinds that are a table added to the tokens; the others turn queries and keys."""
+
+
 class Positions(nn.Module):
-    """The positions of one grid: tables built once and gathered by token ids."""
+    """The positions of one grid: tables built once and gathered by token ids. A `table` of a file of weights
+    is one of the module's tensors, and of sines until one is loaded; the others are facts and not saved."""
 
     def __init__(
         self,
@@ -105,24 +110,24 @@ class Positions(nn.Module):
         super().__init__()
         self.kind = kind
         with torch.device("cpu"):  # weights may be built without storage; tables are facts, not weights
-            if kind == "sincos":
+            if kind in ADDED:
                 tables = {"table": sincos_table(math.prod(grid), width)}
             else:
                 cos, sin = rotary_tables(grid, width // heads, kind, trained_side)
                 tables = {"cos": cos, "sin": sin}
         for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+            self.register_buffer(name, table, persistent=kind == "table")
 
     def add(self, tokens: Tensor, ids: Tensor | None) -> Tensor:
         """Tokens (B, N, D) of the whole grid, or at ids (B, N), with what this kind adds to them."""
-        if self.kind != "sincos":
+        if self.kind not in ADDED:
             return tokens
         table = self.get_buffer("table").to(tokens.dtype)
         return tokens + (table if ids is None else table[ids])
 
     def rotary(self, ids: Tensor | None) -> RotaryTables:
         """Cosines and sines broadcastable over heads: for all tokens, or for ids (B, N)."""
-        if self.kind == "sincos":
+        if self.kind in ADDED:
             return None
         cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
         return (cos, sin) if ids is None else (cos[ids].unsqueeze(1), sin[ids].unsqueeze(1))

@@ -85,6 +85,8 @@ def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> 
     length = times[-1]
     if length == 0:
         return np.zeros(spec.frames, dtype=np.int64)
+    if spec.clips == "halves":
+        return np.minimum(wanted, length).astype(np.int64)
     wanted = length - np.abs(wanted % (2 * length) - length)
     after = np.minimum(np.maximum(np.searchsorted(times, wanted), 1), len(times) - 1)
     before = after - 1
@@ -145,7 +147,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def clip(self, row: int, number: int) -> Tensor:
         """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
         loop = self._loop(row)
-        start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        if self.spec.clips == "halves":
+            start = float(number * (len(loop.times) // self.clips_per_loop))
+        else:
+            start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
         return self._cut(loop, row, start, None)
 
     def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
@@ -164,11 +169,23 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if isinstance(loop, Kept):
             pixels = loop.pixels[:, indices]
         elif self.perturb:
-            pixels = self.perturb(letterbox(loop.frames()), row)[:, indices]
+            frames = loop.frames()
+            pixels = self._squared(self.perturb(letterbox(frames), row)[:, indices], frames.shape[1:3])
         else:
-            pixels = letterbox(loop.frames(indices))
+            frames = loop.frames(indices)
+            pixels = self._squared(letterbox(frames), frames.shape[1:3])
         if self.augment and generator:
             pixels = self.augment(pixels, self.spec, generator)
         else:
             pixels = fit(self.spec, pixels)
         return pixels.expand(3, -1, -1, -1)
+
+    def _squared(self, pixels: Tensor, shape: Sequence[int]) -> Tensor:
+        """Letterboxed frames (..., S, S) of (height, width); of clips as the released code makes them, the
+        middle of the longer side alone."""
+        if self.spec.clips == "even":
+            return pixels
+        height, width = shape
+        side = min(height, width)
+        top, left = ((pixels.shape[-1] - side) // 2,) * 2
+        return pixels[..., top : top + side, left : left + side]

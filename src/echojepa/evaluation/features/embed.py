@@ -10,7 +10,7 @@ import functools
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
-from echojepa.files.records import keep_record
+from echojepa.files.records import keep_record, plain
 from echojepa.files.tables import write_parquet
 from echojepa.processes.ahead import read_ahead
 from echojepa.processes.cluster import map_on_cluster
@@ -155,7 +155,7 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> Fea
         "precision": config.precision,
         "engine": config.engine,
         "clips_per_loop": config.clips_per_loop,
-        "input": asdict(backbone.spec),
+        "input": plain(backbone.spec),
     }
     folder, card = config.out / "features", config.out / "embed.json"
     folder.mkdir(parents=True, exist_ok=True)
