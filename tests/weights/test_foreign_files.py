@@ -19,7 +19,7 @@ from torch import Tensor
 from echojepa.backbones.discovr import DISCOVR
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import Architecture, ConfigError, InputSpec, Stated
+from echojepa.config import Architecture, ConfigError, InputSpec, Untold
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import Origin, save_weights, weights_of
@@ -30,7 +30,7 @@ from echojepa.weights.tensors import CheckpointError, load_foreign
 SPEC = InputSpec(size=16, frames=4, seconds=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 TINY = "12x2x2x24"
 ARCHITECTURE = Architecture(TINY, patch=8)
-HEADS = Stated(heads=2)
+HEADS = Untold(heads=2)
 CLIPS = torch.randint(0, 256, (2, 3, 4, 16, 16), dtype=torch.uint8)
 PREFIX = "module.backbone."
 
@@ -91,13 +91,13 @@ def test_a_file_of_v_jepa_1_adds_its_table_and_turns_nothing(tmp_path: Path) -> 
         {"target_encoder": prefixed(network, pos_embed=table), "predictor": prefixed(predictor(), **more)},
         file,
     )
-    torch.testing.assert_close(features(file, stated=HEADS), with_table(network, table), atol=1e-5, rtol=1e-5)
-    weights = read_weights(file, stated=HEADS)
+    torch.testing.assert_close(features(file, untold=HEADS), with_table(network, table), atol=1e-5, rtol=1e-5)
+    weights = read_weights(file, untold=HEADS)
     assert (weights.architecture.position, weights.spec.size, weights.spec.frames) == ("table", 16, 4)
     assert weights.predictor_shape and weights.predictor_shape.heads == 2
     ids = torch.arange(8)[None]
     assert torch.isfinite(weights.build_predictor()(torch.randn(1, 4, 12), ids[:, :4], ids[:, 4:])).all()
-    backbone = VideoTransformer.from_pretrained(file, stated=HEADS)
+    backbone = VideoTransformer.from_pretrained(file, untold=HEADS)
     backbone.save_pretrained(tmp_path / "ours")
     again = load_backbone(tmp_path / "ours")
     assert torch.equal(again(CLIPS).tokens, backbone(CLIPS).tokens)
@@ -116,11 +116,11 @@ def test_tables_that_are_not_added_do_not_count(tmp_path: Path) -> None:
     network = encoder()
     for name, more in (("none", {}), ("zeros", {"pos_embed": torch.zeros(1, 8, 12)})):
         torch.save({"encoder": prefixed(network, **more)}, tmp_path / f"{name}.pt")
-        torch.testing.assert_close(features(tmp_path / f"{name}.pt", stated=HEADS), forward(network))
+        torch.testing.assert_close(features(tmp_path / f"{name}.pt", untold=HEADS), forward(network))
     tables = {"pos_embed": sines((32, 16, 16), 12)}, {"predictor_pos_embed": torch.ones(1, 8192, 12)}
     released = {"encoder": prefixed(network, **tables[0]), "predictor": prefixed(predictor(10), **tables[1])}
     torch.save(released, tmp_path / "released.pt")
-    torch.testing.assert_close(features(tmp_path / "released.pt", stated=HEADS), forward(network))
+    torch.testing.assert_close(features(tmp_path / "released.pt", untold=HEADS), forward(network))
 
 
 def test_a_table_that_could_be_either_s_is_to_be_stated(tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_a_table_that_could_be_either_s_is_to_be_stated(tmp_path: Path) -> None:
     file = tmp_path / "either.pt"
     torch.save({"encoder": prefixed(network, pos_embed=table), "predictor": prefixed(predictor(10))}, file)
     with pytest.raises(CheckpointError, match="Say which"):
-        load_backbone(file, SPEC, stated=HEADS)
-    rotary = features(file, stated=Stated(heads=2, positions="rotary"))
+        load_backbone(file, SPEC, untold=HEADS)
+    rotary = features(file, untold=Untold(heads=2, positions="rotary"))
     torch.testing.assert_close(rotary, forward(network))
     with pytest.warns(UserWarning, match="no table of positions"):
-        added = features(file, stated=Stated(heads=2, positions="table"))
+        added = features(file, untold=Untold(heads=2, positions="table"))
     torch.testing.assert_close(added, with_table(network, table), atol=1e-5, rtol=1e-5)
 
 
@@ -141,10 +141,10 @@ def test_interpolated_positions_can_be_switched_off_for_2_1_alone(tmp_path: Path
     second = {key.replace("backbone.norm.", "backbone.norms_block.3."): value for key, value in state.items()}
     torch.save({"ema_encoder": second}, tmp_path / "v21.pt")
     torch.save({"encoder": state}, tmp_path / "v2.pt")
-    stated = Stated(heads=2, interpolate_rope=False)
+    untold = Untold(heads=2, interpolate_rope=False)
     assert read_weights(tmp_path / "v21.pt", SPEC, HEADS).architecture.trained_side == 32
-    assert read_weights(tmp_path / "v21.pt", SPEC, stated).architecture.trained_side is None
-    for name, wrong in (("v2.pt", stated), ("v21.pt", Stated(heads=2, positions="table"))):
+    assert read_weights(tmp_path / "v21.pt", SPEC, untold).architecture.trained_side is None
+    for name, wrong in (("v2.pt", untold), ("v21.pt", Untold(heads=2, positions="table"))):
         with pytest.raises(CheckpointError, match="leave out"):
             read_weights(tmp_path / name, SPEC, wrong)
 
@@ -159,7 +159,7 @@ def test_a_predictor_of_another_design_is_left_aside_with_a_message(tmp_path: Pa
     for says, state in kinds.items():
         torch.save({"encoder": prefixed(network), "predictor": state}, tmp_path / "ac.pt")
         with pytest.warns(UserWarning, match=says):
-            torch.testing.assert_close(features(tmp_path / "ac.pt", stated=HEADS), forward(network))
+            torch.testing.assert_close(features(tmp_path / "ac.pt", untold=HEADS), forward(network))
     for nothing in (None, {}):
         torch.save({"encoder": prefixed(network), "predictor": nothing}, tmp_path / "bare.pt")
         weights = read_weights(tmp_path / "bare.pt", SPEC, HEADS)
@@ -193,14 +193,14 @@ def test_tensors_that_are_no_finite_numbers_are_refused_in_every_layout(
     torch.save({"model": videomae_names(plain)}, tmp_path / "mae.pth")
     for name in ("meta.pt", "mae.pth"):
         with pytest.raises(CheckpointError, match=says):
-            load_backbone(tmp_path / name, SPEC, stated=HEADS)
+            load_backbone(tmp_path / name, SPEC, untold=HEADS)
 
 
 def test_half_precision_and_huge_finite_sums_are_fine(tmp_path: Path) -> None:
     state = {key: value.half() for key, value in prefixed(encoder()).items()}
     state[PREFIX + "blocks.0.norm1.weight"] = torch.full((12,), 3e38)
     torch.save({"encoder": state}, tmp_path / "half.pt")
-    assert load_backbone(tmp_path / "half.pt", SPEC, stated=HEADS).embed_dim == 12
+    assert load_backbone(tmp_path / "half.pt", SPEC, untold=HEADS).embed_dim == 12
 
 
 # --- VideoMAE's own checkpoints ---
@@ -237,7 +237,7 @@ def test_video_mae_s_own_checkpoints_load_however_they_were_saved(tmp_path: Path
     for name, content in kinds.items():
         for zipped in (True, False):
             torch.save(content, tmp_path / f"{name}.pth", _use_new_zipfile_serialization=zipped)
-            found = features(tmp_path / f"{name}.pth", stated=HEADS)
+            found = features(tmp_path / f"{name}.pth", untold=HEADS)
             expected = found if expected is None else expected
             assert torch.equal(found, expected), name
 
@@ -302,7 +302,7 @@ def test_an_encoder_of_any_size_loads_and_says_what_it_is(tmp_path: Path) -> Non
     torch.save({"encoder": prefixed(network)}, tmp_path / "vit.pt")
     assert read_weights(tmp_path / "vit.pt", SPEC).architecture.size == "64x3x1x256"
     torch.save({"encoder": prefixed(encoder())}, tmp_path / "narrow.pt")
-    with pytest.raises(CheckpointError, match="--stated"):
+    with pytest.raises(CheckpointError, match="--untold"):
         read_weights(tmp_path / "narrow.pt", SPEC)
 
 
@@ -373,16 +373,16 @@ def test_discovr_s_encoder_is_a_backbone_and_its_class_token_its_vector(tmp_path
                              "tuned": {"module": state | {"head.weight": torch.zeros(2, 12)}}}  # fmt: skip
     for name, content in kinds.items():
         torch.save(content, tmp_path / f"{name}.pth")
-        backbone = load_backbone(tmp_path / f"{name}.pth", SPEC, stated=HEADS)
+        backbone = load_backbone(tmp_path / f"{name}.pth", SPEC, untold=HEADS)
         assert isinstance(backbone, DISCOVR) and backbone.embed_dim == 12
         output = backbone(CLIPS)
         torch.testing.assert_close(output.tokens.clone(), expected[:, 1:], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(output.pooled.clone(), expected[:, 0], atol=1e-5, rtol=1e-5)
-    own = load_backbone(tmp_path / "whole.pth", stated=HEADS).spec
+    own = load_backbone(tmp_path / "whole.pth", untold=HEADS).spec
     assert (own.size, own.frames, own.stride) == (16, 4, 5)
     assert not torch.equal(backbone.random_start()(CLIPS).tokens, output.tokens)
     with pytest.raises(CheckpointError, match="positions of 8 tokens"):
-        load_backbone(tmp_path / "bare.pth", stated=HEADS)
+        load_backbone(tmp_path / "bare.pth", untold=HEADS)
 
 
 # --- folders ---

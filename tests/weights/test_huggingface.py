@@ -196,4 +196,4 @@ def test_transformers_processor_makes_the_input_that_the_encoder_expects(
     ours = prepare(spec, clips).transpose(1, 2)
     assert theirs.shape == ours.shape
     levels = (theirs - ours).abs() * torch.tensor(spec.std).view(3, 1, 1) * 255 / spec.value_max
-    assert levels.max() < 1.01 and levels.mean() < 0.1  # its pictures are rounded otherwise
+    assert levels.max() < 1.01 and levels.mean() < 0.25  # its pictures are rounded otherwise

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.config import Architecture, InputSpec, Precision, PretrainConfig, Stated
+from echojepa.config import Architecture, InputSpec, Precision, PretrainConfig, Untold
 from echojepa.errors import UserError
 from echojepa.files.records import read_record
 from echojepa.models.building import build_encoder
@@ -55,16 +55,16 @@ class VideoTransformer(Backbone):
 
     @classmethod
     def from_pretrained(
-        cls, path: Path | str, spec: InputSpec | None = None, stated: Stated | None = None
+        cls, path: Path | str, spec: InputSpec | None = None, untold: Untold | None = None
     ) -> VideoTransformer:
         """A JEPA encoder from our folder, a Hugging Face `VJEPA2Model` folder, or a file of Meta's layout.
 
-        `spec` replaces the input that the weights name; `stated` is what a file of Meta's does not tell.
+        `spec` replaces the input that the weights name; `untold` is what a file of Meta's does not tell.
         CheckpointError where anything does not fit.
         """
-        weights = read_weights(Path(path), spec, stated)
+        weights = read_weights(Path(path), spec, untold)
         name = OBJECTIVES.get(weights.origin.name, weights.origin.name)
-        read = partial(read_weights, Path(path), spec, stated)
+        read = partial(read_weights, Path(path), spec, untold)
         ours = all((Path(path) / file).is_file() for file in (CARD, "config.json"))
         return cls(
             name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read,

@@ -29,7 +29,7 @@ from echojepa.config.values import (
     PositionKind,
     Size,
     SizeName,
-    Stated,
     TimeSplit,
+    Untold,
 )
 from echojepa.errors import ConfigError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
-from echojepa.config.values import Stated
+from echojepa.config.values import Untold
 from echojepa.errors import ConfigError
 from echojepa.files.records import write_record
 
@@ -162,7 +162,7 @@ class ConvertConfig:
     """Layout to write: our folder, a Hugging Face folder, or Meta's file."""
     out: Path
     """Folder to write, or file for `meta`; nothing is overwritten."""
-    stated: Stated = field(default_factory=Stated)
+    untold: Untold = field(default_factory=Untold)
     """What no tensor of a file tells, where it is not as in the released files."""
 
 

@@ -182,7 +182,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Stated:
+class Untold:
     """What no tensor of a file of weights tells, said by a person; what a file tells is not to be said."""
 
     heads: int | None = None

@@ -133,6 +133,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if kind is Any:
+        return value
+    if origin is list and isinstance(value, list):
+        return [_build(arguments[0], entry, f"{where}[{i}]") for i, entry in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {name: _build(arguments[1], entry, f"{where}[{name}]") for name, entry in value.items()}
     if origin is Literal and value in arguments:

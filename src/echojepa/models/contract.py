@@ -44,18 +44,23 @@ def prepare(spec: InputSpec, clips: Tensor) -> Tensor:
     return pixels.float().mul_(spec.value_max / 255.0).sub_(mean).div_(std)
 
 
-def resize(pixels: Tensor, side: int, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Resize uint8 pictures (..., H, W) to (..., side, side) uint8, rounded to the nearest value."""
+def resize(pixels: Tensor, side: int | tuple[int, int], interpolation: Interpolation = "bilinear") -> Tensor:
+    """Resize uint8 pictures (..., H, W) to a square of `side`, or to (height, width), uint8, rounded to the
+    nearest value."""
+    size = (side, side) if isinstance(side, int) else side
     flat = pixels.flatten(0, -3).unsqueeze(1).float()
     if interpolation == "area":
-        shares = overlap if side <= min(pixels.shape[-2:]) else spread
-        rows, columns = (shares(n, side).to(pixels.device) for n in pixels.shape[-2:])
+        shrinks = all(after <= before for after, before in zip(size, pixels.shape[-2:], strict=True))
+        shares = overlap if shrinks else spread
+        rows, columns = (
+            shares(*ends).to(pixels.device) for ends in zip(pixels.shape[-2:], size, strict=True)
+        )
         flat = rows @ flat @ columns.T
     elif interpolation == "bicubic":
-        flat = F.interpolate(flat, size=(side, side), mode="bicubic")
+        flat = F.interpolate(flat, size=size, mode="bicubic")
     else:
-        flat = F.interpolate(flat, size=(side, side), mode="bilinear", antialias=interpolation == "bilinear")
-    return flat.round().clamp(0, 255).to(torch.uint8).view(*pixels.shape[:-2], side, side)
+        flat = F.interpolate(flat, size=size, mode="bilinear", antialias=interpolation == "bilinear")
+    return flat.round().clamp(0, 255).to(torch.uint8).view(*pixels.shape[:-2], *size)
 
 
 def overlap(before: int, after: int) -> Tensor:

@@ -162,7 +162,7 @@ def recognise(
     heads = heads or named or (width // HEAD_WIDTH if width % HEAD_WIDTH == 0 else None)
     if heads is None:
         raise CheckpointError(
-            f"{name} is {width} wide, and no tensor tells its number of attention heads; say --stated.heads"
+            f"{name} is {width} wide, and no tensor tells its number of attention heads; say --untold.heads"
         )
     try:
         return Architecture(

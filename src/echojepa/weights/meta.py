@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from echojepa.config import ConfigError, InputSpec, PositionKind, Stated
+from echojepa.config import ConfigError, InputSpec, PositionKind, Untold
 from echojepa.files.durable import write_file
 from echojepa.models.predictor import PredictorShape
 from echojepa.weights.folder import VJEPA2, Origin, Weights, count_blocks, recognise
@@ -48,10 +48,10 @@ def is_meta(content: dict[str, Any]) -> bool:
     return any(isinstance(content.get(key), dict) for key in ENCODERS)
 
 
-def read_meta(path: Path, spec: InputSpec | None = None, stated: Stated | None = None) -> Weights:
+def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None = None) -> Weights:
     """The weights of a file; EchoJEPA's input, 16 frames over 2 s at 224 px, unless `spec` says otherwise or
     a table of positions tells its frames and pixels. CheckpointError for a file of another kind."""
-    content, name, stated = load_foreign(path), path.name, stated or Stated()
+    content, name, untold = load_foreign(path), path.name, untold or Untold()
     key = next((key for key in ENCODERS if isinstance(content.get(key), dict)), None)
     if key is None:
         raise CheckpointError(
@@ -59,20 +59,20 @@ def read_meta(path: Path, spec: InputSpec | None = None, stated: Stated | None =
         )
     encoder, sha256 = without_backbone(content[key], name), file_sha256(path)
     if any(key.startswith("norms_block.") for key in encoder):
-        return read_second_edition(encoder, name, sha256, spec, stated)
-    if stated.interpolate_rope is not None:
+        return read_second_edition(encoder, name, sha256, spec, untold)
+    if untold.interpolate_rope is not None:
         raise CheckpointError(f"{name} is not of V-JEPA 2.1; leave out interpolate_rope")
     predictor = read_predictor(content.get("predictor"), name)
     table, predictor_table = encoder.pop(TABLE, None), predictor.pop(PREDICTOR_TABLE, None)
     position: PositionKind = "vjepa2"
-    if added_table(table, predictor, stated, name) and table is not None:
+    if added_table(table, predictor, untold, name) and table is not None:
         position = "table"
         spec, encoder[OURS] = fitted_table(table, encoder, spec, name)
         if predictor_table is not None:
             _, predictor[OURS] = fitted_table(predictor_table, encoder, spec, name)
         elif predictor:
             predictor = left_aside(name, "has no table of positions")
-    architecture = recognise(encoder, name, position, heads=stated.heads)
+    architecture = recognise(encoder, name, position, heads=untold.heads)
     heads = architecture.dimensions.heads if position == "table" else None
     shape = predictor_shape(predictor, heads, name) if predictor else None
     return Weights(architecture, spec or InputSpec(), encoder, Origin(name), sha256, shape, predictor)
@@ -94,7 +94,7 @@ def read_online(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def added_table(table: Tensor | None, predictor: dict[str, Tensor], stated: Stated, name: str) -> bool:
+def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Untold, name: str) -> bool:
     """Whether an encoder adds its table of positions to its tokens (V-JEPA 1) or is rotary (V-JEPA 2).
 
     Rotary classes save no table, or one of zeros. V-JEPA 2's released files are said to hold one that their
@@ -102,16 +102,16 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], stated: Stat
     that could be either.
     """
     if table is None or not isinstance(table, Tensor) or not table.float().any():
-        if stated.positions == "table":
+        if untold.positions == "table":
             raise CheckpointError(f"{name} holds no table of positions; leave out positions")
         return False
-    if stated.positions is not None:
-        return stated.positions == "table"
+    if untold.positions is not None:
+        return untold.positions == "table"
     ten = sum(key.startswith("mask_tokens.") for key in predictor) == RELEASED_MASK_TOKENS
     if ten and table.shape[-2] not in RELEASED_TABLES:
         raise CheckpointError(
             f"{name} has ten mask tokens, as V-JEPA 2, and a table of positions, as V-JEPA 1. Say which it "
-            "is: --stated.positions rotary (its class left the table aside) or table (it added it)"
+            "is: --untold.positions rotary (its class left the table aside) or table (it added it)"
         )
     return not ten
 
@@ -170,14 +170,14 @@ def predictor_shape(tensors: dict[str, Tensor], heads: int | None, name: str) ->
 
 
 def read_second_edition(
-    tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec | None, stated: Stated
+    tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec | None, untold: Untold
 ) -> Weights:
     """V-JEPA 2.1: what clips need of it, as one of our encoders.
 
     The embedding of the video modality is added to every token, so it goes into the patch embedding's
     bias. Its predictor, which reads four depths of the encoder, is left out.
     """
-    if stated.positions is not None:
+    if untold.positions is not None:
         raise CheckpointError(f"{name} is of V-JEPA 2.1, whose positions are rotary; leave out positions")
     kept = {key: value for key, value in tensors.items() if not key.startswith(STILLS) and key != TABLE}
     kept = {key.replace("norms_block.3.", "norm."): value for key, value in kept.items()}
@@ -185,8 +185,8 @@ def read_second_edition(
     if "video_mod_embed" in kept and bias in kept:
         kept[bias] = kept[bias] + kept.pop("video_mod_embed").flatten()
     patch = kept["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in kept else 16
-    side = None if stated.interpolate_rope is False else TRAINED_PIXELS // patch
-    architecture = recognise(kept, name, "interleaved", side, stated.heads)
+    side = None if untold.interpolate_rope is False else TRAINED_PIXELS // patch
+    architecture = recognise(kept, name, "interleaved", side, untold.heads)
     return Weights(architecture, spec or InputSpec(), kept, Origin(name), sha256)
 
 

@@ -22,7 +22,7 @@ from echojepa.config import InputSpec
 from echojepa.data.clips.pictures import Kept, Pictures, letterbox
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import Loop
-from echojepa.models.contract import fit
+from echojepa.models.contract import fit, resize
 from echojepa.randomness import derive_seed
 
 
@@ -182,10 +182,17 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
 
     def _squared(self, pixels: Tensor, shape: Sequence[int]) -> Tensor:
         """Letterboxed frames (..., S, S) of (height, width); of clips as the released code makes them, the
-        middle of the longer side alone."""
-        if self.spec.clips == "even":
+        short side resized, the long one by the same in whole pixels, and its middle."""
+        spec = self.spec
+        if spec.clips == "even":
             return pixels
-        height, width = shape
-        side = min(height, width)
-        top, left = ((pixels.shape[-1] - side) // 2,) * 2
-        return pixels[..., top : top + side, left : left + side]
+        within = [(pixels.shape[-1] - length) // 2 for length in shape]
+        frame = pixels[..., within[0] : within[0] + shape[0], within[1] : within[1] + shape[1]]
+        short = spec.resized or spec.size
+        height, width = (short * length // min(shape) for length in shape)
+        if min(shape) != short:
+            frame = resize(frame, (height, width), spec.interpolation)
+        top, left = (
+            round((length - spec.size) / 2) - (short - spec.size) // 2 for length in frame.shape[-2:]
+        )
+        return frame[..., top : top + short, left : left + short]
