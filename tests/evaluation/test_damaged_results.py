@@ -65,7 +65,8 @@ SPOIL: dict[str, Callable[[Path], None]] = {
 def row(value: float) -> Any:
     facts = RowFacts(
         backbone="mine", weights="abc", parameters=5, tokens=8, embed_dim=8, task="lvef", probe="linear",
-        trained_on="all", site="all", label_fraction=1.0, perturbation="", severity=0, views="", seed=0, loops=9,
+        trained_on="all", site="all", label_fraction=1.0, perturbation="", severity=0, views="", seed=0,
+        loops=9,
         converged=True, note="",
     )  # fmt: skip
     return facts.row("MAE", "%", Estimate(value, 1.0, 3.0, 9, 9))

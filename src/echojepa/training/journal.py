@@ -51,7 +51,7 @@ def open_run(config: PretrainConfig, fingerprint: str, begun: bool) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of steps in JSON, none where there is no file; half and damaged ones are left out."""
+    """The lines of a file of steps in JSON, none without a file; half and damaged ones are left out."""
     if not path.exists():
         return []
     found = []
