@@ -225,3 +225,10 @@ def test_samples_that_look_like_items_stay_samples(tmp_path: Path) -> None:
     samples = bytearray(FRAMES.tobytes())
     samples[:16] = b"\xfe\xff\x00\xe0" + bytes(4) + b"\xfe\xff\x00\xe0" + bytes(4)
     assert row(native(tmp_path / "a.dcm", FRAMES, bytes(samples))).frames
+
+
+@pytest.mark.parametrize("sizes", [{"Rows": 160, "Columns": 120}, {"Rows": 60}, {"Columns": 161}])
+def test_a_header_of_another_size_than_its_frames_is_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
+    """Weasis#226: which of the two is wrong is not told, and regions are of the header's picture."""
+    said = refusal(encoded(tmp_path / "a.dcm", **sizes))
+    assert said.startswith(Reason.TRUNCATED) and "encoded as 120 x 160" in said

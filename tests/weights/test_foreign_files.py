@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from echojepa.backbones.discovr import DISCOVR
@@ -428,6 +428,16 @@ def test_the_checksum_of_a_sharded_folder_is_of_every_shard(tmp_path: Path) -> N
     (path / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(CheckpointError, match="lacks model-00002"):
         load_backbone(path)
+
+
+def test_a_folder_with_weights_of_torch_in_place_of_safetensors_loads_the_same(tmp_path: Path) -> None:
+    path = folder(tmp_path / "hf", 1)
+    before = load_backbone(path)
+    (path / "model.safetensors.index.json").unlink()
+    (part,) = path.glob("*.safetensors")
+    torch.save(load_file(part), path / "pytorch_model.bin")
+    part.unlink()
+    assert torch.equal(load_backbone(path)(CLIPS).tokens, before(CLIPS).tokens)
 
 
 @pytest.mark.parametrize(
