@@ -43,7 +43,8 @@ NUMPY = [
 DTYPES = [f"numpy.dtypes.{kind}DType" for kind in ("Float16", "Float32", "Float64", "Int32", "Int64", "Bool")]
 SETTINGS = (
     "argparse.Namespace", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
-    "pathlib._local.PosixPath", "numpy.dtype", "numpy.ndarray", *NUMPY, *DTYPES,
+    "pathlib._local.PosixPath", "deepspeed.runtime.fp16.loss_scaler.LossScaler",
+    "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler", "numpy.dtype", "numpy.ndarray", *NUMPY, *DTYPES,
 )  # fmt: skip
 """What training programs save beside their tensors. Each of these names becomes a `Left`; none is called."""
 UNREADABLE = (
