@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -32,7 +33,7 @@ from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import RESULTS, RowFacts, read_results, write_results
 from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.files.records import write_record
-from echojepa.files.tables import TableError, read_parquet
+from echojepa.files.tables import TableError, read_parquet, write_parquet
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.weights.tensors import CheckpointError, save_tensors
 
@@ -161,8 +162,6 @@ def test_damaged_predictions_count_as_not_made(kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", SPOIL)
 def test_a_damaged_part_of_a_table_of_features_is_made_again(kind: str, tmp_path: Path) -> None:
-    import pyarrow as pa
-
     keys = {name: [f"{name}{n}" for n in range(60)] for name in ("study_id", "patient_id", "split", "view")}
     loops = [f"loop{n}" for n in range(60)]
     table = FeatureTable(tmp_path, {})
@@ -173,6 +172,17 @@ def test_a_damaged_part_of_a_table_of_features_is_made_again(kind: str, tmp_path
     with pytest.warns(UserWarning, match="embedded again"):
         again.learn()
     assert not again.loops and not list(tmp_path.glob("part-*"))
+
+
+def test_a_change_that_no_decoder_sees_is_seen_by_the_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    write_parquet(file, pa.table({"value": np.random.default_rng(0).random(200)}))
+    whole, right = file.read_bytes(), pq.read_table(file)
+    for place in range(200, 400, 20):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert not pq.read_table(file).equals(right)
+        with pytest.raises(TableError, match="damaged"):
+            read_parquet(file)
 
 
 def test_a_table_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

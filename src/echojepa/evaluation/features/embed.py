@@ -88,7 +88,7 @@ class FeatureTable:
             if path.name not in self.parts:
                 self.number = max(self.number, 1 + int(path.stem.removeprefix("part-")))
                 try:
-                    loops = read_parquet(path, KEYS)["loop_id"].to_pylist()
+                    loops = read_parquet(path, ("loop_id",))["loop_id"].to_pylist()
                 except TableError as error:
                     warnings.warn(f"{error}; its loops are embedded again", stacklevel=2)
                     path.unlink()
