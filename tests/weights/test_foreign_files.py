@@ -152,6 +152,21 @@ def test_interpolated_positions_can_be_switched_off_for_2_1_alone(tmp_path: Path
 # --- predictors ---
 
 
+def test_a_predictor_whose_heads_are_not_told_is_left_aside_until_they_are(tmp_path: Path) -> None:
+    file, network = tmp_path / "v1.pt", encoder()
+    more = {"predictor_pos_embed": sines((2, 2, 2), 15)}
+    shape = PredictorShape(15, 1, 3, 12)
+    odd = Predictor(12, (2, 2, 2), shape, "table", torch.Generator())
+    content = {
+        "encoder": prefixed(network, pos_embed=sines((2, 2, 2), 12)),
+        "predictor": prefixed(odd, **more),
+    }
+    torch.save(content, file)
+    with pytest.warns(UserWarning, match="predictor-heads"):
+        assert read_weights(file, untold=HEADS).predictor_shape is None
+    assert read_weights(file, untold=Untold(heads=2, predictor_heads=3)).predictor_shape == shape
+
+
 def test_a_predictor_of_another_design_is_left_aside_with_a_message(tmp_path: Path) -> None:
     network = encoder()
     actions = prefixed(predictor(), **{"action_encoder.weight": torch.zeros(12, 7)})
@@ -304,6 +319,14 @@ def test_an_encoder_of_any_size_loads_and_says_what_it_is(tmp_path: Path) -> Non
     torch.save({"encoder": prefixed(encoder())}, tmp_path / "narrow.pt")
     with pytest.raises(CheckpointError, match="--untold"):
         read_weights(tmp_path / "narrow.pt", SPEC)
+
+
+def test_heads_of_an_odd_number_of_channels_load_where_nothing_is_turned(tmp_path: Path) -> None:
+    odd = Architecture("18x2x2x36", patch=8, position="sincos")
+    save_weights(tmp_path / "sines", weights_of(encoder(odd), odd, SPEC, Origin("mine")))
+    torch.testing.assert_close(features(tmp_path / "sines"), forward(encoder(odd)))
+    with pytest.raises(ConfigError, match="even number of channels"):
+        VisionTransformer(replace(odd, position="vjepa2"), SPEC, torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,8 @@ class Size:
             raise ConfigError(
                 f"width, depth, heads and MLP must be 1 or more, and at most {most}; got {numbers}"
             )
-        if self.width % self.heads or self.width // self.heads % 2:
-            raise ConfigError(
-                f"a width of {self.width} cannot be shared by {self.heads} attention heads; each needs an "
-                "even number of channels"
-            )
+        if self.width % self.heads:
+            raise ConfigError(f"a width of {self.width} cannot be shared by {self.heads} attention heads")
 
     @property
     def name(self) -> str:
@@ -187,6 +184,9 @@ class Untold:
 
     heads: int | None = None
     """Attention heads of the encoder; by default 64 channels each, as all released ones have."""
+    predictor_heads: int | None = None
+    """Attention heads of the predictor; by default 32 channels each, as in V-JEPA 2, or the encoder's heads,
+    as in V-JEPA 1."""
     positions: Literal["rotary", "table"] | None = None
     """Of a file with a table of positions: whether its class turned queries and keys and left the table aside
     (V-JEPA 2), or added it (V-JEPA 1). By default as `echojepa.weights.meta.added_table` tells."""

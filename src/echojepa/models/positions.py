@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from echojepa.config import PositionKind
+from echojepa.config import ConfigError, PositionKind
 
 
 def rotary_tables(
@@ -21,8 +21,10 @@ def rotary_tables(
     both of a pair the same frequency 10000^(-2k/d), a true rotation. Kind "vjepa2" *tiles* the
     frequencies over an axis' channels, so the two of a pair turn by different angles: a quirk of the
     released code that its weights were trained with. With a `trained_side` the rows and columns of any
-    grid run from 0 to trained_side - 1.
+    grid run from 0 to trained_side - 1. ConfigError for an odd head_width, whose channels make no pairs.
     """
+    if head_width % 2:
+        raise ConfigError(f"rotary positions need an even number of channels a head; got {head_width}")
     width = 2 * ((head_width // 3) // 2)
     frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
     lines = [torch.arange(n, dtype=torch.float64) for n in grid]
@@ -85,7 +87,7 @@ def sincos_table(tokens: int, width: int) -> Tensor:
     cosines on odd ones (arXiv 2203.12602 and its code; arXiv 1706.03762, section 3.5)."""
     frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = torch.outer(torch.arange(tokens, dtype=torch.float64), frequency)
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1).float()
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width].float()
 
 
 RotaryTables = tuple[Tensor, Tensor] | None

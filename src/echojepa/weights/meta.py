@@ -73,8 +73,13 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
         elif predictor:
             predictor = left_aside(name, "has no table of positions")
     architecture = recognise(encoder, name, position, heads=untold.heads)
-    heads = architecture.dimensions.heads if position == "table" else None
-    shape = predictor_shape(predictor, heads, name) if predictor else None
+    heads = untold.predictor_heads or (architecture.dimensions.heads if position == "table" else None)
+    shape = None
+    if predictor:
+        try:
+            shape = predictor_shape(predictor, heads)
+        except ConfigError as error:
+            predictor = left_aside(name, f"cannot be built ({error}); say --untold.predictor-heads")
     return Weights(architecture, spec or InputSpec(), encoder, Origin(name), sha256, shape, predictor)
 
 
@@ -154,19 +159,17 @@ def left_aside(name: str, why: str) -> dict[str, Tensor]:
     return {}
 
 
-def predictor_shape(tensors: dict[str, Tensor], heads: int | None, name: str) -> PredictorShape:
-    """The shape of a predictor with these tensors; of 32 channels a head, where `heads` are not given."""
+def predictor_shape(tensors: dict[str, Tensor], heads: int | None) -> PredictorShape:
+    """The shape of a predictor with these tensors, of 32 channels a head where `heads` are not given;
+    ConfigError for one that cannot be built."""
     width = tensors["predictor_embed.weight"].shape[0]
-    try:
-        return PredictorShape(
-            width,
-            count_blocks(tensors, "predictor_blocks."),
-            heads or max(1, width // PREDICTOR_HEAD_WIDTH),
-            tensors["predictor_proj.weight"].shape[0],
-            sum(key.startswith("mask_tokens.") for key in tensors),
-        )
-    except ConfigError as error:
-        raise CheckpointError(f"the predictor in {name} cannot be built: {error}") from error
+    return PredictorShape(
+        width,
+        count_blocks(tensors, "predictor_blocks."),
+        heads or max(1, width // PREDICTOR_HEAD_WIDTH),
+        tensors["predictor_proj.weight"].shape[0],
+        sum(key.startswith("mask_tokens.") for key in tensors),
+    )
 
 
 def read_second_edition(
