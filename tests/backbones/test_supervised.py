@@ -111,8 +111,10 @@ def test_inputs_are_the_published_ones() -> None:
     assert (panecho.SPEC.stride, panecho.SPEC.frames, panecho.SPEC.value_max) == (1, 16, 1)
     ramp = torch.arange(200, dtype=torch.uint8).expand(1, 1, 200, 200)
     fitted = fit(echoprime.SPEC, ramp)[0, 0, 112].float()
-    inner = torch.nn.functional.interpolate(ramp[..., 20:180].float(), size=(160, 224), mode="bicubic")
-    assert fitted.shape == (224,) and (fitted - inner[0, 0, 80]).abs()[2:-2].max() <= 1
+    inner = torch.nn.functional.interpolate(
+        ramp[..., 20:180, 20:180].float(), size=(224, 224), mode="bicubic"
+    )
+    assert fitted.shape == (224,) and (fitted - inner[0, 0, 112]).abs()[2:-2].max() <= 1
     marked = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     marked[..., 16:240, 16:240] = 200
     assert (fit(panecho.SPEC, marked) == 200).all() and fit(panecho.SPEC, marked).shape[-1] == 224

@@ -205,3 +205,30 @@ def test_a_view_is_known_by_its_older_code_too(
 def test_a_header_may_not_claim_more_frames_than_an_hour_has(tmp_path: Path, count: int) -> None:
     path = native(tmp_path / "a.dcm", FRAMES[:, :1, :1], bytes(count), NumberOfFrames=count)
     assert refusal(path).startswith(Reason.TOO_LARGE)
+
+
+@pytest.mark.parametrize(
+    "called", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90"]
+)
+def test_encoded_frames_are_read_by_what_they_are_whatever_they_are_called(
+    tmp_path: Path, called: str
+) -> None:
+    """fo-dicom#645 and Weasis#350: a gateway changed the transfer syntax and left the pixels."""
+    right = row(encoded(tmp_path / "right.dcm"))
+    path = encoded(tmp_path / "a.dcm")
+    was = b"1.2.840.10008.1.2.4.50"
+    path.write_bytes(path.read_bytes().replace(was, called.encode().ljust(len(was), b"\0"), 1))
+    assert row(path).pixel_sha256 == right.pixel_sha256
+
+
+def test_samples_that_look_like_items_stay_samples(tmp_path: Path) -> None:
+    samples = bytearray(FRAMES.tobytes())
+    samples[:16] = b"\xfe\xff\x00\xe0" + bytes(4) + b"\xfe\xff\x00\xe0" + bytes(4)
+    assert row(native(tmp_path / "a.dcm", FRAMES, bytes(samples))).frames
+
+
+@pytest.mark.parametrize("sizes", [{"Rows": 160, "Columns": 120}, {"Rows": 60}, {"Columns": 161}])
+def test_a_header_of_another_size_than_its_frames_is_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
+    """Weasis#226: which of the two is wrong is not told, and regions are of the header's picture."""
+    said = refusal(encoded(tmp_path / "a.dcm", **sizes))
+    assert said.startswith(Reason.TRUNCATED) and "encoded as 120 x 160" in said

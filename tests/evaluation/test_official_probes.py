@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from encoders import weights_of
+from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.evaluation.probes.official import load_official_probes
+from echojepa.config import Architecture, InputSpec
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.evaluation.probes.official import CLIPS_PER_LOOP, OFFICIAL, load_official, load_official_probes
+from echojepa.models.contract import prepare
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.models.vit import VisionTransformer
+from echojepa.weights.folder import Origin, save_weights
 from echojepa.weights.tensors import CheckpointError
 
 GRID, WIDTH = (2, 4, 4), 64
@@ -97,3 +106,75 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         torch.save(other, tmp_path / "other.pt")
         with pytest.raises(CheckpointError, match=says):
             load_official_probes(tmp_path / "other.pt", GRID)
+
+
+class OneLoop:
+    """A store of one loop of numbered noise."""
+
+    def __init__(self, frames: int, height: int, width: int) -> None:
+        self.pictures = np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+        self.times = np.arange(frames) / 30
+
+    def loop(self, row: int) -> OneLoop:
+        return self
+
+    def frames(self, indices: list[int]) -> NDArray[np.uint8]:
+        return self.pictures[indices]
+
+
+@pytest.mark.parametrize(
+    ("frames", "first", "second"),
+    [
+        (100, range(0, 32, 2), range(50, 82, 2)),
+        (40, range(0, 32, 2), [*range(20, 40, 2), *[39] * 6]),
+        (9, [0, 2, 4, 6, *[8] * 12], [4, 6, *[8] * 14]),
+        (1, [0] * 16, [0] * 16),
+    ],
+)
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (96, 120), (150, 112)])
+def test_official_probes_are_shown_the_pictures_they_were_trained_on(
+    frames: int, first: list[int], second: list[int], height: int, width: int
+) -> None:
+    """Their transform by OpenCV: the short side to 256, the centre of 224; a clip of each half."""
+    cv2 = pytest.importorskip("cv2")
+    store: Any = OneLoop(frames, height, width)
+    clips = ClipDataset(store, [0], OFFICIAL, clips_per_loop=CLIPS_PER_LOOP)
+    size = (int(256 * width / min(height, width)), int(256 * height / min(height, width)))
+    for number, chosen in enumerate((first, second)):
+        clip, _ = clips[number]
+        for place in (0, 5, 15):
+            picture = cv2.resize(store.pictures[list(chosen)[place]], size, interpolation=cv2.INTER_LINEAR)
+            top, left = round((size[1] - 224) / 2), round((size[0] - 224) / 2)
+            theirs = picture[top : top + 224, left : left + 224].transpose(2, 0, 1)
+            assert np.abs(clip[:, place].numpy().astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_an_official_file_is_read_with_its_encoder_and_fed_as_it_was_trained(tmp_path: Path) -> None:
+    spec = replace(OFFICIAL, size=16, frames=4, resized=18)
+    architecture = Architecture("64x1x1x64", patch=8)
+    encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))
+    save_weights(tmp_path / "encoder", weights_of(encoder, architecture, InputSpec(), Origin("mine")))
+    model = make_heads(1)
+    model = Probes(2, replace(model.shape, grid=(2, 2, 2)), Standardiser.identity(8, WIDTH), Scale(57, 11),
+                   torch.Generator())  # fmt: skip
+    official = load_official(write(tmp_path / "probe.pt", model), tmp_path / "encoder", Scale(57, 11), spec)
+    store: Any = OneLoop(30, 20, 24)
+    clips = torch.stack([clip for clip, _ in official.clips(store, [0])])
+    assert clips.shape == (2, 3, 4, 16, 16)
+    expected = model.predict(encoder(prepare(spec, clips)))
+    torch.testing.assert_close(official.predict(clips), expected, atol=1e-4, rtol=1e-4)
+    assert load_official.__defaults__ == (None, OFFICIAL)
+
+
+def test_heads_that_claim_the_impossible_are_not_built(tmp_path: Path) -> None:
+    content = torch.load(write(tmp_path / "probe.pt", make_heads(1)))
+    bad = {"narrow": torch.zeros(3, 63), "nan": torch.full((3, WIDTH), torch.nan),
+           "int": torch.zeros(3, WIDTH).int()}  # fmt: skip
+    for name, value in bad.items():
+        for state in content["classifiers"]:
+            state["module.regressor.weight"] = value
+        torch.save(content, tmp_path / f"{name}.pt")
+        with pytest.raises(CheckpointError):
+            load_official_probes(tmp_path / f"{name}.pt", GRID)
+    with pytest.raises(ValueError, match="at most"):
+        ProbeShape((10**6, 10**6, 1), WIDTH, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,15 @@ import pytest
 
 from echojepa.config import ConfigError
 from echojepa.files.durable import disk_full, replace_folder, write_bytes, write_file, write_text
-from echojepa.files.records import decode, encode, keep_record, read_record
+from echojepa.files.records import (
+    LATER,
+    decode,
+    encode,
+    keep_record,
+    read_plain,
+    read_record,
+    write_record,
+)
 from echojepa.files.tables import TableError, read_rows, write_csv, write_parquet
 
 
@@ -142,3 +150,36 @@ def test_rows_are_the_same_from_csv_gzip_and_parquet(tmp_path: Path) -> None:
     write_parquet(tmp_path / "t.parquet", pa.table({"id": ["a", "b"], "value": [1, None]}))
     for name in ("t.csv", "t.csv.gz", "t.parquet"):
         assert list(read_rows(tmp_path / name, ["id", "value"])) == rows
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A record whose second entry came after files were written."""
+
+    name: str
+    share: float = field(default=0.5, metadata=LATER)
+
+
+def test_an_entry_that_came_later_leaves_what_was_written_before_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    write_record(file, Grown("old"))
+    assert read_plain(file) == {"name": "old"} and read_record(Grown, file) == Grown("old")
+    keep_record(file, Grown("old"), "run")
+    write_record(file, Grown("new", 0.25))
+    assert read_plain(file) == {"name": "new", "share": 0.25} and read_record(Grown, file).share == 0.25
+    with pytest.raises(ConfigError, match="of other share"):
+        keep_record(file, Grown("new"), "run")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"name": "a"', b"[1]", b"name", b"\xff\xfe", b'{"name": 1}', b'{"other": 1}', b"[" * 10**5],
+)
+def test_a_record_that_is_not_whole_is_a_sentence_with_its_path(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.json"):
+        read_record(Grown, file)
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"a\.json does not exist"):
+        read_record(Grown, file)

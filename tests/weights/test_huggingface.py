@@ -11,10 +11,12 @@ import torch
 from encoders import weights_of
 
 from echojepa.config import Architecture, InputSpec, SizeName
+from echojepa.files.records import write_record
+from echojepa.models.contract import prepare
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer, gather_tokens
 from echojepa.weights.folder import Origin, Weights
-from echojepa.weights.huggingface import write_huggingface
+from echojepa.weights.huggingface import processor_of, write_huggingface
 from echojepa.weights.layouts import read_weights, write_weights
 from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
 
@@ -131,7 +133,7 @@ def damage(folder: Path, kind: str) -> None:
     elif kind == "other model":
         config["model_type"] = "bert"
     else:
-        config["num_attention_heads"] = 6
+        config["num_attention_heads"] = 5
     save_tensors(folder / "model.safetensors", tensors)
     (folder / "config.json").write_text(json.dumps(config))
 
@@ -140,7 +142,7 @@ def damage(folder: Path, kind: str) -> None:
     ("kind", "says"),
     [
         ("missing key", "attn.qkv.weight"), ("unknown", "extra.weight"), ("foreign", "text_model"),
-        ("other model", "'bert'"), ("heads", "6 attention heads"),
+        ("other model", "'bert'"), ("heads", "5 attention heads"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_fit_is_refused(kind: str, says: str, tmp_path: Path) -> None:
@@ -170,3 +172,29 @@ def test_every_layout_gives_back_what_it_was_given_and_overwrites_nothing(tmp_pa
         assert len(back.sha256) == 64
         with pytest.raises(CheckpointError, match="nothing is overwritten"):
             write_weights(tmp_path / out, weights, layout)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given"),
+    [
+        (InputSpec(size=48, frames=4), 112), (InputSpec(size=64, frames=4, resized=73), 100),
+        (InputSpec(size=224, frames=4), 96),
+        (InputSpec(size=48, frames=4, mean=(0.5,) * 3, value_max=2.0), 48),
+        (InputSpec(size=48, frames=4, interpolation="bicubic"), 48),
+        (InputSpec(size=56, frames=4, resized=60), 56),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("by", ["AutoVideoProcessor", "VJEPA2VideoProcessor"])
+def test_transformers_processor_makes_the_input_that_the_encoder_expects(
+    by: str, spec: InputSpec, given: int, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    write_record(tmp_path / "config.json", {"model_type": "vjepa2"})
+    write_record(tmp_path / "video_preprocessor_config.json", processor_of(spec))
+    processor = getattr(transformers, by).from_pretrained(tmp_path)
+    clips = torch.randint(0, 256, (1, 3, 4, given, given), dtype=torch.uint8)
+    theirs = processor(clips.transpose(1, 2)[0], return_tensors="pt")["pixel_values_videos"]
+    ours = prepare(spec, clips).transpose(1, 2)
+    assert theirs.shape == ours.shape
+    levels = (theirs - ours).abs() * torch.tensor(spec.std).view(3, 1, 1) * 255 / spec.value_max
+    assert levels.max() < 1.01 and levels.mean() < 0.25  # its pictures are rounded otherwise

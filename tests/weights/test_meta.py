@@ -111,7 +111,7 @@ def damage(content: dict[str, Any], kind: str) -> dict[str, Any]:
     ("kind", "says"),
     [
         ("missing", "norm.bias"), ("unknown", "cls_token"), ("shape", "576, 100"),
-        ("depth", "5 blocks deep"), ("other model", "conv_proj"), ("no encoder", "target_encoder"),
+        ("depth", "blocks.4.attn.proj"), ("other model", "conv_proj"), ("no encoder", "target_encoder"),
         ("predictor", "predictor_norm.bias"),
     ],
 )  # fmt: skip

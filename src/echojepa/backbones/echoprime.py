@@ -3,7 +3,7 @@
 Facts: github echonet/EchoPrime (echo_prime/model.py, utils/utils.py) and its file's key names; arXiv
 2410.09704. Its weights are not redistributable and come from the user. What its own code does before, masking
 outside the sector and cutting a wide picture to a square, is the data set's matter here and the same for
-every model. It cuts a tenth off each side before it resizes, we after: equal but for the outermost pixels.
+every model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPEC = InputSpec(
     frames=16,
     seconds=None,
     stride=2,
-    resized=280,  # a tenth of the picture is cut off each side
+    margin=0.1,
     interpolation="bicubic",
     value_max=255.0,
     mean=(29.110628, 28.076836, 29.096405),
@@ -41,9 +41,9 @@ def network() -> nn.Module:
     return model
 
 
-def is_echoprime(content: dict[str, Any]) -> bool:
-    """Whether a file's dictionary is EchoPrime's bare state dict."""
-    return "conv_proj.weight" in content and "head.1.weight" in content
+def is_echoprime(tensors: dict[str, Tensor]) -> bool:
+    """Whether a file's tensors are EchoPrime's."""
+    return "conv_proj.weight" in tensors and "head.1.weight" in tensors
 
 
 class EchoPrime(Backbone):
@@ -58,9 +58,9 @@ class EchoPrime(Backbone):
         return EchoPrime.untrained()
 
     @classmethod
-    def from_file(cls, content: dict[str, Any], path: Path) -> EchoPrime:
+    def from_file(cls, tensors: dict[str, Tensor], path: Path) -> EchoPrime:
         """The encoder of a user's file; CheckpointError where a tensor does not fit."""
-        return cls(path.name, build_from(network, content, path.name), file_sha256(path))
+        return cls(path.name, build_from(network, tensors, path.name), file_sha256(path))
 
     @classmethod
     def untrained(cls) -> EchoPrime:

@@ -13,7 +13,6 @@ cine that shows the whole clip three times over, three frames in each picture; a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +51,9 @@ class FrameTransformer(nn.Module):
         return self.transformer(tokens + self.get_buffer("times"))
 
 
-def is_panecho(content: dict[str, Any]) -> bool:
-    """Whether a file's dictionary is PanEcho's: an entry `weights` with its two encoders."""
-    weights = content.get("weights")
-    return isinstance(weights, dict) and any(key.startswith("encoder.encoder.model.") for key in weights)
+def is_panecho(tensors: dict[str, Tensor]) -> bool:
+    """Whether a file's tensors are PanEcho's: an encoder of frames in one of clips."""
+    return any(key.startswith("encoder.encoder.model.") for key in tensors)
 
 
 class PanEcho(Backbone):
@@ -70,11 +68,11 @@ class PanEcho(Backbone):
         return PanEcho.untrained()
 
     @classmethod
-    def from_file(cls, content: dict[str, Any], path: Path) -> PanEcho:
+    def from_file(cls, tensors: dict[str, Tensor], path: Path) -> PanEcho:
         """The encoder of a user's file, its heads left out; CheckpointError where a tensor does not fit."""
         encoder = {
             key.removeprefix(PREFIX): value
-            for key, value in content["weights"].items()
+            for key, value in tensors.items()
             if key.startswith(PREFIX) and key != PREFIX + TIMES
         }
         return cls(path.name, build_from(lambda: FrameTransformer(SPEC.frames), encoder, path.name),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from echojepa.backbones.contract import Backbone
-from echojepa.config import Architecture, InputSpec, Precision, PretrainConfig, SizeName
+from echojepa.config import Architecture, InputSpec, Precision, PretrainConfig, Untold
 from echojepa.errors import UserError
 from echojepa.files.records import read_record
 from echojepa.models.building import build_encoder
@@ -54,14 +54,17 @@ class VideoTransformer(Backbone):
         self.trainable, self.random = read is not None, random
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, spec: InputSpec | None = None) -> VideoTransformer:
+    def from_pretrained(
+        cls, path: Path | str, spec: InputSpec | None = None, untold: Untold | None = None
+    ) -> VideoTransformer:
         """A JEPA encoder from our folder, a Hugging Face `VJEPA2Model` folder, or a file of Meta's layout.
 
-        `spec` replaces the input that the weights name. CheckpointError where anything does not fit.
+        `spec` replaces the input that the weights name; `untold` is what a file of Meta's does not tell.
+        CheckpointError where anything does not fit.
         """
-        weights = read_weights(Path(path), spec)
+        weights = read_weights(Path(path), spec, untold)
         name = OBJECTIVES.get(weights.origin.name, weights.origin.name)
-        read = partial(read_weights, Path(path), spec)
+        read = partial(read_weights, Path(path), spec, untold)
         ours = all((Path(path) / file).is_file() for file in (CARD, "config.json"))
         return cls(
             name, weights.build_encoder(), weights.spec, sha256=weights.sha256, read=read,
@@ -82,7 +85,7 @@ class VideoTransformer(Backbone):
         return cls("random encoder", build_encoder(config), card.spec, sha256=card.sha256, random=True)
 
     @classmethod
-    def untrained_videomae(cls, size: SizeName, spec: InputSpec) -> VideoTransformer:
+    def untrained_videomae(cls, size: str, spec: InputSpec) -> VideoTransformer:
         """The architecture of the original VideoMAE with random weights."""
         architecture = Architecture(size, position="sincos")
         encoder = VisionTransformer(architecture, spec, torch.Generator().manual_seed(0))

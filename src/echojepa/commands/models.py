@@ -55,7 +55,7 @@ def run_convert(config: ConvertConfig) -> None:
     """Convert and say what was read and written."""
     from echojepa.weights.layouts import read_weights, write_weights
 
-    weights = read_weights(config.source)
+    weights = read_weights(config.source, untold=config.untold)
     write_weights(config.out, weights, config.to)
     shape = weights.predictor_shape
     predictor = f"predictor {shape.width} x {shape.depth}" if shape else "no predictor"

@@ -30,5 +30,6 @@ from echojepa.config.values import (
     Size,
     SizeName,
     TimeSplit,
+    Untold,
 )
 from echojepa.errors import ConfigError

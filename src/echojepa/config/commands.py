@@ -6,11 +6,12 @@ A sentence stands under each field and is its help text. The resolved config is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
+from echojepa.config.values import Untold
 from echojepa.errors import ConfigError
 from echojepa.files.records import write_record
 
@@ -161,6 +162,8 @@ class ConvertConfig:
     """Layout to write: our folder, a Hugging Face folder, or Meta's file."""
     out: Path
     """Folder to write, or file for `meta`; nothing is overwritten."""
+    untold: Untold = field(default_factory=Untold)
+    """What no tensor of a file tells, where it is not as in the released files."""
 
 
 @dataclass(frozen=True)

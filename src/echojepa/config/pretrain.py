@@ -170,6 +170,8 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         self.architecture.grid(self.spec)
+        if self.architecture.position == "table" and self.start is None:
+            raise ConfigError("positions of a table are those of a file of weights; give one to --start from")
         counts = (self.batch_size, self.steps, self.checkpoint_every, self.monitor_every)
         budgets = (self.max_clips or 1, self.max_flops or 1, self.microbatch or 1)
         if not self.masks or min(counts) < 1 or min(budgets) <= 0 or min(self.workers, self.validate) < 0:

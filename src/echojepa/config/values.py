@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
-Interpolation = Literal["bilinear", "bicubic", "area"]
-PositionKind = Literal["vjepa2", "interleaved", "sincos"]
+from echojepa.errors import ConfigError
+from echojepa.files.records import LATER
+
+Interpolation = Literal["bilinear", "linear", "bicubic", "area"]
+PositionKind = Literal["vjepa2", "interleaved", "sincos", "table"]
+MOST_TOKENS = 2**18
+"""Tokens of a clip at most: 64 frames of 1,440 px in tubelets of 2 x 16 x 16."""
+MOST_PIXELS = 8192
+"""Pixels of a side, and frames of a clip, at most."""
 SizeName = Literal["nano", "micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 
 
@@ -25,14 +33,21 @@ class InputSpec:
     resized: int | None = None
     """Side that pictures are resized to before their centre of `size` is cut; `size` itself if None."""
     interpolation: Interpolation = "bilinear"
-    """How pictures are resized: bilinear is antialiased, bicubic is not (OpenCV's), area takes the mean
-    of what a new pixel covers (OpenCV's, bilinear where a picture grows)."""
+    """How pictures are resized: bilinear is antialiased, linear and bicubic are not, area takes the mean of
+    what a new pixel covers. The last three are OpenCV's, area also where a picture grows."""
     value_max: float = 1.0
     """What the brightest pixel, 255, is before the mean is subtracted."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Channel means subtracted."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Channel standard deviations divided by."""
+    margin: float = field(default=0.0, repr=False, metadata=LATER)
+    """Share of the side that is cut off each side first, in whole pixels, rounded down (EchoPrime's)."""
+    clips: Literal["even", "halves"] = field(default="even", repr=False, metadata=LATER)
+    """Where a loop's clips begin, and what is done with one that is shorter than a clip. `even`: evenly
+    spaced over the loop, which is played forwards and backwards. `halves`: at the start of each half (third,
+    ..., by the number of clips), the last frame repeated, and of pictures that are not square the middle:
+    what the released probes were trained on."""
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.stride is None):
@@ -45,6 +60,18 @@ class InputSpec:
                 "InputSpec needs positive size, frames, seconds or stride, value_max and std, and "
                 f"resized not below size; got {self}"
             )
+        if self.size > MOST_PIXELS or self.frames > MOST_PIXELS or not 0 <= self.margin < 0.5:
+            raise ValueError(
+                f"InputSpec has at most {MOST_PIXELS} pixels a side and as many frames, and a margin below "
+                f"0.5; got {self}"
+            )
+        if self.clips == "halves" and self.stride is None:
+            raise ValueError(f"clips of halves are counted in stored frames: give a stride; got {self}")
+
+    def __str__(self) -> str:
+        later = [f for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) != f.default]
+        said = "".join(f", {f.name}={getattr(self, f.name)!r}" for f in later)
+        return repr(self).removesuffix(")") + said + ")"
 
     @property
     def sampling(self) -> str:
@@ -62,6 +89,33 @@ class Size:
     depth: int
     heads: int
     hidden: int
+
+    def __post_init__(self) -> None:
+        numbers, most = (self.width, self.depth, self.heads, self.hidden), (16384, 512, 1024, 131072)
+        if min(numbers) < 1 or any(n > m for n, m in zip(numbers, most, strict=True)):
+            raise ConfigError(
+                f"width, depth, heads and MLP must be 1 or more, and at most {most}; got {numbers}"
+            )
+        if self.width % self.heads:
+            raise ConfigError(f"a width of {self.width} cannot be shared by {self.heads} attention heads")
+
+    @property
+    def name(self) -> str:
+        """Its row of the table, or its numbers: `144x5x3x576`."""
+        numbers = f"{self.width}x{self.depth}x{self.heads}x{self.hidden}"
+        return next((row for row, size in SIZES.items() if size == self), numbers)
+
+
+def size_of(name: str) -> Size:
+    """The size of a name, as `Size.name`; ConfigError for one that is neither a row nor four numbers."""
+    named = {str(row): size for row, size in SIZES.items()}
+    if name in named:
+        return named[name]
+    if not re.fullmatch(r"\d{1,9}(x\d{1,9}){3}", name):
+        raise ConfigError(
+            f"unknown size '{name}'; give {', '.join(SIZES)}, or WIDTHxDEPTHxHEADSxMLP, such as 144x5x3x576"
+        )
+    return Size(*map(int, name.split("x")))
 
 
 SIZES: dict[SizeName, Size] = {
@@ -81,32 +135,64 @@ SIZES: dict[SizeName, Size] = {
 class Architecture:
     """What must be known beside the tensors to rebuild an encoder."""
 
-    size: SizeName = "large"
-    """Row of the size table."""
+    size: str = "large"
+    """`nano`, `micro`, `tiny`, `small`, `base`, `large`, `huge`, `giant`, `gigantic`, or any other as
+    WIDTHxDEPTHxHEADSxMLP, such as 144x5x3x576."""
     patch: int = 16
     """Patch height and width in pixels."""
     tubelet: int = 2
     """Frames in a tubelet."""
     position: PositionKind = "vjepa2"
     """How tokens know where they are: rotary with frequencies tiled as V-JEPA 2's weights need, rotary
-    interleaved (V-JEPA 2.1), or a fixed table added to them (VideoMAE)."""
+    interleaved (V-JEPA 2.1), a fixed table of sines added to them (VideoMAE), or the table that stands in a
+    file of weights (V-JEPA 1)."""
     trained_side: int | None = None
     """Tokens along a side in pretraining: rows and columns of another picture are stretched over that
     range of rotary positions (V-JEPA 2.1). None goes on counting."""
 
     def __post_init__(self) -> None:
-        if self.trained_side is not None and (self.trained_side < 2 or self.position == "sincos"):
+        size_of(self.size)
+        if not (1 <= self.patch <= MOST_PIXELS and 1 <= self.tubelet <= MOST_PIXELS):
+            raise ValueError(f"patch and tubelet must be 1 to {MOST_PIXELS}; got {self}")
+        if self.trained_side is not None and (self.trained_side < 2 or self.position in ("sincos", "table")):
             raise ValueError(f"trained_side needs rotary positions and at least 2 tokens; got {self}")
 
+    @property
+    def dimensions(self) -> Size:
+        """Width, depth, heads and MLP."""
+        return size_of(self.size)
+
     def grid(self, spec: InputSpec) -> tuple[int, int, int]:
-        """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide."""
+        """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide, or is of too
+        many tokens."""
         if spec.size % self.patch or spec.frames % self.tubelet:
             raise ValueError(
                 f"a clip of {spec.frames} frames of {spec.size} px cannot be cut into tubelets of "
                 f"{self.tubelet} x {self.patch} x {self.patch}; choose multiples"
             )
         side = spec.size // self.patch
+        if spec.frames // self.tubelet * side**2 > MOST_TOKENS:
+            raise ValueError(
+                f"a clip of {spec} has more than {MOST_TOKENS} tokens; take fewer or smaller frames"
+            )
         return spec.frames // self.tubelet, side, side
+
+
+@dataclass(frozen=True)
+class Untold:
+    """What no tensor of a file of weights tells, said by a person; what a file tells is not to be said."""
+
+    heads: int | None = None
+    """Attention heads of the encoder; by default 64 channels each, as all released ones have."""
+    predictor_heads: int | None = None
+    """Attention heads of the predictor; by default 32 channels each, as in V-JEPA 2, or the encoder's heads,
+    as in V-JEPA 1."""
+    positions: Literal["rotary", "table"] | None = None
+    """Of a file with a table of positions: whether its class turned queries and keys and left the table aside
+    (V-JEPA 2), or added it (V-JEPA 1). By default as `echojepa.weights.meta.added_table` tells."""
+    interpolate_rope: bool | None = None
+    """V-JEPA 2.1: whether rotary positions of other pictures are stretched over the trained ones; yes by
+    default."""
 
 
 @dataclass(frozen=True)

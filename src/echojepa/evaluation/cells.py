@@ -116,13 +116,16 @@ class BackboneCells:
         found = []
         for condition in cell.possible():
             file = stored.predictions_file(condition, extent)
-            if not file.is_file():
+            known = read_predictions(file) if file.is_file() else None
+            if known is None:
                 readout = readout or stored.readout()
                 data = extraction.samples(cell, cell.predicted(condition), cell.shown(condition))
                 data = data.shown(condition.views)
                 data = data.separate() if cell.cell.probe.fusion == "late" else data
                 write_predictions(file, average(readout.outputs(data), data), card, condition)
-            made, _ = read_predictions(file)
+                known = read_predictions(file)
+            assert known is not None
+            made, _ = known
             found.append(Predicted(cell, condition, made, facts, card.converged, note))
         return found
 

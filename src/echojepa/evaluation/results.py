@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.evaluation.statistics.metrics import METRICS
-from echojepa.files.tables import write_parquet
+from echojepa.files.tables import read_parquet, write_parquet
 from echojepa.vocabulary import Split
 
 ALL_SITES = "all"
@@ -85,13 +84,22 @@ def write_results(path: Path, rows: Sequence[ResultRow]) -> None:
 
 
 def read_results(folder: Path) -> list[ResultRow]:
-    """Rows of a folder, of either version; UserError where there are none."""
+    """Rows of a folder, of either version; UserError where there are none, or the table is damaged."""
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"{folder} holds no {RESULTS}; run `echojepa evaluate` first")
-    table = pq.read_table(path)
-    names = ["converged" if name == "settled" else name for name in table.column_names]
-    return [ResultRow(**row) for row in table.rename_columns(names).to_pylist()]
+    table = read_parquet(path)
+    table = table.rename_columns(["converged" if n == "settled" else n for n in table.column_names])
+    if sorted(table.column_names) != sorted(SCHEMA.names):
+        other = sorted(set(table.column_names) ^ set(SCHEMA.names))
+        raise UserError(
+            f"{path} was changed: it lacks or adds the columns {other}; run `echojepa evaluate` again"
+        )
+    try:
+        whole = table.select(SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(f"{path} was changed: {error}; run `echojepa evaluate` again") from error
+    return [ResultRow(**row) for row in whole.to_pylist()]
 
 
 def leading(rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,12 +14,35 @@ from echojepa.errors import ConfigError
 from echojepa.files.durable import write_text
 
 Record = TypeVar("Record")
+Value = TypeVar("Value")
+MEND = "copy it again, or make it again"
+"""What to do about a file that is damaged."""
+
+
+LATER: dict[str, Any] = {"later": True}
+"""Metadata of a dataclass' field that came after files were written: it is written where it is not the
+default, and read as the default where it is not there. So what was written before reads and compares as it
+did."""
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, through lists, tuples and dictionaries; others as they are."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not _unsaid(f, value)}
+        return plain(kept)
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _unsaid(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field came later and has its default."""
+    return bool(field.metadata.get("later")) and getattr(value, field.name) == field.default
 
 
 def encode(value: Any) -> str:
     """A dataclass, or plain values, as JSON text, entries in their order."""
-    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(type(value)) else value
-    return json.dumps(plain, indent=2, default=path_as_text) + "\n"
+    return json.dumps(plain(value), indent=2, default=path_as_text) + "\n"
 
 
 def path_as_text(value: object) -> str:
@@ -34,9 +57,28 @@ def write_record(path: Path, value: Any) -> None:
     write_text(path, encode(value))
 
 
-def read_plain(path: Path) -> Any:
-    """The plain values in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_plain(path: Path) -> dict[str, Any]:
+    """The entries of a JSON file; ConfigError where it is not there, or is not whole."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is cut short, or is no JSON; it was not written so: {MEND}") from error
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{path} holds a {type(entries).__name__} where entries by name are expected")
+    return entries
+
+
+def entry(entries: Mapping[str, Any], name: str, kind: type[Value], path: Path) -> Value:
+    """One entry of a JSON file; ConfigError where it is not there, or of another type."""
+    value = entries.get(name)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        found = "nothing" if name not in entries else f"a {type(value).__name__}"
+        raise ConfigError(f"{path} has {found} as '{name}'; a {kind.__name__} is expected. {MEND}")
+    return value
 
 
 def keep_record(path: Path, settings: Any, what: str, free: Collection[str] = ()) -> None:
@@ -66,13 +108,20 @@ def decode(cls: type[Record], text: str | bytes) -> Record:
 
 
 def read_record(cls: type[Record], path: Path) -> Record:
-    """The value of type `cls` in a JSON file; OSError and, as `decode`, ConfigError."""
-    return decode(cls, path.read_text(encoding="utf-8"))
+    """The value of type `cls` in a JSON file; ConfigError, with its path, where it is not there, not whole,
+    or as in `decode`."""
+    try:
+        return decode_plain(cls, read_plain(path))
+    except ConfigError as error:
+        raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from error
 
 
 def decode_plain(cls: type[Record], value: Any) -> Record:
     """As `decode`, of what JSON text was read into."""
-    return _build(cls, value, cls.__name__)
+    try:
+        return _build(cls, value, cls.__name__)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(f"{cls.__name__}: {error}") from error
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
@@ -84,14 +133,19 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if kind is Any:
+        return value
+    if origin is list and isinstance(value, list):
+        return [_build(arguments[0], entry, f"{where}[{i}]") for i, entry in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {name: _build(arguments[1], entry, f"{where}[{name}]") for name, entry in value.items()}
     if origin is Literal and value in arguments:
         return value
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         hints = typing.get_type_hints(kind)
-        if set(value) != set(hints):
-            unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value))
+        later = {field.name for field in dataclasses.fields(kind) if field.metadata.get("later")}
+        unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value) - later)
+        if unknown or missing:
             raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
         make: Any = kind
         return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})

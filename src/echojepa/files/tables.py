@@ -117,13 +117,31 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, private: bool
     write_file(path, fill, private=private)
 
 
-def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """A table as a Parquet file."""
+def parquet_bytes(table: pa.Table, *, checked: bool = False) -> pa.Buffer:
+    """A table as a Parquet file; a `checked` one has checksums of its pages."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, write_page_checksum=checked)
     return sink.getvalue()
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a table so that a reader sees the old or the new one, never a half."""
-    write_bytes(path, memoryview(parquet_bytes(table)))
+    """Write a table so that a reader sees the old or the new one, never a half, and never a changed one."""
+    write_bytes(path, memoryview(parquet_bytes(table, checked=True)))
+
+
+def read_parquet(path: Path, needed: Collection[str] = (), columns: list[str] | None = None) -> pa.Table:
+    """A table that this package wrote; TableError where it is not there, damaged, or lacks a column."""
+    if not path.is_file():
+        raise TableError(f"{path} does not exist")
+    try:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise TableError(
+            f"{path} is damaged or no Parquet file ({type(error).__name__}); make it again"
+        ) from error
+    missing = sorted(set(needed) - set(table.column_names))
+    if missing:
+        raise TableError(
+            f"{path} lacks the columns {missing}; it was changed, or is another table: make it again"
+        )
+    return table

@@ -16,7 +16,10 @@ from echojepa.config import InputSpec, Interpolation
 
 
 def fit(spec: InputSpec, pixels: Tensor) -> Tensor:
-    """Resize square pictures (..., S, S) uint8 and cut their centre -> (..., size, size) uint8."""
+    """Cut a margin off square pictures (..., S, S) uint8, resize, and cut their centre -> (..., size, size)
+    uint8."""
+    cut = int(pixels.shape[-1] * spec.margin)
+    pixels = pixels[..., cut : pixels.shape[-2] - cut, cut : pixels.shape[-1] - cut]
     side = spec.resized or spec.size
     if pixels.shape[-2:] != (side, side):
         pixels = resize(pixels, side, spec.interpolation)
@@ -41,17 +44,23 @@ def prepare(spec: InputSpec, clips: Tensor) -> Tensor:
     return pixels.float().mul_(spec.value_max / 255.0).sub_(mean).div_(std)
 
 
-def resize(pixels: Tensor, side: int, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Resize uint8 pictures (..., H, W) to (..., side, side) uint8, rounded to the nearest value."""
+def resize(pixels: Tensor, side: int | tuple[int, int], interpolation: Interpolation = "bilinear") -> Tensor:
+    """Resize uint8 pictures (..., H, W) to a square of `side`, or to (height, width), uint8, rounded to the
+    nearest value."""
+    size = (side, side) if isinstance(side, int) else side
     flat = pixels.flatten(0, -3).unsqueeze(1).float()
-    if interpolation == "area" and side <= min(pixels.shape[-2:]):
-        rows, columns = (overlap(n, side).to(pixels.device) for n in pixels.shape[-2:])
+    if interpolation == "area":
+        shrinks = all(after <= before for after, before in zip(size, pixels.shape[-2:], strict=True))
+        shares = overlap if shrinks else spread
+        rows, columns = (
+            shares(*ends).to(pixels.device) for ends in zip(pixels.shape[-2:], size, strict=True)
+        )
         flat = rows @ flat @ columns.T
     elif interpolation == "bicubic":
-        flat = F.interpolate(flat, size=(side, side), mode="bicubic")
+        flat = F.interpolate(flat, size=size, mode="bicubic")
     else:
-        flat = F.interpolate(flat, size=(side, side), mode="bilinear", antialias=interpolation == "bilinear")
-    return flat.round().clamp(0, 255).to(torch.uint8).view(*pixels.shape[:-2], side, side)
+        flat = F.interpolate(flat, size=size, mode="bilinear", antialias=interpolation == "bilinear")
+    return flat.round().clamp(0, 255).to(torch.uint8).view(*pixels.shape[:-2], *size)
 
 
 def overlap(before: int, after: int) -> Tensor:
@@ -60,6 +69,20 @@ def overlap(before: int, after: int) -> Tensor:
     old = torch.arange(before)
     covered = torch.minimum(ends[1:, None], old + 1) - torch.maximum(ends[:-1, None], old)
     return covered.clamp_min(0) * (after / before)
+
+
+def spread(before: int, after: int) -> Tensor:
+    """Share (after, before) of each new pixel of a line that grows that each old pixel has, as OpenCV's
+    INTER_AREA does it (modules/imgproc/src/resize.cpp): of the one it begins in, or of two where it reaches
+    over an old one's end."""
+    new = torch.arange(after, dtype=torch.float64)
+    first = (new * (before / after)).floor()
+    second = (new + 1 - (first + 1) * (after / before)).clamp_min(0)
+    second = torch.where(first + 1 < before, second - second.floor(), 0.0)
+    shares = torch.zeros(after, before, dtype=torch.float64)
+    shares[new.long(), first.long()] = 1 - second
+    shares[new.long(), (first.long() + 1).clamp_max(before - 1)] += second
+    return shares.float()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from echojepa.config import PositionKind
+from echojepa.config import ConfigError, PositionKind
 
 
 def rotary_tables(
@@ -21,8 +21,10 @@ def rotary_tables(
     both of a pair the same frequency 10000^(-2k/d), a true rotation. Kind "vjepa2" *tiles* the
     frequencies over an axis' channels, so the two of a pair turn by different angles: a quirk of the
     released code that its weights were trained with. With a `trained_side` the rows and columns of any
-    grid run from 0 to trained_side - 1.
+    grid run from 0 to trained_side - 1. ConfigError for an odd head_width, whose channels make no pairs.
     """
+    if head_width % 2:
+        raise ConfigError(f"rotary positions need an even number of channels a head; got {head_width}")
     width = 2 * ((head_width // 3) // 2)
     frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
     lines = [torch.arange(n, dtype=torch.float64) for n in grid]
@@ -85,14 +87,19 @@ def sincos_table(tokens: int, width: int) -> Tensor:
     cosines on odd ones (arXiv 2203.12602 and its code; arXiv 1706.03762, section 3.5)."""
     frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = torch.outer(torch.arange(tokens, dtype=torch.float64), frequency)
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1).float()
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :width].float()
 
 
 RotaryTables = tuple[Tensor, Tensor] | None
 
 
+ADDED: tuple[PositionKind, ...] = ("sincos", "table")
+"""Kinds that are a table added to the tokens; the others turn queries and keys."""
+
+
 class Positions(nn.Module):
-    """The positions of one grid: tables built once and gathered by token ids."""
+    """The positions of one grid: tables built once and gathered by token ids. A `table` of a file of weights
+    is one of the module's tensors, and of sines until one is loaded; the others are facts and not saved."""
 
     def __init__(
         self,
@@ -105,24 +112,24 @@ class Positions(nn.Module):
         super().__init__()
         self.kind = kind
         with torch.device("cpu"):  # weights may be built without storage; tables are facts, not weights
-            if kind == "sincos":
+            if kind in ADDED:
                 tables = {"table": sincos_table(math.prod(grid), width)}
             else:
                 cos, sin = rotary_tables(grid, width // heads, kind, trained_side)
                 tables = {"cos": cos, "sin": sin}
         for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+            self.register_buffer(name, table, persistent=kind == "table")
 
     def add(self, tokens: Tensor, ids: Tensor | None) -> Tensor:
         """Tokens (B, N, D) of the whole grid, or at ids (B, N), with what this kind adds to them."""
-        if self.kind != "sincos":
+        if self.kind not in ADDED:
             return tokens
         table = self.get_buffer("table").to(tokens.dtype)
         return tokens + (table if ids is None else table[ids])
 
     def rotary(self, ids: Tensor | None) -> RotaryTables:
         """Cosines and sines broadcastable over heads: for all tokens, or for ids (B, N)."""
-        if self.kind == "sincos":
+        if self.kind in ADDED:
             return None
         cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
         return (cos, sin) if ids is None else (cos[ids].unsqueeze(1), sin[ids].unsqueeze(1))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echojepa.config import PositionKind
+from echojepa.config import ConfigError, PositionKind, Size
 from echojepa.models.flops import block_flops, product
 from echojepa.models.positions import Positions
 from echojepa.models.vit import Block, initialise, through
+
+MOST_OUTPUTS, MOST_MASK_TOKENS = 2**20, 1000
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class PredictorShape:
     mask_tokens: int = 1
     """Learned stand-ins for hidden tokens. V-JEPA 2's files hold ten, one a mask type and data set, of
     which only the first was ever used; the others are kept so that a file comes back whole."""
+
+    def __post_init__(self) -> None:
+        Size(self.width, self.depth, self.heads, 4 * self.width)
+        if not (1 <= self.outputs <= MOST_OUTPUTS and 1 <= self.mask_tokens <= MOST_MASK_TOKENS):
+            raise ConfigError(
+                f"outputs must be 1 to {MOST_OUTPUTS} and mask tokens 1 to {MOST_MASK_TOKENS}; got {self}"
+            )
 
 
 class Predictor(nn.Module):

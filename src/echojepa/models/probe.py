@@ -78,6 +78,10 @@ class Scale:
     std: float = 1.0
 
 
+MOST = (2**18, 2**17, 2**17, 512, 2**12)
+"""Tokens, width, outputs, blocks and slots of a probe at most: what a card claims is built."""
+
+
 @dataclass(frozen=True)
 class ProbeShape:
     """What must be known beside the tensors to rebuild a probe."""
@@ -106,6 +110,12 @@ class ProbeShape:
             raise ValueError(
                 "a probe needs a width that its attention heads divide, depth >= 0, and at least one view, "
                 f"clip and output; got {self}"
+            )
+        tokens = math.prod(self.grid)
+        sizes = (tokens, self.width, self.outputs, self.depth, self.views * self.clips)
+        if tokens < 1 or any(size > most for size, most in zip(sizes, MOST, strict=True)):
+            raise ValueError(
+                f"a probe has at most {MOST} tokens, width, outputs, blocks, and clips of a study; got {self}"
             )
 
     @property

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from echojepa.config import SIZES, Architecture, InputSpec
+from echojepa.config import Architecture, InputSpec
 from echojepa.models.flops import block_flops, product
 from echojepa.models.positions import Positions, RotaryTables, RotatedHeads, rotate
 
@@ -158,7 +158,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, architecture: Architecture, spec: InputSpec, generator: torch.Generator) -> None:
         super().__init__()
-        size = SIZES[architecture.size]
+        size = architecture.dimensions
         self.grid = architecture.grid(spec)
         self.width = size.width
         self.patch_embed = PatchEmbed(architecture, size.width)

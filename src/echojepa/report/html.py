@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,8 +28,10 @@ from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_res
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.attention import attention_film, encoder_attention, head_attention
 from echojepa.explain.maps import embedding_map
+from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.page import write_page
+from echojepa.training.journal import METRICS, read_lines
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import load_card
 
@@ -134,8 +134,11 @@ def predictions_of(results: Path, task: str) -> dict[str, tuple[NDArray[Any], ND
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The run's log, one entry a step."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    """The run's log, one entry a step; UserError where none is left."""
+    lines = read_lines(run / METRICS)
+    if not lines:
+        raise UserError(f"{run} holds no {METRICS} with a whole line; give the folder of a run")
+    return lines
 
 
 def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
@@ -150,7 +153,7 @@ def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str,
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
     maps = {}
     for file in sorted((config.results / "embeddings").glob("*.parquet")):
-        table = pq.read_table(file).to_pydict()
+        table = read_parquet(file, ("backbone", "embedding", "view")).to_pydict()
         points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
         maps[table["backbone"][0]] = (points, np.array(table["view"]))
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}

@@ -7,38 +7,60 @@ the end it is that of an undisturbed run (but for the seconds). `events.jsonl` i
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from echojepa.config import PretrainConfig
+from echojepa.config import ConfigError, PretrainConfig
 from echojepa.files.durable import flush, write_text
-from echojepa.files.records import keep_record
+from echojepa.files.records import entry, keep_record, read_plain, write_record
 
-METRICS, EVENTS = "metrics.jsonl", "events.jsonl"
+METRICS, EVENTS, DATA = "metrics.jsonl", "events.jsonl", "data.json"
 
 
 FREE = {
-    "out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures",
+    "data", "out", "workers", "microbatch", "parallel", "recompute", "checkpoint_every", "faults", "pictures",
     "pictures_gb",
 }  # fmt: skip
-"""Settings that say how a run is run and not what comes out of it: they may change when it goes on."""
+"""Settings that say how a run is run and not what comes out of it: they may change when it goes on. What the
+data are is in DATA."""
 
 
-def open_run(config: PretrainConfig) -> None:
+def open_run(config: PretrainConfig, fingerprint: str, begun: bool) -> None:
     """Make the run folder, or make sure that the one there is of this very run.
 
-    Raises ConfigError for a run with other settings; those that do not decide the outcome may change.
+    Raises ConfigError for a run with other settings; those that do not decide the outcome may change. A data
+    set is known by its fingerprint, wherever it lies; of a run of before, which kept none, by its place.
+    Until a run has `begun`, with a first checkpoint, another data set may take the place of one given by
+    mistake.
     """
     config.out.mkdir(parents=True, exist_ok=True)
-    keep_record(config.out / "config.json", config, "run", FREE)
+    path, mark = config.out / "config.json", config.out / DATA
+    if begun and path.exists():
+        if mark.exists():
+            same = read_plain(mark).get("fingerprint") == fingerprint
+        else:
+            same = Path(entry(read_plain(path), "data", str, path)).resolve() == config.data.resolve()
+        if not same:
+            raise ConfigError(
+                f"{config.out} holds another run, of other data than {config.data}; give another --out, or "
+                "the data set that it was begun with"
+            )
+    keep_record(path, config, "run", FREE)
+    write_record(mark, {"fingerprint": fingerprint})
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of JSON lines, empty where there is none; a last half line is left out."""
+    """The lines of a file of steps in JSON, none without a file; half and damaged ones are left out."""
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in whole]
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+        with suppress(ValueError):
+            entries = json.loads(line)
+            if isinstance(entries, dict) and type(entries.get("step")) is int:
+                found.append(entries)
+    return found
 
 
 class Journal:
@@ -49,9 +71,16 @@ class Journal:
         self.lines: list[dict[str, Any]] = []
 
     def cut(self, step: int) -> None:
-        """Take the metrics up to `step`, not included, as they stand in the file."""
+        """Take the metrics up to `step`, not included, as they stand in the file; an event where some are
+        gone."""
         path = self.run / METRICS
-        self.lines = [line for line in read_lines(path) if line["step"] < step]
+        known = {line["step"]: line for line in read_lines(path) if 0 <= line["step"] < step}
+        self.lines = [known[number] for number in sorted(known)]
+        if len(known) < step:
+            reason = (
+                f"{METRICS} lacks {step - len(known)} of {step} steps; the run goes on without their lines"
+            )
+            self.event(step, "damaged metrics", reason)
         if self.writes:
             write_text(path, "".join(json.dumps(line) + "\n" for line in self.lines))
 

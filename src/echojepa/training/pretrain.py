@@ -246,7 +246,14 @@ class Run:
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
         losses = [line["loss"] for line in lines if line["loss"] is not None]
         clips = facts.step * config.batch_size
-        return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, losses[-1], tuple(warnings))
+        return PretrainSummary(
+            facts.step,
+            clips,
+            len(self.rows),
+            facts.flops,
+            losses[-1] if losses else math.nan,
+            tuple(warnings),
+        )
 
 
 def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSummary:
@@ -259,13 +266,13 @@ def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSumm
         check_share(config, world)
         if world.device.type == "cpu":
             keep_pages()
-        if world.first:
-            open_run(config)
-        world.barrier()
         store = LoopStore.open(config.data)
         table = training_loops(store)
         if len(table) < 3:
             raise ConfigError(f"{config.data} has {len(table)} training cine loops; at least 3 are needed")
+        if world.first:
+            open_run(config, store.fingerprint(), begun=bool(rotation.checkpoints(config.out)))
+        world.barrier()
         run = Run(config, store, table, world)
         run.begin()
         while reason := train(run, progress):

@@ -13,7 +13,7 @@ from echojepa.models.jepa import JEPA
 from echojepa.models.objective import Objective
 from echojepa.training import rotation
 from echojepa.weights.layouts import read_weights
-from echojepa.weights.meta import read_online
+from echojepa.weights.meta import OURS, read_online
 from echojepa.weights.tensors import CheckpointError, load_strictly
 
 
@@ -59,6 +59,8 @@ def read_start(path: Path) -> Start:
         return start_of_run(path)
     weights = read_weights(path)
     online = read_online(path) if path.is_file() else {}
+    if online and OURS in weights.encoder:
+        online[OURS] = weights.encoder[OURS]
     return Start(
         path.name, weights.architecture, online or weights.encoder, weights.encoder, weights.predictor
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind
+from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, Size
 from echojepa.files.records import read_record, write_record
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
@@ -92,7 +92,7 @@ class Weights:
                 f"{self.origin.name} holds no predictor; a whole pretraining file is needed"
             )
         return Predictor(
-            SIZES[self.architecture.size].width,
+            self.architecture.dimensions.width,
             self.architecture.grid(self.spec),
             shape,
             self.architecture.position,
@@ -113,7 +113,7 @@ class Weights:
         """Whether V-JEPA 2's own code can hold them, with or without a predictor."""
         architecture, shape = self.architecture, self.predictor_shape
         own = architecture.position == "vjepa2" and architecture.trained_side is None
-        return own and (shape is None or shape.outputs == SIZES[architecture.size].width)
+        return own and (shape is None or shape.outputs == architecture.dimensions.width)
 
     @property
     def outline(self) -> str:
@@ -136,6 +136,11 @@ class Weights:
         return self
 
 
+EMBEDDING, MLP = "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"
+HEAD_WIDTH = 64
+"""Channels of an attention head in every released encoder."""
+
+
 def recognise(
     tensors: dict[str, Tensor],
     name: str,
@@ -143,20 +148,33 @@ def recognise(
     trained_side: int | None = None,
     heads: int | None = None,
 ) -> Architecture:
-    """The architecture that an encoder's tensors under our names belong to; CheckpointError if none does, or
-    one with other attention `heads` than are stated."""
-    embedding = "patch_embed.proj.weight"
-    if embedding not in tensors or tensors[embedding].ndim != 5:
-        raise CheckpointError(f"{name} holds no {embedding} of five dimensions; found {sorted(tensors)[:5]}")
-    width, _, tubelet, patch, _ = tensors[embedding].shape
-    depth = len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
-    for row, size in SIZES.items():
-        if (size.width, size.depth) == (width, depth):
-            if heads not in (None, size.heads):
-                raise CheckpointError(f"{name} has {heads} attention heads; '{row}' has {size.heads}")
-            return Architecture(row, patch, tubelet, position, trained_side)
-    known = ", ".join(f"{row} {size.width} x {size.depth}" for row, size in SIZES.items())
-    raise CheckpointError(f"{name} is {width} wide and {depth} blocks deep; known are {known}")
+    """The architecture that an encoder's tensors under our names belong to, of any size.
+
+    CheckpointError where they do not tell it, and where their number of attention `heads` is neither given
+    nor that of 64 channels each.
+    """
+    for key, axes in ((EMBEDDING, 5), (MLP, 2)):
+        if not isinstance(tensors.get(key), Tensor) or tensors[key].ndim != axes:
+            raise CheckpointError(f"{name} holds no {key} of {axes} dimensions; found {sorted(tensors)[:5]}")
+    width, _, tubelet, patch, _ = tensors[EMBEDDING].shape
+    depth = count_blocks(tensors, "blocks.")
+    named = next((size.heads for size in SIZES.values() if size.width == width), None)
+    heads = heads or named or (width // HEAD_WIDTH if width % HEAD_WIDTH == 0 else None)
+    if heads is None:
+        raise CheckpointError(
+            f"{name} is {width} wide, and no tensor tells its number of attention heads; say --untold.heads"
+        )
+    try:
+        return Architecture(
+            Size(width, depth, heads, len(tensors[MLP])).name, patch, tubelet, position, trained_side
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{name} is no encoder that can be built: {error}") from error
+
+
+def count_blocks(tensors: dict[str, Tensor], prefix: str) -> int:
+    """How many blocks tensors belong to."""
+    return len({key.removeprefix(prefix).split(".")[0] for key in tensors if key.startswith(prefix)})
 
 
 def save_weights(folder: Path, weights: Weights) -> WeightsCard:

@@ -7,22 +7,22 @@ which let it load what is written here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from echojepa.config import SIZES, InputSpec
-from echojepa.files.records import decode_plain, read_plain, write_record
+from echojepa.config import InputSpec
+from echojepa.files.records import decode_plain, entry, plain, read_plain, write_record
 from echojepa.models.predictor import PredictorShape
-from echojepa.weights.folder import VJEPA2, Origin, Weights, recognise
-from echojepa.weights.tensors import CheckpointError, file_sha256, load_safetensors, save_tensors
+from echojepa.weights.folder import VJEPA2, Origin, Weights, count_blocks, recognise
+from echojepa.weights.meta import FRAMES_PER_SECOND
+from echojepa.weights.tensors import CheckpointError, files_sha256, load_shards, save_tensors, shards
 
 TENSORS = "model.safetensors"
-FRAMES_PER_SECOND = 8
-"""EchoJEPA's sampling, for folders that do not name their own."""
+BILINEAR = 2
+"""Pillow's number of it, with which transformers' settings name it."""
 NAMES = {
     "encoder": (
         ("patch_embed.", "embeddings.patch_embeddings."),
@@ -86,49 +86,71 @@ def from_huggingface(theirs: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 
 def read_huggingface(folder: Path) -> Weights:
-    """The weights of a folder; CheckpointError for another kind of model or an unknown size."""
-    config = read_plain(folder / "config.json")
+    """The weights of a folder; CheckpointError for another kind of model, and where `config.json` does not
+    belong to the tensors."""
+    path = folder / "config.json"
+    config = read_plain(path)
     if config.get("model_type") != "vjepa2":
         raise CheckpointError(f"{folder} holds a model of type '{config.get('model_type')}', not 'vjepa2'")
-    files = sorted(folder.glob("*.safetensors"))
-    tensors = {key.removeprefix("vjepa2."): v for file in files for key, v in load_safetensors(file).items()}
+    check_gelu(config, path)
+    files = shards(folder)
+    tensors = {key.removeprefix("vjepa2."): value for key, value in load_shards(files).items()}
     foreign = sorted(key for key in tensors if key.split(".")[0] not in MODULES)
     if foreign:
         raise CheckpointError(f"{folder} holds {foreign[:5]}; a V-JEPA 2 folder has {', '.join(MODULES)}")
     encoder, predictor = from_huggingface(tensors, "encoder"), from_huggingface(tensors, "predictor")
-    architecture = recognise(encoder, folder.name, heads=config["num_attention_heads"])
-    shape = None
+    architecture = recognise(encoder, folder.name, heads=entry(config, "num_attention_heads", int, path))
+    size, shape = architecture.dimensions, None
+    agree(config, {"hidden_size": size.width, "num_hidden_layers": size.depth}, path)
     if predictor:
-        shape = PredictorShape(
-            config["pred_hidden_size"],
-            config["pred_num_hidden_layers"],
-            config["pred_num_attention_heads"],
-            config["hidden_size"],
-            config["pred_num_mask_tokens"],
-        )
+        depth = count_blocks(predictor, "predictor_blocks.")
+        names = ("pred_hidden_size", "pred_num_hidden_layers", "pred_num_attention_heads", "hidden_size",
+                 "pred_num_mask_tokens")  # fmt: skip
+        agree(config, {"pred_num_hidden_layers": depth}, path)
+        shape = PredictorShape(*(entry(config, name, int, path) for name in names))
     return Weights(
         architecture,
-        input_of(config),
+        input_of(config, path),
         encoder,
         Origin(folder.name),
-        file_sha256(files[0]),
+        files_sha256(files),
         shape,
         predictor,
     )
 
 
-def input_of(config: dict[str, Any]) -> InputSpec:
+def agree(config: dict[str, Any], found: dict[str, int], path: Path) -> None:
+    """CheckpointError where `config.json` has other numbers than the tensors."""
+    for name, number in found.items():
+        said = entry(config, name, int, path)
+        if said != number:
+            raise CheckpointError(
+                f"{path} has {said} as '{name}', its tensors {number}; copy both from one place again"
+            )
+
+
+def check_gelu(config: dict[str, Any], path: Path) -> None:
+    """CheckpointError for an activation that our blocks do not have; the tensors do not tell it."""
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise CheckpointError(
+            f"{path} names the activation '{config['hidden_act']}'; only exact 'gelu' is known"
+        )
+
+
+def input_of(config: dict[str, Any], path: Path) -> InputSpec:
     """What the model is fed: our own entry, or their size and frames at EchoJEPA's sampling."""
     if SPEC_ENTRY in config:
         return decode_plain(InputSpec, config[SPEC_ENTRY])
-    frames = config["frames_per_clip"]
-    return InputSpec(size=config["crop_size"], frames=frames, seconds=frames / FRAMES_PER_SECOND)
+    size, frames = entry(config, "crop_size", int, path), entry(config, "frames_per_clip", int, path)
+    return decode_plain(InputSpec, plain(InputSpec()) | {
+        "size": size, "frames": frames, "seconds": frames / FRAMES_PER_SECOND,
+    })  # fmt: skip
 
 
 def write_huggingface(folder: Path, weights: Weights) -> None:
     """Write a folder for `VJEPA2Model.from_pretrained`; CheckpointError for what it cannot hold."""
     architecture, shape = weights.architecture, weights.predictor_shape
-    size = SIZES[architecture.size]
+    size = architecture.dimensions
     if not weights.of_vjepa2 or shape is None:
         raise CheckpointError(f"Hugging Face's VJEPA2Model needs {VJEPA2}; {weights.outline}")
     tensors = to_huggingface(weights.encoder, "encoder") | to_huggingface(weights.predictor, "predictor")
@@ -150,17 +172,36 @@ def write_huggingface(folder: Path, weights: Weights) -> None:
         "pred_num_mask_tokens": shape.mask_tokens,
         "pred_mlp_ratio": 4.0,
         "torch_dtype": "float32",
-        SPEC_ENTRY: asdict(weights.spec),
-    }
-    processor = {
-        "video_processor_type": "VJEPA2VideoProcessor",
-        "image_mean": weights.spec.mean,
-        "image_std": weights.spec.std,
-        "crop_size": {"height": weights.spec.size, "width": weights.spec.size},
-        "size": {"shortest_edge": weights.spec.resized or weights.spec.size},
-        "rescale_factor": weights.spec.value_max / 255,
+        SPEC_ENTRY: plain(weights.spec),
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / TENSORS, tensors)
-    write_record(folder / "video_preprocessor_config.json", processor)
+    write_record(folder / "video_preprocessor_config.json", processor_of(weights.spec))
     write_record(folder / "config.json", config)
+
+
+def processor_of(spec: InputSpec) -> dict[str, Any]:
+    """Settings of transformers' processor that make a model's pixels of square pictures.
+
+    Its class resizes the short side to int(crop * 256 / 224), whatever `size` says, and then cuts the centre,
+    which is what some inputs are; of others the crop is chosen that gives their side, and nothing is cut.
+    Where no crop does, or pictures are resized otherwise, it resizes nothing: give it pictures of `size`.
+    """
+    side, widened = spec.resized or spec.size, spec.size * 256 // 224
+    crop = spec.size if side == widened else -(-side * 224 // 256)
+    possible = crop * 256 // 224 == side and spec.interpolation == "bilinear" and not spec.margin
+    possible &= side in (spec.size, widened)
+    return {
+        "video_processor_type": "VJEPA2VideoProcessor",
+        "do_resize": possible,
+        "size": {"shortest_edge": side},
+        "resample": BILINEAR,
+        "do_center_crop": possible and side == widened,
+        "crop_size": {"height": crop, "width": crop},
+        "do_rescale": True,
+        "rescale_factor": spec.value_max / 255,
+        "do_normalize": True,
+        "image_mean": spec.mean,
+        "image_std": spec.std,
+        "do_sample_frames": False,
+    }

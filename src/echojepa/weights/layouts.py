@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from echojepa.config import InputSpec, Layout
+from echojepa.config import InputSpec, Layout, Untold
 from echojepa.weights.folder import CARD, Weights, load_weights, save_weights
 from echojepa.weights.huggingface import read_huggingface, write_huggingface
 from echojepa.weights.meta import read_meta, write_meta
@@ -18,17 +18,24 @@ WRITERS: dict[Layout, Callable[[Path, Weights], object]] = {
 }
 
 
-def read_weights(path: Path, spec: InputSpec | None = None) -> Weights:
+def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | None = None) -> Weights:
     """JEPA weights of any layout: our folder, a Hugging Face `VJEPA2Model` folder, or Meta's file.
 
-    `spec` replaces the input that the weights name. Every tensor is checked against the architecture;
+    `spec` replaces the input that the weights name; `untold` is what a file of Meta's does not tell. Every
+    tensor is checked against the architecture;
     CheckpointError tells what was found and what was expected.
     """
     if path.is_file():
-        return read_meta(path, spec).check()
+        return read_meta(path, spec, untold).check()
+    if untold is not None and untold != Untold():
+        raise CheckpointError(
+            f"{path} is a folder, which tells all that a file of Meta's does not; leave out `untold`"
+        )
     if (path / CARD).is_file():
         weights = load_weights(path)
-    elif (path / "config.json").is_file() and any(path.glob("*.safetensors")):
+    elif (path / "config.json").is_file() and any(
+        any(path.glob(pattern)) for pattern in ("*.safetensors*", "*.bin*")
+    ):
         weights = read_huggingface(path)
     else:
         raise CheckpointError(

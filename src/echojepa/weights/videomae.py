@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from echojepa.config import SIZES, Architecture, InputSpec
-from echojepa.files.records import read_plain
+from echojepa.config import Architecture, InputSpec
+from echojepa.files.records import decode_plain, entry, plain, read_plain
 from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import recognise
-from echojepa.weights.tensors import build_from, file_sha256, load_safetensors
+from echojepa.weights.huggingface import agree, check_gelu
+from echojepa.weights.meta import OURS, TABLE
+from echojepa.weights.tensors import build_from, file_sha256, files_sha256, load_shards, shards
 
 LEFT_OUT = ("decoder.", "encoder_to_decoder.", "mask_token", "head.", "classifier.")
 """What pretraining and classification add to the encoder."""
@@ -40,12 +41,13 @@ RENAMED = (
     ("layernorm.", "norm."),
 )
 """Parts of Hugging Face's names, in order of replacement, and of MCG-NJU's."""
+CONFIG = ("image_size", "num_frames", "num_attention_heads")
+"""What `config.json` tells and the tensors do not."""
 
 
-def is_videomae(content: dict[str, Any]) -> bool:
-    """Whether a file's dictionary is MCG-NJU's: an entry `model` with biases of queries alone."""
-    model = content.get("model")
-    return isinstance(model, dict) and any(key.endswith("attn.q_bias") for key in model)
+def is_videomae(tensors: dict[str, Tensor]) -> bool:
+    """Whether a file's tensors are MCG-NJU's: they have biases of queries alone."""
+    return any(key.endswith("attn.q_bias") for key in tensors)
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,31 @@ class VideoMAEWeights:
 
     def build_pool_norm(self) -> nn.LayerNorm | None:
         """The norm of the mean token, whose output is the model's vector; None for a pretrained model."""
-        width = SIZES[self.architecture.size].width
+        width = self.architecture.dimensions.width
         norm = f"{self.name}, fc_norm"
         return build_from(lambda: nn.LayerNorm(width, eps=1e-6), self.pool, norm) if self.pool else None
 
 
-def read_videomae_file(content: dict[str, Any], path: Path, spec: InputSpec | None = None) -> VideoMAEWeights:
-    """The encoder of a pretrained or fine-tuned file of MCG-NJU's code."""
-    tensors = {key.removeprefix("encoder."): value for key, value in content["model"].items()}
-    return sorted_out(tensors, path.name, file_sha256(path), spec or InputSpec())
+def read_videomae_file(
+    state: dict[str, Tensor], path: Path, spec: InputSpec | None = None, heads: int | None = None
+) -> VideoMAEWeights:
+    """The encoder of a pretrained or fine-tuned file of MCG-NJU's code, whose tensors are `state`."""
+    tensors = {strip(key): value for key, value in state.items()}
+    return sorted_out(tensors, path.name, file_sha256(path), spec or InputSpec(), heads)
+
+
+def strip(key: str) -> str:
+    """A name without what its code puts before an encoder's."""
+    return key.removeprefix("backbone.").removeprefix("encoder.")
 
 
 def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMAEWeights:
     """The encoder of a Hugging Face VideoMAE folder, for pretraining, classification or bare."""
-    config = read_plain(folder / "config.json")
-    files = sorted(folder.glob("*.safetensors"))
-    theirs = {key: value for file in files for key, value in load_safetensors(file).items()}
+    path = folder / "config.json"
+    config = read_plain(path)
+    check_gelu(config, path)
+    files = shards(folder)
+    theirs = load_shards(files)
     tensors = {}
     for name, value in theirs.items():
         ours = name.removeprefix("videomae.")
@@ -100,18 +111,26 @@ def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMA
             for old, new in RENAMED:
                 ours = ours.replace(old, new)
         tensors[ours] = value
-    spec = spec or InputSpec(size=config["image_size"], frames=config["num_frames"])
-    return sorted_out(tensors, folder.name, file_sha256(files[0]), spec, config["num_attention_heads"])
+    size, frames, heads = (entry(config, name, int, path) for name in CONFIG)
+    spec = spec or decode_plain(InputSpec, plain(InputSpec()) | {"size": size, "frames": frames})
+    weights = sorted_out(tensors, folder.name, files_sha256(files), spec, heads)
+    found = weights.architecture.dimensions
+    agree(config, {"hidden_size": found.width, "num_hidden_layers": found.depth}, path)
+    return weights
 
 
 def sorted_out(
     tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec, heads: int | None = None
 ) -> VideoMAEWeights:
-    """Tensors under MCG-NJU's names, sorted; CheckpointError for an architecture that is none of ours."""
-    plain = {key: value for key, value in fuse(tensors).items() if not key.startswith(LEFT_OUT)}
-    pool = {key.removeprefix("fc_norm."): plain.pop(key) for key in list(plain) if key.startswith("fc_norm.")}
-    architecture = recognise(plain, name, position="sincos", heads=heads)
-    return VideoMAEWeights(name, sha256, architecture, spec, plain, pool)
+    """Tensors under MCG-NJU's names, sorted; CheckpointError for an architecture that is none of ours. A
+    table of positions that a file holds, learned ones for example, is the one that is added."""
+    ours = {key: value for key, value in fuse(tensors).items() if not key.startswith(LEFT_OUT)}
+    pool = {key.removeprefix("fc_norm."): ours.pop(key) for key in list(ours) if key.startswith("fc_norm.")}
+    table = ours.pop(TABLE, None)
+    if table is not None:
+        ours[OURS] = table.flatten(0, -2)
+    architecture = recognise(ours, name, "sincos" if table is None else "table", heads=heads)
+    return VideoMAEWeights(name, sha256, architecture, spec, ours, pool)
 
 
 def fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

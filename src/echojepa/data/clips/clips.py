@@ -22,7 +22,7 @@ from echojepa.config import InputSpec
 from echojepa.data.clips.pictures import Kept, Pictures, letterbox
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import Loop
-from echojepa.models.contract import fit
+from echojepa.models.contract import fit, resize
 from echojepa.randomness import derive_seed
 
 
@@ -85,6 +85,8 @@ def frame_indices(times: NDArray[np.float64], start: float, spec: InputSpec) -> 
     length = times[-1]
     if length == 0:
         return np.zeros(spec.frames, dtype=np.int64)
+    if spec.clips == "halves":
+        return np.minimum(wanted, length).astype(np.int64)
     wanted = length - np.abs(wanted % (2 * length) - length)
     after = np.minimum(np.maximum(np.searchsorted(times, wanted), 1), len(times) - 1)
     before = after - 1
@@ -145,7 +147,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def clip(self, row: int, number: int) -> Tensor:
         """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
         loop = self._loop(row)
-        start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        if self.spec.clips == "halves":
+            start = float(number * (len(loop.times) // self.clips_per_loop))
+        else:
+            start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
         return self._cut(loop, row, start, None)
 
     def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
@@ -164,11 +169,30 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         if isinstance(loop, Kept):
             pixels = loop.pixels[:, indices]
         elif self.perturb:
-            pixels = self.perturb(letterbox(loop.frames()), row)[:, indices]
+            frames = loop.frames()
+            pixels = self._squared(self.perturb(letterbox(frames), row)[:, indices], frames.shape[1:3])
         else:
-            pixels = letterbox(loop.frames(indices))
+            frames = loop.frames(indices)
+            pixels = self._squared(letterbox(frames), frames.shape[1:3])
         if self.augment and generator:
             pixels = self.augment(pixels, self.spec, generator)
         else:
             pixels = fit(self.spec, pixels)
         return pixels.expand(3, -1, -1, -1)
+
+    def _squared(self, pixels: Tensor, shape: Sequence[int]) -> Tensor:
+        """Letterboxed frames (..., S, S) of (height, width); of clips as the released code makes them, the
+        short side resized, the long one by the same in whole pixels, and its middle."""
+        spec = self.spec
+        if spec.clips == "even":
+            return pixels
+        within = [(pixels.shape[-1] - length) // 2 for length in shape]
+        frame = pixels[..., within[0] : within[0] + shape[0], within[1] : within[1] + shape[1]]
+        short = spec.resized or spec.size
+        height, width = (short * length // min(shape) for length in shape)
+        if min(shape) != short:
+            frame = resize(frame, (height, width), spec.interpolation)
+        top, left = (
+            round((length - spec.size) / 2) - (short - spec.size) // 2 for length in frame.shape[-2:]
+        )
+        return frame[..., top : top + short, left : left + short]

@@ -3,7 +3,9 @@
 A folder a key; in it shards of at most SHARD clips, each named by a checksum of them, so that evaluations
 that fill one folder at the same time never write over each other's files: `NAME.tokens.npy`, float16 or
 float32, which is mapped into memory and read where it is needed, and `NAME.index.npz`, written last, which
-says which clips those are. A shard without an index does not count: it is made again. Nothing is augmented.
+says which clips those are, with a checksum of the tokens and one of itself. A shard without an index, cut or
+changed does not count: it is made again, with a warning. Nothing is augmented. Indices of before, which have
+no checksums, are read for as long as their shards have the shape that they say.
 """
 
 from __future__ import annotations
@@ -11,8 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +29,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone
-from echojepa.errors import UserError
+from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.files.durable import write_file
-from echojepa.files.records import read_plain, write_record
+from echojepa.files.records import entry, read_plain, write_record
 from echojepa.processes.ahead import read_ahead
+from echojepa.weights.tensors import file_sha256
 
 SHARD = 64
 """Clips of a shard at most."""
@@ -105,8 +112,46 @@ def stored_shape(root: Path, key: FeatureKey) -> Shape | None:
     file = root / key.name / SHAPE_FILE
     if not file.is_file():
         return None
-    facts = read_plain(file)
-    return Shape(tuple(facts["grid"]), facts["width"])
+    try:
+        facts = read_plain(file)
+        grid = [int(side) for side in entry(facts, "grid", list, file)]
+        shape = Shape((grid[0], grid[1], grid[2]), entry(facts, "width", int, file))
+    except (ConfigError, IndexError, TypeError, ValueError):
+        warnings.warn(f"{file} is damaged; it is made again, with the features beside it", stacklevel=2)
+        file.unlink(missing_ok=True)
+        return None
+    return shape
+
+
+DAMAGED = (CacheError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a cut, changed or half deleted shard raises."""
+
+
+def say_damaged(index: Path, error: Exception) -> None:
+    """Warn of a shard that is not as it was written, and put it out of the way; CacheError where it may not
+    be read."""
+    if isinstance(error, PermissionError):
+        raise CacheError(f"{index.parent} may not be read: {error}; give another --cache") from error
+    warnings.warn(
+        f"features in {index} are damaged ({type(error).__name__}: {error}); they are made again",
+        stacklevel=3,
+    )
+    index.unlink(missing_ok=True)
+
+
+@cache
+def sha256_of(file: Path, size: int, changed_ns: int) -> str:
+    """Checksum of a file that has this size and time of change: a process reads a shard once for it."""
+    return file_sha256(file)
+
+
+def checksum(file: Path, *columns: NDArray[Any]) -> str:
+    """Hex digest of a file of tokens and what its index says."""
+    there = file.stat()
+    digest = hashlib.sha256(sha256_of(file, there.st_size, there.st_mtime_ns).encode())
+    for column in columns:
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 class FeatureFolder:
@@ -119,13 +164,25 @@ class FeatureFolder:
         self.where: dict[tuple[int, int], tuple[int, int]] = {}
         self.shape = stored_shape(root, key)
         for index in sorted(self.path.glob("*.index.npz")):
-            self._take(index)
+            try:
+                if self.shape is None:
+                    raise CacheError("the facts beside it are gone")
+                self._take(index)
+            except DAMAGED as error:
+                say_damaged(index, error)
 
     def _take(self, index: Path) -> None:
-        """Add a finished shard."""
+        """Add a finished shard; one of DAMAGED where it is not as it was written."""
         with np.load(index) as table:
             rows, clips, pooled = (table[name] for name in ("rows", "clips", "pooled"))
-        tokens = np.load(index.with_name(index.name.replace("index.npz", "tokens.npy")), mmap_mode="r")
+            sums = str(table["sha256"]) if "sha256" in table else ""
+        file = index.with_name(index.name.replace("index.npz", "tokens.npy"))
+        tokens = np.load(file, mmap_mode="r")
+        assert self.shape is not None
+        if tokens.shape != (len(rows), self.shape.tokens, self.shape.width) or len(pooled) != len(rows):
+            raise CacheError("its shape is another")
+        if sums and sums != checksum(file, rows, clips, pooled):
+            raise CacheError("its checksum is another")
         number = len(self.parts)
         self.parts.append(tokens)
         self.pooled.append(pooled)
@@ -178,6 +235,7 @@ class FeatureFolder:
                 "if that fails too, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
+        vectors = pooled.numpy()
         name = hashlib.sha256(json.dumps(clips).encode()).hexdigest()[:16]
         index = self.path / f"{name}.index.npz"
 
@@ -186,8 +244,9 @@ class FeatureFolder:
                 np.save(out, tokens.numpy())
 
         def save_index(file: Path) -> None:
+            sums = checksum(self.path / f"{name}.tokens.npy", rows, numbers, vectors)
             with file.open("wb") as out:
-                np.savez(out, rows=rows, clips=numbers, pooled=pooled.numpy())
+                np.savez(out, rows=rows, clips=numbers, pooled=vectors, sha256=np.array(sums))
 
         write_file(self.path / f"{name}.tokens.npy", save_tokens)
         write_file(index, save_index)

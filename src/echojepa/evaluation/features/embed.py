@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import time
+import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
-from echojepa.files.records import keep_record
-from echojepa.files.tables import write_parquet
+from echojepa.files.records import keep_record, plain
+from echojepa.files.tables import TableError, read_parquet, write_parquet
 from echojepa.processes.ahead import read_ahead
 from echojepa.processes.cluster import map_on_cluster
 from echojepa.processes.lock import locked
@@ -85,9 +86,15 @@ class FeatureTable:
         """Take note of parts that were written since the last look, by this process or another."""
         for path in sorted(self.folder.glob("part-*.parquet")):
             if path.name not in self.parts:
-                self.parts.add(path.name)
                 self.number = max(self.number, 1 + int(path.stem.removeprefix("part-")))
-                self.loops |= set(pq.read_table(path, columns=["loop_id"])["loop_id"].to_pylist())
+                try:
+                    loops = read_parquet(path, ("loop_id",))["loop_id"].to_pylist()
+                except TableError as error:
+                    warnings.warn(f"{error}; its loops are embedded again", stacklevel=2)
+                    path.unlink()
+                else:
+                    self.parts.add(path.name)
+                    self.loops |= set(loops)
 
     def take(self, rows: pa.Table) -> None:
         """Accept features of whole loops; write them when enough have come, or time has passed."""
@@ -155,7 +162,7 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> Fea
         "precision": config.precision,
         "engine": config.engine,
         "clips_per_loop": config.clips_per_loop,
-        "input": asdict(backbone.spec),
+        "input": plain(backbone.spec),
     }
     folder, card = config.out / "features", config.out / "embed.json"
     folder.mkdir(parents=True, exist_ok=True)

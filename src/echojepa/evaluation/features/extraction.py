@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from echojepa.evaluation.perturbations import PERTURBATIONS
 from echojepa.evaluation.protocol.cells import CellSamples, Presentation
 from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.evaluation.protocol.samples import Address, Chosen
+from echojepa.files.records import plain
 from echojepa.progress import Progress
 
 Needs = dict[Presentation, set[Address]]
@@ -86,7 +86,7 @@ class Extraction:
         return FeatureKey(
             self.cohort.fingerprints[store],
             self.backbone.weights,
-            asdict(self.backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
+            plain(self.backbone.spec) | {"clips_per_loop": shown.clips_per_loop},
             shown.perturbation,
             shown.severity,
             config.seed if shown.perturbation else 0,

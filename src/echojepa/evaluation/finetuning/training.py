@@ -33,7 +33,7 @@ from echojepa.evaluation.probes.predictions import average, error_of
 from echojepa.evaluation.probes.stored import StoredProbe, describe_cell
 from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.cohort import Cohort
-from echojepa.files.records import keep_record, read_plain
+from echojepa.files.records import keep_record, plain, read_plain
 from echojepa.models.building import generator_for
 from echojepa.models.contract import prepare
 from echojepa.models.probe import Probes, Scale, drop_views
@@ -220,7 +220,7 @@ def finetune_encoder(
         "settings": {name: value for name, value in asdict(config).items() if name in DECIDE},
         "cell": describe_cell(cell.cell, cell.samples.classes) | {"key": cell.cell.key},
         "start": asdict(weights.origin) | {"name": name_of(weights), "sha256": weights.sha256},
-        "spec": asdict(weights.spec),
+        "spec": plain(weights.spec),
         "data": [store.fingerprint() for store in cohort.stores],
         "labels": cell.samples.select(cell.trained).digest(),
         "seed": seed,

@@ -8,13 +8,22 @@ softmax does not see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from echojepa.backbones.contract import Backbone
+from echojepa.backbones.loading import load_backbone
+from echojepa.config import InputSpec
+from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.weights.tensors import CheckpointError, build_from, load_foreign
+from echojepa.weights.tensors import CheckpointError, build_from, load_foreign, plain_names
 
 CROSS = "pooler.cross_attention_block"
 RENAMED = (
@@ -33,6 +42,43 @@ RENAMED = (
 """Parts of their names and of ours."""
 
 
+OFFICIAL = InputSpec(
+    size=224, frames=16, seconds=None, stride=2, resized=256, interpolation="linear", clips="halves"
+)
+"""What the heads of released probe files were trained on: pictures whose short side is 256, their centre of
+224, and two clips, of every second frame from the start of each half of a video, the last frame repeated
+where it ends (evals/video_classification_frozen/utils.py, src/datasets/video_dataset.py and the settings:
+frame_step 2, num_segments 2). In training a clip of a long half begins anywhere in it; here at its start."""
+CLIPS_PER_LOOP = 2
+"""Clips of a video whose predictions are averaged, or that fill a head's slots."""
+
+
+@dataclass(frozen=True)
+class OfficialModel:
+    """A frozen encoder fed as the heads of a released probe file were, and those heads."""
+
+    backbone: Backbone
+    probes: Probes
+
+    def clips(self, store: LoopStore, rows: Sequence[int] | NDArray[np.int64]) -> ClipDataset:
+        """The clips of cine loops that the heads know: two a loop, in order."""
+        return ClipDataset(store, rows, self.backbone.spec, clips_per_loop=CLIPS_PER_LOOP)
+
+    def predict(self, clips: Tensor) -> Tensor:
+        """Predictions (heads, n, outputs) of uint8 clips (n, 3, T, size, size), as `Probes.predict`."""
+        return self.probes.predict(self.backbone(clips).tokens.clone().cpu())
+
+
+def load_official(
+    probes: Path, encoder: Path | str, scale: Scale | None = None, spec: InputSpec = OFFICIAL
+) -> OfficialModel:
+    """A released encoder with the heads of a released probe file, fed as these were (OFFICIAL) unless `spec`
+    says otherwise: EchoJEPA's giant with 336 px, for example. CheckpointError as `load_backbone`."""
+    backbone = load_backbone(encoder, spec)
+    shown = torch.zeros(1, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
+    return OfficialModel(backbone, load_official_probes(probes, backbone(shown).grid, scale))
+
+
 def load_official_probes(
     path: Path, grid: tuple[int, int, int], scale: Scale | None = None, attention_heads: int = 16
 ) -> Probes:
@@ -49,8 +95,10 @@ def load_official_probes(
             f"{path.name} has the entries {sorted(map(str, content))[:8]}; a probe file has a list "
             "`classifiers`"
         )
-    heads = [{rename(key): value for key, value in translate(state).items()} for state in states]
-    if any(head.keys() != heads[0].keys() for head in heads):
+    plain = [plain_names(state, path.name) for state in states]
+    heads = [{rename(key): value for key, value in translate(state).items()} for state in plain]
+    designs = [{key: value.shape for key, value in head.items()} for head in heads]
+    if any(design != designs[0] for design in designs):
         raise CheckpointError(
             f"{path.name} holds heads of different designs; each must have the same tensors"
         )
@@ -59,15 +107,15 @@ def load_official_probes(
     scale = scale or Scale()
     standardiser = Standardiser.identity(1, shape.width)
     tensors |= {"input_mean": standardiser.mean, "input_std": standardiser.std,
-                "target": torch.tensor([scale.mean, scale.std])}  # fmt: skip
+                "target": torch.tensor([float(scale.mean), float(scale.std)])}  # fmt: skip
     return build_from(
         lambda: Probes(len(heads), shape, standardiser, scale, torch.Generator()), tensors, path.name
     )
 
 
 def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """One head's tensors without prefixes, keys and values apart, slots factorised."""
-    plain = {key.removeprefix("module."): value for key, value in state.items()}
+    """One head's tensors, keys and values apart, slots factorised."""
+    plain = dict(state)
     for kind in ("weight", "bias"):
         fused = plain.pop(f"{CROSS}.xattn.kv.{kind}", None)
         if fused is not None:
@@ -93,11 +141,14 @@ def rename(key: str) -> str:
 def recognise_probe(
     head: dict[str, Tensor], grid: tuple[int, int, int], attention_heads: int, name: str
 ) -> ProbeShape:
-    """The shape of a head; CheckpointError where it has no linear layer."""
-    if "linear.weight" not in head:
+    """The shape of a head; CheckpointError where it has no linear layer, or cannot be built."""
+    if "linear.weight" not in head or head["linear.weight"].ndim != 2:
         raise CheckpointError(f"{name} holds no linear or regressor weight; found {sorted(head)[:5]}")
     outputs, width = head["linear.weight"].shape
     blocks = {key.split(".")[1] for key in head if key.startswith("blocks.")}
     views, clips = (len(head[key]) if key in head else 1 for key in ("view_embed", "clip_embed"))
     depth = 1 + len(blocks) if "pooler.query" in head else 0
-    return ProbeShape(grid, width, outputs, depth, attention_heads, views, clips, position=False)
+    try:
+        return ProbeShape(grid, width, outputs, depth, attention_heads, views, clips, position=False)
+    except ValueError as error:
+        raise CheckpointError(f"the heads in {name} cannot be built: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,20 +16,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.probes.fitting import Readout, ReducedProbe
 from echojepa.evaluation.probes.heads import Choice, HeadProbe
 from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.ridge import RidgeProbe
 from echojepa.evaluation.protocol.plans import EVERYWHERE, Cell, Condition
-from echojepa.files.records import read_plain, write_record
-from echojepa.files.tables import write_parquet
+from echojepa.files.records import decode_plain, read_plain, write_record
+from echojepa.files.tables import TableError, read_parquet, write_parquet
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.weights.tensors import load_safetensors, save_tensors
+from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
 
 CARD, TENSORS, PROBES_FOLDER = "probe.json", "probe.safetensors", "probes"
 FORMAT_VERSION = 2
@@ -114,17 +115,31 @@ class StoredProbe:
         write_record(self.folder / CARD, card)
 
     def card(self) -> ProbeCard:
-        """Its card, of either version."""
-        facts = read_plain(self.folder / CARD)
+        """Its card, of either version; ConfigError where it was cut or changed."""
+        path = self.folder / CARD
+        facts = read_plain(path)
         if "format_version" not in facts:
-            start = facts.get("finetuned", {}).get("start", {})
+            start = (facts.get("finetuned") or {}).get("start", {})
             unsaid = {"backbone": start.get("name", ""), "weights": "", "parameters": 0, "tokens": 0}
             facts = unsaid | {"embed_dim": 0, "calibrated": None, "format_version": 1} | facts
-        return ProbeCard(**facts | {"classes": tuple(facts["classes"]), "grid": tuple(facts["grid"])})
+        try:
+            return decode_plain(ProbeCard, {"finetuned": None} | facts)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{path} was changed: {error}; delete its folder to train the probe again"
+            ) from error
 
     def readout(self) -> Readout:
-        """The probe; CheckpointError where its tensors are damaged."""
-        return rebuilt(self.card().readout, load_safetensors(self.folder / TENSORS))
+        """The probe; CheckpointError where its tensors are damaged, or are not those of its card."""
+        path = self.folder / TENSORS
+        try:
+            return rebuilt(self.card().readout, load_safetensors(path))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise CheckpointError(
+                f"{path} and {CARD} do not belong together ({error}); delete their folder to train it again"
+            ) from error
 
     def predictions_file(self, condition: Condition, extent: str) -> Path:
         """Where predictions under a condition stand; `extent` says what else they depend on."""
@@ -136,7 +151,7 @@ class StoredProbe:
         files = sorted(
             self.folder.glob("predictions-*.parquet"), key=lambda file: file.stat().st_mtime_ns, reverse=True
         )
-        found = (read_predictions(file) for file in files)
+        found = filter(None, (read_predictions(file) for file in files))
         wanted = json.loads(json.dumps(asdict(condition)))
         return next((made for made, about in found if about["condition"] == wanted), None)
 
@@ -229,11 +244,15 @@ def write_predictions(path: Path, made: Predictions, card: ProbeCard, condition:
     write_parquet(path, pa.table(columns).replace_schema_metadata({"echojepa": whole}))
 
 
-def read_predictions(path: Path) -> tuple[Predictions, dict[str, Any]]:
-    """Predictions and what made them."""
-    table = pq.read_table(path)
-    made_by = json.loads((table.schema.metadata or {})[b"echojepa"])
+def read_predictions(path: Path) -> tuple[Predictions, dict[str, Any]] | None:
+    """Predictions and what made them; None, with a warning, for a file that is damaged."""
     names = ("item_id", "patient_id", "split", "site")
+    try:
+        table = read_parquet(path, (*names, "truth", "prediction"))
+        made_by = json.loads((table.schema.metadata or {})[b"echojepa"])
+    except (TableError, KeyError, ValueError) as error:
+        warnings.warn(f"predictions in {path} are damaged and count as not made ({error})", stacklevel=2)
+        return None
     items, patients, splits, sites = (np.array(table[name].to_pylist(), dtype=str) for name in names)
     column = "probabilities" if made_by["classes"] else "prediction"
     values = np.array(table[column].to_pylist(), dtype=np.float64)

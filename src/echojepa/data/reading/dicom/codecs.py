@@ -99,6 +99,8 @@ class FrameHeader(NamedTuple):
     height: int
     width: int
     component_ids: list[int]
+    marker: int = 0
+    """Which process it is coded by: the second byte of its marker."""
 
 
 def frame_header(encoded: bytes) -> FrameHeader:
@@ -112,7 +114,7 @@ def frame_header(encoded: bytes) -> FrameHeader:
         if (0xC0 <= marker <= 0xCF and marker not in _WITHOUT_FRAME_HEADER) or marker == 0xF7:
             precision, height, width, components = struct.unpack_from(">BHHB", encoded, at + 4)
             ids = [encoded[at + 10 + 3 * number] for number in range(components)]
-            return FrameHeader(precision, height, width, ids)
+            return FrameHeader(precision, height, width, ids, marker)
         at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     raise ValueError("no JPEG frame header")
 

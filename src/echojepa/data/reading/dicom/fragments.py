@@ -6,6 +6,7 @@ A JPEG or JPEG 2000 codestream says itself where it begins, so that counts; PS3.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from pydicom import uid
 from pydicom.encaps import generate_frames
 
+from echojepa.data.reading.dicom.codecs import frame_header
 from echojepa.data.reading.frames import DECODE_ERRORS
 from echojepa.data.reading.rejection import Rejected
 from echojepa.vocabulary import Reason
@@ -42,6 +44,38 @@ def fragments(content: memoryview) -> tuple[list[int], list[bytes], list[int]]:
             places.append(at - first)
         at += 8 + length
     return table, pieces, places
+
+
+JPEG_KINDS: dict[int, tuple[uid.UID, ...]] = {
+    0xC0: (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit), 0xC1: (uid.JPEGExtended12Bit, uid.JPEGBaseline8Bit),
+    0xC3: (uid.JPEGLosslessSV1, uid.JPEGLossless), 0xF7: (uid.JPEGLSLossless, uid.JPEGLSNearLossless),
+}  # fmt: skip
+"""Transfer syntaxes of a codestream by the marker of its frame header."""
+ITEM, BEGINNING = b"\xfe\xff\x00\xe0", 1 << 16
+"""The tag of an item, and the bytes of a frame that its kind is looked for in."""
+
+
+def shown_syntax(content: memoryview | bytes, stated: uid.UID) -> uid.UID:
+    """The transfer syntax of pixel data: the stated one, unless their first encoded frame is of another kind.
+
+    Gateways relabel files and leave the pixels (fo-dicom#645, Weasis#350): JPEG said to be uncompressed.
+    """
+    view = memoryview(content)
+    if bytes(view[:4]) != ITEM or len(view) < 16:
+        return stated
+    at = 8 + struct.unpack("<L", view[4:8])[0]
+    if bytes(view[at : at + 4]) != ITEM:
+        return stated
+    piece = bytes(view[at + 8 : at + 8 + BEGINNING])
+    kinds: tuple[uid.UID, ...] = ()
+    if piece.startswith((SOC, JP2)):
+        kinds = tuple(uid.JPEG2000TransferSyntaxes)
+    elif piece[4:8] == b"ftyp":
+        kinds = (uid.MPEG4HP41, *uid.MPEGTransferSyntaxes)
+    elif piece.startswith(SOI):
+        with contextlib.suppress(*DECODE_ERRORS):
+            kinds = JPEG_KINDS.get(frame_header(piece).marker, ())
+    return kinds[0] if kinds and stated not in kinds else stated
 
 
 def begins_frame(piece: bytes, syntax: uid.UID) -> bool:

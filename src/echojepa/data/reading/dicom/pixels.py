@@ -20,7 +20,7 @@ from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import VALUE_ERRORS
 from echojepa.data.reading.dicom.codecs import CODECS, Decoded, Layout, decode, frame_header, jpeg_space
 from echojepa.data.reading.dicom.colour import space_of
-from echojepa.data.reading.dicom.fragments import encoded_frames
+from echojepa.data.reading.dicom.fragments import encoded_frames, shown_syntax
 from echojepa.data.reading.dicom.framing import Stored
 from echojepa.data.reading.dicom.native import settle
 from echojepa.data.reading.dicom.photometric import COLOUR, GREY, to_picture, value_table
@@ -48,6 +48,7 @@ def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
     if not len(content):
         raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     layout, count, syntax = _header(data)
+    syntax = shown_syntax(content, syntax)
     check_size(max(1, count), layout.height, layout.width)
     if syntax in uid.MPEGTransferSyntaxes:
         return _open_stream(bytes(content), layout, count)
