@@ -55,7 +55,7 @@ from echojepa.weights.folder import load_weights, save_weights
 from echojepa.weights.tensors import file_sha256, save_tensors
 
 NEARER, RIGHT = 0.98, 0.95
-"""Share of validation loops within the threshold of distance, and of right views above that of probability."""
+"""Share of validation loops within the threshold of distance, of right views above that of probability."""
 Place = tuple[int, int]
 """Number of the data set and row of its table."""
 
@@ -248,7 +248,7 @@ def view_part(
 
 
 def least_probability(probabilities: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """The least probability from which on at least 95 % of the likeliest classes are right; 2 where none is."""
+    """The least probability from which on 95 % of the likeliest classes are right, at least; 2 for none."""
     highest, right = probabilities.max(1), probabilities.argmax(1) == truth
     for least in np.unique(highest):
         if right[highest >= least].mean() >= RIGHT:

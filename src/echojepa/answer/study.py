@@ -132,7 +132,7 @@ def grouped(
 
 
 def why_unused(result: ConvertedLoop | Refused, seen: set[str]) -> tuple[str, str] | None:
-    """Reason and detail of a file that is no cine loop or one that was `seen`; None for a loop, which then is."""
+    """Reason and detail of a file that is no cine loop, or one `seen` before; None for a loop, seen now."""
     if isinstance(result, Refused):
         return result.why.reason.value, result.why.detail
     if result.kind != Kind.CINE:

@@ -1,4 +1,4 @@
-"""Each task of a model for one study: a value with its interval and the loops it rests on, or why there is none."""
+"""Each task for one study: a value with its interval and the loops it rests on, or why there is none."""
 
 from __future__ import annotations
 
@@ -92,8 +92,10 @@ def fit(task: Task, found: Sequence[LoopFinding]) -> list[int]:
 
 
 def clips_for(task: Task, found: Sequence[LoopFinding], each: int) -> NDArray[np.int64]:
-    """Addresses (n, S, 3) of a task's samples, as `evaluation.protocol.samples` makes them: one sample a clip,
-    or one of all slots; -1 where a slot is absent, none where no loop fits."""
+    """Addresses (n, S, 3) of a task's samples, as `evaluation.protocol.samples` makes them.
+
+    One sample a clip, or one of all slots, -1 where a slot is absent; none where no loop fits.
+    """
     usable = fit(task, found)
     if not task.slots:
         return np.array([[(0, loop, clip)] for loop in usable for clip in range(each)], dtype=np.int64)

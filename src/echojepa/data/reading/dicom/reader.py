@@ -179,8 +179,8 @@ def _maker(stated: str) -> str:
 
 
 def header_of(path: Path) -> Dataset | None:
-    """All attributes of a file but its pixels, identifiers among them, for what goes back to its archive; None
-    where it is no DICOM file. Nothing else may keep them."""
+    """All attributes of a file but its pixels, identifiers among them; None where it is no DICOM file. Only
+    what goes back to the file's own archive may keep them."""
     with path.open("rb") as file, discreetly():
         try:
             data = read_header(mmap(file.fileno(), 0, access=ACCESS_READ)).data
