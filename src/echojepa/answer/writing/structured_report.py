@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
 from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import LoopsInMemory
 from echojepa.errors import UserError
@@ -104,6 +104,8 @@ class ReturnAddress:
         for what in ("InstanceCreation", "Content", "Series"):
             for part, text in (("Date", self.date), ("Time", self.time)):
                 setattr(made, what + part, text)
+        for equipment in made.ContributingEquipmentSequence:
+            equipment.ContributionDateTime = self.date + self.time
         made.SeriesDescription = f"EchoJEPA: {NOTICE}"
         return made
 
@@ -156,6 +158,7 @@ def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: Retur
     sr = check_installed().sr
     assert task.value is not None and task.interval is not None
     loops = sources_of(answer, task)
+    unit = concept(UNITS.get(task.unit, (task.unit or "1", "UCUM", task.unit or "no units")))
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=place.uid(f"tracking {task.name}"), identifier=task.name
@@ -166,11 +169,8 @@ def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: Retur
             sr.Measurement(
                 name=concept(CODES.get(task.name, (task.name.upper()[:16], OWN, task.name))),
                 value=float(f"{task.value:.6g}"),
-                unit=concept(UNITS.get(task.unit, (task.unit or "1", "UCUM", task.unit or "no units"))),
-                properties=sr.MeasurementProperties(
-                    upper_measurement_uncertainty=float(f"{task.interval.high - task.value:.6g}"),
-                    lower_measurement_uncertainty=float(f"{task.value - task.interval.low:.6g}"),
-                ),
+                unit=unit,
+                properties=uncertainty(task.value, task.interval, unit),
                 referenced_images=[
                     sr.SourceImageForMeasurement(
                         referenced_sop_class_uid=loop.header.SOPClassUID,
@@ -183,14 +183,27 @@ def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: Retur
     )
 
 
+def uncertainty(middle: float, interval: Interval, unit: Any) -> Any:
+    """How far an interval reaches from its value, in the value's unit."""
+    found = check_installed().sr.MeasurementProperties(
+        upper_measurement_uncertainty=float(f"{interval.high - middle:.6g}"),
+        lower_measurement_uncertainty=float(f"{middle - interval.low:.6g}"),
+    )
+    for item in found:  # the library takes them for pure numbers
+        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [unit]
+    return found
+
+
 def comments(answer: StudyAnswer) -> list[str]:
     """What is to be read beside the numbers."""
     found = [NOTICE]
     for task in answer.tasks:
-        if task.interval:
+        if task.interval and task.value is not None:
             found.append(
-                f"{task.name}: uncertainty is the {100 * task.interval.level:.0f} % prediction interval, "
-                f"calibrated on {task.interval.patients} patients."
+                f"{CODES.get(task.name, ('', '', task.name))[2]}: {task.value:.0f} {task.unit}. "
+                f"{task.interval.low:.0f} to {task.interval.high:.0f} {task.unit} is the "
+                f"{100 * task.interval.level:.0f} % prediction interval, calibrated on "
+                f"{task.interval.patients} patients; it is stated as measurement uncertainty."
             )
         else:
             found.append(f"{task.name}: no answer, {task.abstention}: {task.detail}.")
@@ -229,6 +242,7 @@ def key_image_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Ret
         patient_orientation=("L", "P"),
     )
     made.Modality, made.PatientOrientation = "OT", None  # the library asks for one; a page has none
+    made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = place.date, place.time
     return place.settle(made)
 
 
