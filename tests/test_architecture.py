@@ -35,6 +35,10 @@ RANKS_WITHIN = {
         "results": 5, "cells": 5, "mechanism": 6, "scoring": 6, "comparisons": 7, "tables": 8, "run": 9,
         "finetune": 9,
     },
+    "answer": {
+        "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
+        "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
+    },
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
 SOLE_IMPORTERS = {
@@ -48,6 +52,7 @@ SOLE_IMPORTERS = {
     "tyro": {"cli.py"},
     "rich": {"terminal.py"},
     "jinja2": {"report/page.py"},
+    "highdicom": {"answer/writing/structured_report.py"},
 }  # fmt: skip
 MOST_MODULES = 16
 TORCHLESS = (

@@ -67,9 +67,9 @@ def entries_of(source: Path, scratch: Path) -> list[tuple[Path | None, str]]:
     if source.is_file() and is_directory(source):
         return [(path, "") for path in referenced_files(source)]
     listing = list_archive((source,))
-    found = [(path, INDEX if is_index(path) else "") for path in listing.videos]
-    found += [(Path(path), why) for why, path in listing.left_out]
-    return sorted(found, key=lambda entry: entry[0].as_posix())
+    found = {path: INDEX if is_index(path) else "" for path in listing.videos}
+    found |= {Path(path): why for why, path in listing.left_out}
+    return [(path, found[path]) for path in sorted(found, key=Path.as_posix)]
 
 
 def is_index(path: Path) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 
@@ -45,6 +45,6 @@ def fit_likeness(pooled: Tensor, views: Sequence[str]) -> Likeness:
     known = tuple(sorted(set(views)))
     means = np.stack([features[names == name].mean(0) for name in known])
     about = features - means[np.searchsorted(known, names)]
-    precision = LedoitWolf(assume_centered=True).fit(about).precision_
-    whitening = np.linalg.cholesky(precision)
-    return Likeness(known, torch.from_numpy(means), torch.from_numpy(whitening))
+    covariance = np.asarray(ledoit_wolf(about, assume_centered=True)[0])
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    return Likeness(known, torch.from_numpy(means), torch.from_numpy(np.ascontiguousarray(whitening)))

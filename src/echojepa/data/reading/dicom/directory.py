@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from echojepa.data.identity.deidentify import discreetly
@@ -17,7 +18,7 @@ def is_directory(path: Path) -> bool:
     """Whether a file is a DICOMDIR, by its content."""
     try:
         with discreetly():
-            meta = pydicom.filereader.read_file_meta_info(path)
+            meta = read_file_meta_info(path)
     except (InvalidDicomError, *VALUE_ERRORS, OSError):
         return False
     return meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
