@@ -111,17 +111,17 @@ def test_a_zip_answers_as_its_folder_whatever_its_names(made: Made, tmp_path: Pa
     assert not list(tmp_path.parent.glob("*.dcm")), "a name in a zip leads nowhere"
 
 
-def test_a_zip_that_is_damaged_or_lies_about_its_size_is_refused(
-    tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_file_of_a_zip_costs_itself_and_a_zip_beyond_the_limits_is_refused(
+    made: Made, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = tmp_path / "study.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a", b"x" * 1000)
-    whole = packed.read_bytes()
-    packed.write_bytes(whole[:20] + b"\0" * 20 + whole[40:])
-    with pytest.raises(UserError, match="damaged zip"):
-        ask(packed)
-    packed.write_bytes(whole)
+        archive.write(made.tested / "A4C_0.dcm", "b.dcm")
+    packed.write_bytes(packed.read_bytes().replace(b"x" * 1000, b"y" * 1000))
+    (answer,) = ask(packed)
+    assert [(file.file, file.reason) for file in answer.unused] == [(1, "damaged in the zip")]
+    assert len(answer.loops) == 1
     monkeypatch.setattr("echojepa.answer.gathering.MOST_BYTES", 999)
     with pytest.raises(UserError, match="at most"):
         ask(packed)
@@ -158,8 +158,10 @@ def with_thresholds(model: Model, **changed: float) -> Model:
 
 def test_an_abstention_names_its_reason(made: Made, tmp_path: Path, ask: Ask, model: Model) -> None:
     def why(study: Path, of: Model) -> Abstention | None:
-        task = ask(study, of=of)[0].task("lvef")
+        (answer,) = ask(study, of=of)
+        task = answer.task("lvef")
         assert task.value is None and task.interval is None and not task.loops and task.detail
+        assert all(loop.left_out for loop in answer.loops)
         return task.abstention
 
     assert why(made.tested, with_thresholds(model, least_beats=1.0)) == Abstention.SHORT
@@ -217,6 +219,8 @@ def test_a_study_of_several_views_is_read_by_slots_and_its_loops_weigh_what_the_
     present = "PSAX-AV" in by_view
     assert (clips[0, 2:4] >= 0).all() if present else (clips[0, 2:4] == -1).all()
     assert len(fit(task, answered.loops)) == 2 + present
+    nothing = clips_for(replace(RVSP, slots=((View.TEE, None),)), answered.loops, each=1)
+    assert len(nothing) == 0, "a study may have none of a task's views"
 
 
 def test_a_damaged_or_exchanged_part_of_a_model_is_refused(made: Made, tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def encoder_part(folder: Path, source: str, backbone: ComparedBackbone, settings
         where = ENCODER
     elif not Path(source).exists():
         raise UserError(f"a model needs weights on disk; '{source}' is only a name")
-    return EncoderPart(backbone.name, where, backbone.weights, settings.precision, settings.engine)
+    return EncoderPart(
+        backbone.name, where, backbone.weights, backbone.spec, settings.precision, settings.engine
+    )
 
 
 def stored_probe(

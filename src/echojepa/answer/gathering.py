@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from echojepa.errors import UserError
 MOST_ENTRIES, MOST_BYTES = 20_000, 32 << 30
 """Files of a zip, and bytes of all of them when unpacked."""
 PIECE = 1 << 20
+DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
+"""What damaged zips raise, and those packed in a way that is not read."""
 INDEX = "index of the medium"
 
 
@@ -79,39 +82,40 @@ def is_index(path: Path) -> bool:
 
 def unpacked(source: Path, scratch: Path) -> list[tuple[Path | None, str]]:
     """Unpack a zip into numbered files: names in it lead nowhere. Folders are kept apart, by number."""
+    found: list[tuple[Path | None, str]] = []
+    folders: dict[str, int] = {}
+    left = MOST_BYTES
     try:
-        with zipfile.ZipFile(source) as archive:
-            entries = sorted((e for e in archive.infolist() if not e.is_dir()), key=lambda e: e.filename)
-            check_size(source, entries)
-            folders: dict[str, int] = {}
-            found: list[tuple[Path | None, str]] = []
-            left = MOST_BYTES
-            for number, entry in enumerate(entries, start=1):
-                parent, _, name = entry.filename.rpartition("/")
-                folder = scratch / str(folders.setdefault(parent, len(folders)))
-                why = refusal(entry, name)
-                if not why:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    left -= copy_out(archive, entry, folder / str(number), left)
-                found.append((None if why else (folder / str(number)).resolve(), why))
-            return found
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise UserError(
-            f"{source.name or 'the zip'} is a damaged zip, or packed in a way that is not read "
-            f"({type(error).__name__}); pack the study again"
-        ) from None
+        archive = zipfile.ZipFile(source)
+    except DAMAGE as error:
+        raise UserError(f"the zip is damaged ({type(error).__name__}); pack the study again") from None
+    with archive:
+        entries = sorted((e for e in archive.infolist() if not e.is_dir()), key=lambda e: e.filename)
+        check_size(entries)
+        for number, entry in enumerate(entries, start=1):
+            parent, _, name = entry.filename.rpartition("/")
+            path = scratch / str(folders.setdefault(parent, len(folders))) / str(number)
+            why = refusal(entry, name)
+            if not why:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    left -= copy_out(archive, entry, path, left)
+                except DAMAGE:
+                    why = "damaged in the zip"
+            found.append((None if why else path.resolve(), why))
+    return found
 
 
-def check_size(source: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+def check_size(entries: Sequence[zipfile.ZipInfo]) -> None:
     """UserError for a zip that says it is larger than what is unpacked."""
     size = sum(entry.file_size for entry in entries)
     if len(entries) > MOST_ENTRIES or size > MOST_BYTES:
         raise UserError(
-            f"{source.name} holds {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} "
+            f"the zip holds {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} "
             f"files of {MOST_BYTES >> 30} GiB are unpacked. Give a zip a study"
         )
     if not entries:
-        raise UserError(f"{source.name} is an empty zip; give one with the files of a study")
+        raise UserError("the zip is empty; give one with the files of a study")
 
 
 def refusal(entry: zipfile.ZipInfo, name: str) -> str:

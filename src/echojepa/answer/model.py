@@ -15,7 +15,7 @@ from echojepa.answer.quality import Thresholds
 from echojepa.answer.values import ModelFacts
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import ConfigError, Engine, Precision
+from echojepa.config import ConfigError, Engine, InputSpec, Precision
 from echojepa.evaluation.features.cache import StoredAs, weights_digest
 from echojepa.evaluation.probes.fitting import Readout
 from echojepa.evaluation.probes.stored import TENSORS, StoredProbe
@@ -38,6 +38,8 @@ class EncoderPart:
     """`encoder`, within the folder, or where the weights of another package lie."""
     digest: str
     """SHA-256 over all its tensors, as loaded."""
+    spec: InputSpec
+    """What it is fed."""
     precision: Precision
     engine: Engine
 
@@ -162,10 +164,10 @@ def load_model(folder: Path) -> Model:
 def load_encoder(folder: Path, part: EncoderPart) -> Backbone:
     """The encoder; CheckpointError where it is not the one that the probes were trained on."""
     backbone = load_backbone(folder / part.path, precision=part.precision, engine=part.engine)
-    if weights_digest(backbone) != part.digest:
+    if weights_digest(backbone) != part.digest or backbone.spec != part.spec:
         raise CheckpointError(
-            f"the weights at {folder / part.path} are not those that this model's probes were trained on; "
-            "put the right ones back, or assemble the model again"
+            f"the weights at {folder / part.path} are not those that this model's probes were trained on, "
+            "or are fed otherwise; put the right ones back, or assemble the model again"
         )
     return backbone
 

@@ -64,5 +64,11 @@ def told_use(loop: LoopFinding, tasks: Sequence[TaskAnswer], model: Model) -> Lo
     used = tuple(task.name for task in tasks if any(share.loop == loop.number for share in task.loops))
     if used or loop.left_out:
         return replace(loop, used_for=used)
-    read = any(reads(part.task, loop.view, loop.colour) for part in model.card.tasks)
-    return replace(loop, left_out=LeftOut.ENOUGH if read else LeftOut.NO_TASK)
+    answered = [
+        task.abstention is None
+        for part, task in zip(model.card.tasks, tasks, strict=True)
+        if reads(part.task, loop.view, loop.colour)
+    ]
+    if not answered:
+        return replace(loop, left_out=LeftOut.NO_TASK)
+    return replace(loop, left_out=LeftOut.ENOUGH if any(answered) else LeftOut.NO_ANSWER)

@@ -28,6 +28,7 @@ class LeftOut(StrEnum):
     UNLIKE = "unlike training"
     UNCERTAIN = "view not certain"
     NO_TASK = "no task reads this view"
+    NO_ANSWER = "its task has no answer"
     ENOUGH = "other loops of this view came first"
 
 

@@ -58,7 +58,7 @@ REFERENCES = {
         80,
         (
             Band(10, 41, "reduced", "poor"),
-            Band(41, 50, "mildly reduced", "fair"),
+            Band(41, 50, "mild", "fair"),
             Band(50, 80, "preserved", "good"),
         ),
         "Bands: universal definition of heart failure (Bozkurt 2021).",
@@ -189,10 +189,11 @@ def view_words(loop: LoopFinding) -> str:
 def facts_of(loop: LoopFinding) -> list[tuple[str, str]]:
     """Quality, in words."""
     quality = loop.quality
-    assumed = "" if quality.heart_rate_stated else " (heart rate assumed)"
+    assumed = "" if quality.heart_rate_stated else ", assumed"
     return [
-        ("length", f"{quality.seconds:.1f} s, {quality.beats:.1f} beats{assumed}"),
-        ("frames", f"{loop.frames} at {quality.frame_rate:.0f} a second{', colour' if loop.colour else ''}"),
+        ("length", f"{quality.seconds:.1f} s"),
+        ("beats", f"{quality.beats:.1f} at {quality.heart_rate:.0f}/min{assumed}"),
+        ("frames", f"{loop.frames} at {quality.frame_rate:.0f}/s{', colour' if loop.colour else ''}"),
         ("brightness", f"{quality.brightness:.0f} of 255"),
         ("distance from training", f"{quality.distance:.2f}"),
     ]
