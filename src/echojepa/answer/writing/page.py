@@ -195,7 +195,7 @@ def facts_of(loop: LoopFinding) -> list[tuple[str, str]]:
         ("beats", f"{quality.beats:.1f} at {quality.heart_rate:.0f}/min{assumed}"),
         ("frames", f"{loop.frames} at {quality.frame_rate:.0f}/s{', colour' if loop.colour else ''}"),
         ("brightness", f"{quality.brightness:.0f} of 255"),
-        ("distance from training", f"{quality.distance:.2f}"),
+        ("distance", f"{quality.distance:.2f}"),
     ]
 
 
