@@ -1,4 +1,4 @@
-"""What the phantom's presets cost: processor time a loop and a frame, and hours for a whole preset.
+"""What the phantom's presets cost: CPU time a loop and a frame, and hours for a whole preset.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/phantom_speed.py --preset benchmark --patients 12
 
@@ -41,7 +41,7 @@ def main() -> None:
     print(
         f"{chosen.preset}: {chosen.patients} patients, {loops} loops, {frames} frames, {coloured} in colour: "
         f"{1000 * seconds / frames:.1f} ms a frame, {seconds / loops:.2f} s a loop; "
-        f"{whole} loops: {whole * seconds / loops / 3600:.1f} processor hours"
+        f"{whole} loops: {whole * seconds / loops / 3600:.1f} CPU hours"
     )
 
 

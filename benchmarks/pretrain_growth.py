@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/pretrain_growth.py --out docs/images/pretrain_growth.png
 
-Each point is a process of its own on one thread: the fastest of its steps, in processor seconds, so that a
+Each point is a process of its own on one thread: the fastest of its steps, in CPU seconds, so that a
 machine that others use as well gives much the same figures; memory is the peak beyond what the process had
 before its model.
 """
@@ -30,7 +30,7 @@ POINTS = {"batch": (1, 2, 4, 8), "frames": (4, 8, 16, 32), "size": ("tiny", "sma
 
 
 def measure(batch: int, frames: int, size: str, steps: int) -> tuple[int, int, float, float]:
-    """Width, tokens a clip, processor seconds of the fastest step but the first, and peak GB."""
+    """Width, tokens a clip, CPU seconds of the fastest step but the first, and peak GB."""
     torch.set_num_threads(1)
     keep_pages()
     before = resident("VmRSS")

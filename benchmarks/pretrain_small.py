@@ -4,7 +4,7 @@
     python benchmarks/pretrain_small.py --before BEFORE/src --data DATA --rounds 30
 
 Both sides are processes of their own that take turns, round by round: a step on the same clips, masks and
-weights (so that losses must agree), then reading a batch of the data set. Figures are processor seconds of a
+weights (so that losses must agree), then reading a batch of the data set. Figures are CPU seconds of a
 thread: medians over rounds, and the ratio of medians. Reading is what the recipe does on each side: decoding
 and cropping frames before; shifting pictures that are kept in memory now. The shape is `base` of
 `pretrain_arms.py`: 16 frames of 48 px, 128 tokens, ViT 128 x 4, predictor 64 x 2, batch 16, two mask types.

@@ -9,7 +9,7 @@ and the predictor for each of two mask types, L1, backward, AdamW, EMA. Each is 
 allocator is part of ours, and they take turns step by step. Figures are the ratios of the fastest rounds,
 with the ratios of the rounds as their spread; of memory the ratio of the peaks, without what the process had
 before it built its model. Without --peer only ours is timed, with the table of where its time goes. On a
-machine that others use as well, `--clock cpu --threads 1` counts processor seconds in place of seconds.
+machine that others use as well, `--clock cpu --threads 1` counts CPU seconds in place of seconds.
 """
 
 from __future__ import annotations

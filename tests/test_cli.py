@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import weights_of
 
 from echojepa.cli import COMMANDS, Command, main
 from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig
@@ -20,7 +21,7 @@ from echojepa.demo import demo_stages, write_demo_key
 from echojepa.files.records import decode
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights
 from echojepa.weights.layouts import read_weights
 
 ROOT = Path(__file__).parents[1]

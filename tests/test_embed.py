@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import torch
+from encoders import weights_of
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.cli import main
@@ -21,11 +22,8 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.features import embed as embedding
 from echojepa.evaluation.features.embed import METADATA, FeatureTable, embed
 from echojepa.models.vit import VisionTransformer
-from echojepa.weights.folder import Origin, save_weights, weights_of
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
+from echojepa.progress import quiet
+from echojepa.weights.folder import Origin, save_weights
 
 
 def write_weights(path: Path, seed: int = 0) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import weights_of
 
 import echojepa
 from echojepa.backbones.contract import Backbone
@@ -20,7 +21,7 @@ from echojepa.errors import UserError
 from echojepa.models.contract import prepare
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights
 from echojepa.weights.layouts import write_weights
 from echojepa.weights.tensors import CheckpointError
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import weights_of
 
 import echojepa
 from echojepa.backbones.echoprime import EchoPrime
 from echojepa.config import Architecture, Engine, InputSpec, Precision
 from echojepa.errors import UserError
 from echojepa.models.vit import VisionTransformer
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights
 
 SPEC = InputSpec(size=64, frames=4, seconds=1.0)
 CLIPS = torch.randint(

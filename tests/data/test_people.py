@@ -27,11 +27,8 @@ from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.verify import verify
 from echojepa.phantom.cohort.loops import one_loop
+from echojepa.progress import quiet
 from echojepa.vocabulary import Split, View
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 class Archive:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from encoders import weights_of
 
 from echojepa.config import Architecture, EmbedConfig, IngestConfig, InputSpec
 from echojepa.data.ingest import ingest as ingesting
@@ -25,11 +26,8 @@ from echojepa.models.vit import VisionTransformer
 from echojepa.processes import cluster
 from echojepa.processes.cluster import ClusterError, map_on_cluster
 from echojepa.processes.workers import run_in_order
-from echojepa.weights.folder import Origin, save_weights, weights_of
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
+from echojepa.progress import quiet
+from echojepa.weights.folder import Origin, save_weights
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from echojepa.data.store.rows import DamagedLoop
 from echojepa.data.verify.verify import read_rows, verify
 from echojepa.progress import quiet
 
-FIXTURES, SCRIPT = Path(__file__).parent, Path(__file__).parent / "store_writer.py"
+FIXTURES, SCRIPT = Path(__file__).parent, Path(__file__).parents[1] / "makers/store_writer.py"
 _spec = importlib.util.spec_from_file_location("store_writer", SCRIPT)
 assert _spec and _spec.loader
 _writer = importlib.util.module_from_spec(_spec)

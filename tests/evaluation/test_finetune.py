@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from encoders import weights_of
 from PIL import Image
 from torch import Tensor
 
@@ -40,11 +41,12 @@ from echojepa.models.building import build_encoder
 from echojepa.models.contract import fit
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.models.vit import VisionTransformer
+from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.report.html import attention_player
 from echojepa.tasks import LVEF
 from echojepa.training import rotation
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights
 from echojepa.weights.layouts import read_weights
 from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
 
@@ -56,10 +58,6 @@ class Stop(Exception):
     """A power cut."""
 
 
-def quiet(done: int, total: int, note: str = "") -> None:
-    """Nobody watches."""
-
-
 def stop_after(epochs: int):
     def progress(done: int, total: int, note: str = "") -> None:
         if done == epochs:
@@ -69,15 +67,21 @@ def stop_after(epochs: int):
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pretrained encoder's folder, whose weights are random."""
+def start(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained encoder's folder, whose weights are random; beside it its probe, which heads start as."""
     folder = tmp_path_factory.mktemp("start")
     encoder = VisionTransformer(ARCHITECTURE, SPEC, torch.Generator().manual_seed(3))
     save_weights(folder, weights_of(encoder, ARCHITECTURE, SPEC, Origin("jepa", 7)))
+    with pytest.raises(Stop):
+        finetune(settings(dataset, folder, folder / "first"), stop_after(1))
     return folder
 
 
 def settings(dataset: Path, start: Path, out: Path, **others: object) -> FinetuneConfig:
+    """A short fine-tuning; the probe of the frozen encoder is not trained again where it is the same."""
+    made = start / "first" / "frozen"
+    if made.is_dir() and not (out / "frozen").exists():
+        shutil.copytree(made, out / "frozen")
     base = FinetuneConfig(
         data=(dataset,), backbone=str(start), out=out, epochs=2, lr=1e-3, precision="float32", resamples=20
     )
@@ -300,7 +304,7 @@ def test_a_leaked_patient_stops_it(dataset: Path, start: Path, tmp_path: Path) -
 
 
 def test_no_patient_trains_and_tests(dataset: Path, start: Path) -> None:
-    cell = finetuned_cell(read_cohort([dataset]), settings(dataset, start, dataset, fraction=0.5))
+    cell = finetuned_cell(read_cohort([dataset]), settings(dataset, start, start, fraction=0.5))
     names = [set(cell.samples.patients[chosen]) for chosen in (cell.trained, cell.tested)]
     assert names[0] and names[1] and not names[0] & names[1]
 
@@ -352,7 +356,7 @@ def test_it_is_one_more_row(tuned: Path) -> None:
 
 def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, start: Path) -> None:
     cohort = read_cohort([dataset])
-    cell = finetuned_cell(cohort, settings(dataset, start, dataset))
+    cell = finetuned_cell(cohort, settings(dataset, start, start))
     one, same, other = (SampleClips(cohort, cell, SPEC, 0.5, seed) for seed in (0, 0, 1))
     assert torch.equal(one[0, 2], same[0, 2]) and torch.equal(one[EVEN, 2], other[EVEN, 2])
     assert not torch.equal(one[0, 2], one[1, 2]) and not torch.equal(one[0, 2], other[0, 2])
@@ -365,7 +369,7 @@ def test_a_random_clip_is_a_function_of_seed_epoch_and_sample(dataset: Path, sta
 
 def test_random_clips_are_whole_pictures_unless_they_are_cropped(dataset: Path, start: Path) -> None:
     cohort = read_cohort([dataset])
-    cell = finetuned_cell(cohort, settings(dataset, start, dataset))
+    cell = finetuned_cell(cohort, settings(dataset, start, start))
     store, row, _ = cell.samples.clips[2, 0].tolist()
     pictures = fit(SPEC, letterbox(cohort.stores[store].loop(row).frames()))[0]
     whole, cropped = (SampleClips(cohort, cell, SPEC, crop, 0)[0, 2][0, 0] for crop in (1.0, 0.5))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import weights_of
 from torch import Tensor
 
 from echojepa.backbones.echoprime import EchoPrime, network
@@ -25,7 +26,8 @@ from echojepa.evaluation.results import read_results
 from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import VisionTransformer
 from echojepa.phantom.cohort.make import write_cohort
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.progress import quiet
+from echojepa.weights.folder import Origin, save_weights
 
 QUICK = (
     "--epochs",
@@ -40,10 +42,6 @@ QUICK = (
     "0.01",
 )
 Row = dict[str, str]
-
-
-def quiet(done: int, total: int, note: str = "") -> None:
-    """Nobody watches."""
 
 
 def read(table: Path) -> list[Row]:

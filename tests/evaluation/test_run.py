@@ -33,16 +33,13 @@ from echojepa.evaluation.results import ResultRow, count_probes, read_results
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.contract import TokenGrid, prepare
+from echojepa.progress import quiet
 from echojepa.tasks import LVEF, LVEF_BY_LOOP, VIEW, Task, find_task
 from echojepa.vocabulary import Split, View
 from echojepa.weights.tensors import CheckpointError
 
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
 PLAN = Plan("small", (PlanBlock((LVEF, VIEW), ("linear", "ridge")),))
-
-
-def quiet(done: int, total: int, note: str = "") -> None:
-    """Nobody watches."""
 
 
 def rows_of(rows: Sequence[ResultRow]) -> list[str]:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from echojepa.config import PAPER_MASKS, Architecture, InputSpec
-from echojepa.models.jepa import JEPA, RunningMean
+from echojepa.config import PAPER_LATENT, PAPER_MASKS, Architecture, InputSpec, LatentConfig
+from echojepa.models.jepa import JEPA, RunningStatistics
 from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
@@ -15,14 +15,13 @@ from echojepa.models.vit import VisionTransformer
 SPEC = InputSpec(size=96, frames=4, seconds=1.0)
 
 
-def make_jepa(centred: bool = False, still_share: float = 1.0) -> JEPA:
+def make_jepa(latent: LatentConfig = PAPER_LATENT) -> JEPA:
     generator = torch.Generator().manual_seed(0)
     encoder = VisionTransformer(Architecture("micro", patch=8), SPEC, generator)
     return JEPA(
         encoder,
         Predictor(encoder.width, encoder.grid, PredictorShape(64, 2, 4, encoder.width), "vjepa2", generator),
-        centred=centred,
-        still_share=still_share,
+        latent,
     )
 
 
@@ -115,7 +114,7 @@ def test_mask_types_one_at_a_time_leave_the_same_gradients_to_the_bit() -> None:
 
 
 def test_centred_targets_lack_the_running_mean_of_each_position_and_only_training_moves_it() -> None:
-    plain, centred = make_jepa(), make_jepa(centred=True)
+    plain, centred = make_jepa(), make_jepa(LatentConfig(centred=True))
     (clips, masks), (others, _) = make_batch(plain), make_batch(plain, seed=2)
     every = Mask(masks[0].context_ids, torch.arange(2 * 12 * 12).expand(2, -1), 0)
     first, second = (plain.targets(x, [every])[0] for x in (clips, others))
@@ -125,20 +124,43 @@ def test_centred_targets_lack_the_running_mean_of_each_position_and_only_trainin
     centred.eval()
     for _ in range(2):
         torch.testing.assert_close(centred.targets(clips, [every])[0], first - mean)
-    assert {"centre.mean", "centre.steps"} == centred.state_dict().keys() - plain.state_dict().keys()
+    added = centred.state_dict().keys() - plain.state_dict().keys()
+    assert added == {f"statistics.{name}" for name in ("mean", "variance", "steps")}
 
 
-def test_the_running_mean_forgets_old_steps() -> None:
-    centre = RunningMean(3, 4)
+def test_the_statistics_of_targets_forget_old_steps() -> None:
+    statistics = RunningStatistics(3, 4, LatentConfig(centred=True))
     for _ in range(50):
-        centre(torch.zeros(2, 3, 4))
+        statistics(torch.zeros(2, 3, 4))
     for _ in range(300):
-        centre(torch.ones(2, 3, 4))
-    assert 0.9 < centre.mean.min().item() < 1
+        statistics(torch.ones(2, 3, 4))
+    assert 0.9 < statistics.mean.min().item() < 1
+
+
+def test_scaled_targets_have_the_same_spread_in_every_channel_however_small_they_were() -> None:
+    statistics = RunningStatistics(3, 4, LatentConfig(centred=True, scaled=True))
+    spread = torch.tensor([0.01, 0.1, 1.0, 10.0])
+    made = [statistics(torch.randn(64, 3, 4) * spread + 5) for _ in range(200)][-50:]
+    torch.testing.assert_close(torch.cat(made).std((0, 1)), torch.ones(4), rtol=0.15, atol=0)
+
+
+def test_targets_of_all_layers_are_the_mean_of_what_each_block_gives() -> None:
+    last, every = make_jepa(), make_jepa(LatentConfig(layers="all"))
+    clips, masks = make_batch(last)
+    found: list[Tensor] = []
+    for block in every.target_encoder.blocks:
+        block.register_forward_hook(lambda _, given, x: found.append(F.layer_norm(x, x.shape[-1:])))
+    targets = every.targets(clips, masks)[0]
+    wanted = torch.stack(found).mean(0)
+    wanted = F.layer_norm(wanted, wanted.shape[-1:]).gather(
+        1, masks[0].target_ids.unsqueeze(-1).expand(-1, -1, wanted.shape[-1])
+    )
+    torch.testing.assert_close(targets, wanted)
+    assert not torch.allclose(targets, last.targets(clips, masks)[0], atol=0.1)
 
 
 def test_the_still_share_of_targets_is_each_places_mean_over_time() -> None:
-    plain, half, moving = (make_jepa(still_share=share) for share in (1.0, 0.5, 0.0))
+    plain, half, moving = (make_jepa(LatentConfig(still_share=share)) for share in (1.0, 0.5, 0.0))
     clips, masks = make_batch(plain)
     every = Mask(masks[0].context_ids, torch.arange(2 * 12 * 12).expand(2, -1), 0)
     whole, halved, changing = (

@@ -288,7 +288,7 @@ def test_impossible_cohorts_are_refused(said: dict[str, Any], expected: str, tmp
 
 @pytest.mark.parametrize("preset", ["tiny", "benchmark"])
 def test_a_preset_s_first_patients_are_what_they_were(preset: str) -> None:
-    """Bit for bit where arithmetic is (processor and libraries), else grey for grey."""
+    """Bit for bit where arithmetic is (CPU and libraries), else grey for grey."""
     expected = json.loads(FINGERPRINTS.read_text(encoding="utf-8"))[preset]
     found = fingerprint(PRESETS[preset], expected["patients"])
     if expected["machine"] == found["machine"]:

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from discs import biplane_volume
 
-from echojepa.phantom.heart.discs import biplane_volume
+from echojepa.phantom.heart.anatomy import APEXWARD, Anatomy, direction
 from echojepa.phantom.heart.motion import Layers
 from echojepa.phantom.heart.organs import Organ, find_organs
 from echojepa.phantom.heart.patients import Population, draw_patient
 from echojepa.phantom.heart.rhythm import timing_of
 from echojepa.phantom.heart.truth import Truth, in_plane
 from echojepa.phantom.heart.valves import draw_leaflets, swing
-from echojepa.phantom.heart.views import true_apical_poses
+from echojepa.phantom.heart.views import APICAL, facing
+from echojepa.phantom.planes import Pose
+from echojepa.vocabulary import View
 
 PATIENTS = [
     draw_patient(np.random.default_rng(seed), Population.CHILD if seed % 3 == 0 else Population.ADULT)
@@ -27,6 +30,13 @@ def beat(patient) -> tuple[float, float]:
     """An R wave and the end of the systole that follows, s."""
     start, end = patient.rhythm.r_waves[2:4]
     return float(start), float(start) + timing_of(float(end - start)).closing
+
+
+def true_apical_poses(anatomy: Anatomy) -> tuple[Pose, Pose]:
+    """A4C and A2C planes through the long axis itself, neither tilted nor foreshortened."""
+    probe = APEXWARD * (anatomy.ventricles.apex + anatomy.patient.chest)
+    four, two = (facing(probe, np.zeros(3), direction(APICAL[view])) for view in (View.A4C, View.A2C))
+    return four, two
 
 
 @pytest.mark.parametrize("patient", [*PATIENTS[:4], REGIONAL])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from discs import diameters
 
 from echojepa.phantom.heart.anatomy import Anatomy
-from echojepa.phantom.heart.discs import diameters
 from echojepa.phantom.heart.organs import Organ, find_organs
 from echojepa.phantom.heart.patients import Population, draw_patient
 from echojepa.phantom.heart.truth import Truth
-from echojepa.phantom.heart.views import OTHERS, PERFECT, Operator, draw_pose, standard_pose
+from echojepa.phantom.heart.views import OTHERS, Operator, draw_pose, standard_pose
 from echojepa.vocabulary import View
 
 LV, RV, LA, RA = Organ.LEFT_VENTRICLE, Organ.RIGHT_VENTRICLE, Organ.LEFT_ATRIUM, Organ.RIGHT_ATRIUM
@@ -44,6 +44,10 @@ def organs_in(pose, anatomy: Anatomy) -> dict[int, int]:
     points = pose.place(ranges, angles, np.zeros(len(ranges)))
     weight = ranges / anatomy.scale * (1.4 / 90) * depth / anatomy.scale / 150
     return dict(enumerate(np.bincount(find_organs(anatomy, points).organ, weight, len(Organ))))
+
+
+PERFECT = Operator(0.0, 0.0, 0.0, 0.0, 0.0)
+"""Finds every plane exactly."""
 
 
 @pytest.mark.parametrize("anatomy", ANATOMIES, ids=["pressure", "adult", "child"])

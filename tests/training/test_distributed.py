@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -68,13 +67,6 @@ def train_half(config: PretrainConfig, rank: int) -> None:
     pretrain(config, stop)
 
 
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["echojepa.training.pretrain", "echojepa.recipes", "sklearn.linear_model"])
-    return context
-
-
 def together(
     processes: ForkServerContext,
     ranks: int,
@@ -96,7 +88,7 @@ def together(
 
 @pytest.fixture(scope="module")
 def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
-    """In float32: in bf16, which some processors have, sums in another order differ by far more."""
+    """In float32: in bf16, which some CPUs have, sums in another order differ by far more."""
     recipe = replace(smoke(dataset, tmp_path_factory.mktemp("alone")), precision="float32")
     return replace(
         recipe, spec=InputSpec(64, 2, 0.4), batch_size=4, steps=4, checkpoint_every=2, monitor_every=9
@@ -125,7 +117,11 @@ def assert_close_run(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("parallel", ["replicate", "shard"])
 def test_two_processes_are_the_run_of_one(
-    config: PretrainConfig, alone: Path, tmp_path: Path, processes: ForkServerContext, parallel: Parallel
+    config: PretrainConfig,
+    alone: Path,
+    tmp_path: Path,
+    processes: ForkServerContext,
+    parallel: Parallel,
 ) -> None:
     run = replace(config, out=tmp_path / "run", parallel=parallel)
     assert together(processes, 2, train, run) == [0, 0]
@@ -136,7 +132,7 @@ def test_two_processes_are_the_run_of_one(
 @pytest.mark.parametrize(
     ("parallel", "ranks"),
     [
-        ("shard", 1),
+        pytest.param("shard", 1, marks=pytest.mark.slow),
         ("shard", 4),
         pytest.param("replicate", 1, marks=pytest.mark.slow),
         pytest.param("replicate", 4, marks=pytest.mark.slow),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import resource
 import shutil
@@ -42,14 +41,6 @@ def run_in_child(config: PretrainConfig, largest_file: int = resource.RLIM_INFIN
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     pretrain(config, quiet)
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Children start in a moment from a server that has imported everything and opened nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["echojepa.training.pretrain", "echojepa.recipes", "sklearn.linear_model"])
-    return context
 
 
 @pytest.fixture(scope="module")

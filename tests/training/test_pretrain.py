@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import PAPER_MASKS, TIME_MASK, TUBE_MASK, ConfigError, InputSpec, PretrainConfig
+from echojepa.config import (
+    PAPER_MASKS,
+    TIME_MASK,
+    TUBE_MASK,
+    Architecture,
+    ConfigError,
+    InputSpec,
+    LatentConfig,
+    PretrainConfig,
+)
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
@@ -75,7 +84,12 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
     dataset: Path, tmp_path: Path
 ) -> None:
     """Centred targets have a memory; a split in time draws coins; pictures are read in another way."""
-    options = {"masks": (*PAPER_MASKS, TIME_MASK), "centred_targets": True, "augment": "shift", "steps": 4}
+    options = {
+        "masks": (*PAPER_MASKS, TIME_MASK),
+        "latent": LatentConfig(centred=True, scaled=True),
+        "augment": "shift",
+        "steps": 4,
+    }
     recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(32, 16, 0.8), batch_size=2, **options)
     pretrain(recipe, quiet)
     kept = replace(recipe, out=tmp_path / "kept", pictures=tmp_path / "pictures")
@@ -83,7 +97,7 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
         pretrain(kept, stop_at(3))
     pretrain(kept, quiet)
     assert_same_run(recipe.out, kept.out)
-    assert last_state(kept.out)["model.centre.steps"].item() == 4
+    assert last_state(kept.out)["model.statistics.steps"].item() == 4
     assert read_start(kept.out).target_encoder.keys() == read_start(kept.out).encoder.keys()
 
 
@@ -97,6 +111,25 @@ def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> 
     assert not torch.equal(encoder.state_dict()["norm.weight"], start["norm.weight"])
     origin = weights.origin
     assert (origin.name, origin.steps, origin.clips) == ("jepa", 6, 24) and weights.spec == finished.spec
+
+
+def test_a_teacher_makes_the_targets_and_stays_and_the_encoder_is_what_a_run_makes(
+    finished: PretrainConfig, tmp_path: Path
+) -> None:
+    config = replace(finished, out=tmp_path / "taught", seed=1, latent=LatentConfig(teacher=finished.out))
+    with pytest.raises(Stop):
+        pretrain(config, stop_at(3))
+    pretrain(config, quiet)
+    state, teacher = last_state(config.out), last_state(finished.out)
+    made = load_weights(config.out).encoder
+    for name, tensor in made.items():
+        assert torch.equal(state[f"model.target_encoder.{name}"], teacher[f"model.target_encoder.{name}"])
+        assert torch.equal(tensor, state[f"model.encoder.{name}"])
+    first = build_encoder(config).state_dict()
+    assert not torch.equal(made["norm.weight"], first["norm.weight"])
+    other = replace(config, out=tmp_path / "other", architecture=Architecture("tiny", patch=8))
+    with pytest.raises(CheckpointError, match="set the run's --architecture"):
+        pretrain(other, quiet)
 
 
 def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> None:

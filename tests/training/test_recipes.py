@@ -23,8 +23,8 @@ from echojepa.recipes import (
     smoke,
     videomae_l,
 )
-from echojepa.training import pretrain as pretrain_module
 from echojepa.training import rotation
+from echojepa.training import start as start_module
 from echojepa.training.pretrain import pretrain
 from echojepa.training.schedules import learning_rate
 from echojepa.training.start import Start, read_start, take_start
@@ -151,7 +151,7 @@ def test_a_start_is_read_once_and_a_resumed_run_goes_on_from_its_own(
 
     config = replace(finished, start=finished.out, out=tmp_path)
     first = pretrain(config, quiet)
-    monkeypatch.setattr(pretrain_module, "read_start", gone)
+    monkeypatch.setattr(start_module, "read_start", gone)
     assert pretrain(config, quiet) == first
 
 

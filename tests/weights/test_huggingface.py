@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import weights_of
 
 from echojepa.config import Architecture, InputSpec, SizeName
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer, gather_tokens
-from echojepa.weights.folder import Origin, Weights, weights_of
+from echojepa.weights.folder import Origin, Weights
 from echojepa.weights.huggingface import write_huggingface
 from echojepa.weights.layouts import read_weights, write_weights
 from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors

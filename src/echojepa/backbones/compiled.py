@@ -1,4 +1,4 @@
-"""A frozen video transformer compiled for the processor by OpenVINO: float32, bf16 or int8.
+"""A frozen video transformer compiled for the CPU by OpenVINO: float32, bf16 or int8.
 
 Int8 has integer weights, one scale an output channel, and integer activations, whose scales (one a token
 and group of channels) are found while it runs: no clips are needed to prepare it. Attention and norms stay
@@ -45,7 +45,7 @@ def openvino() -> Any:
 def quantise_weights(model: Any) -> None:
     """Make every large matrix of a graph int8, symmetric, one scale an output channel, in place.
 
-    The pattern (int8 constant, converted, times a scale) is what OpenVINO's processor plugin multiplies in
+    The pattern (int8 constant, converted, times a scale) is what OpenVINO's CPU plugin multiplies in
     integers when it is allowed to quantise activations.
     """
     opset = importlib.import_module("openvino.opset13")

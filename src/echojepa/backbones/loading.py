@@ -43,7 +43,7 @@ def load_backbone(
     EchoJEPA, VideoMAE, EchoPrime, PanEcho, told apart by what is in it. A name: `constant`, `untrained:...`
     for an architecture with random weights, `random:RUN` for what a run of ours started from. `spec`
     replaces the input that a video transformer's weights name, or do not. A video transformer computes in
-    float32 or bf16, by torch or, on a processor, by OpenVINO, which has int8 too; the others in float32.
+    float32 or bf16, by torch or, on a CPU, by OpenVINO, which has int8 too; the others in float32.
 
     Raises CheckpointError with what was found and what was expected; no code of a file is ever run.
     """

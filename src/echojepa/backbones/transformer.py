@@ -23,7 +23,7 @@ from echojepa.weights.layouts import read_weights
 from echojepa.weights.videomae import VideoMAEWeights
 
 CPU_TOKENS = 2048
-"""Tokens that a processor is given at a time: more take more memory and no less time."""
+"""Tokens that a CPU is given at a time: more take more memory and no less time."""
 OBJECTIVES = {"jepa": "JEPA", "videomae": "MAE"}
 """How tables call encoders that were trained here."""
 

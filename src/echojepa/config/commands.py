@@ -131,7 +131,7 @@ class EmbedConfig:
     precision: Precision = "float32"
     """Arithmetic of the backbone; int8 needs the openvino engine."""
     engine: Engine = "torch"
-    """What runs a video transformer: torch, or OpenVINO on the processor (extra `fast`)."""
+    """What runs a video transformer: torch, or OpenVINO on the CPU (extra `fast`)."""
     clips_per_loop: int = 1
     """Clips of each loop, evenly spaced: a row each."""
     batch_size: int = 32

@@ -72,6 +72,32 @@ class FaultConfig:
 
 
 @dataclass(frozen=True)
+class LatentConfig:
+    """What JEPA's targets are made of; the defaults are the paper's."""
+
+    layers: Literal["last", "all"] = "last"
+    """The target encoder's last layer, or the mean of all its blocks' outputs, each layer-normalised, as in
+    data2vec (arXiv 2202.03555)."""
+    still_share: float = 1.0
+    """Share that stays of what is the same through a clip, each place's mean over time. At 0 only what
+    changes is inferred, and what can be copied from another time is no task."""
+    centred: bool = False
+    """Take each position's running mean over clips out of them."""
+    scaled: bool = False
+    """Divide each channel by its running spread over clips and positions, so that targets cannot shrink."""
+    teacher: Path | None = None
+    """Weights, as for `start` and of this run's architecture, that make the targets and stay as they are,
+    as in SALT (arXiv 2509.24317); the run then makes the encoder itself. None: the EMA makes them."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.still_share <= 1:
+            raise ConfigError(f"still_share is a share from 0 to 1; got {self.still_share}")
+
+
+PAPER_LATENT = LatentConfig()
+
+
+@dataclass(frozen=True)
 class PretrainConfig:
     """Pretrain an encoder by predicting hidden tubelets: their latent embeddings, or their pixels."""
 
@@ -93,11 +119,8 @@ class PretrainConfig:
     targets: Literal["all", "sector"] = "all"
     """Which hidden tokens are inferred: all, or those that touch the sector of their clip; in a cine half of
     the picture can be black. The paper infers all."""
-    centred_targets: bool = False
-    """Take the running mean of each position over clips out of JEPA's targets; not in the paper."""
-    still_share: float = 1.0
-    """Share that stays in JEPA's targets of what is the same through a clip, each place's mean over time; the
-    paper's is 1. At 0 only what changes is inferred, and what can be copied from another time is no task."""
+    latent: LatentConfig = PAPER_LATENT
+    """JEPA's targets."""
     augment: Literal["crop", "shift"] = "crop"
     """How a training clip's pictures are moved: a random crop of half their area or more, or a random shift
     by up to a twelfth of their side, which keeps their scale."""
@@ -118,7 +141,7 @@ class PretrainConfig:
     max_flops: float | None = None
     """Fewer steps where this arithmetic is spent earlier (matched compute)."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the processor has instructions for it."""
+    """Arithmetic of the forward pass; auto takes bf16 where the CPU has instructions for it."""
     microbatch: int | None = None
     """Clips of one forward and backward pass of a process, to save memory; all of its share if None."""
     parallel: Literal["replicate", "shard"] = "replicate"
@@ -154,10 +177,8 @@ class PretrainConfig:
                 "masks, batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and "
                 "microbatch must be positive, workers and validate not negative"
             )
-        if self.objective != "jepa" and (self.centred_targets or self.still_share != 1):
-            raise ConfigError("centred_targets and still_share are JEPA's; leave them out for pixels")
-        if not 0 <= self.still_share <= 1:
-            raise ConfigError(f"still_share is a share from 0 to 1; got {self.still_share}")
+        if self.objective != "jepa" and self.latent != PAPER_LATENT:
+            raise ConfigError("latent says what JEPA's targets are; leave it out for pixels")
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
                 f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"

@@ -43,4 +43,4 @@ def build_objective(config: PretrainConfig) -> JEPA | VideoMAE:
     encoder.recompute = predictor.recompute = config.recompute
     if config.objective == "videomae":
         return VideoMAE(encoder, predictor)
-    return JEPA(encoder, predictor, centred=config.centred_targets, still_share=config.still_share)
+    return JEPA(encoder, predictor, config.latent)

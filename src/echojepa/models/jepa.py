@@ -15,78 +15,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from echojepa.config import PAPER_LATENT, LatentConfig
 from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
 from echojepa.models.objective import masked_flops
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
-CENTRE_WEIGHT = 0.01
-"""Weight of a step's clips in the running mean that centred targets are taken from: 100 steps' memory."""
+STEP_WEIGHT = 0.01
+"""Weight of a step's clips in what is known of late targets: 100 steps' memory."""
 
 
-class RunningMean(nn.Module):
-    """Mean of each position's target over the clips of late steps."""
+class RunningStatistics(nn.Module):
+    """What the targets of late steps are like, and targets less of it."""
 
     mean: Tensor
-    """(N, D)."""
+    """Of each position over clips (N, D)."""
+    variance: Tensor
+    """Of each channel about it, over clips and positions (D,)."""
     steps: Tensor
-    """How many means of a batch are in it."""
+    """How many steps are in them."""
 
-    def __init__(self, tokens: int, width: int) -> None:
+    def __init__(self, tokens: int, width: int, latent: LatentConfig) -> None:
         super().__init__()
+        self.latent = latent
         self.register_buffer("mean", torch.zeros(tokens, width))
+        self.register_buffer("variance", torch.ones(width))
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, targets: Tensor) -> Tensor:
-        """Targets (B, N, D) less the mean, which in training takes in these clips first."""
+        """Targets (B, N, D), centred and scaled as asked by what in training takes in these clips first."""
         if self.training:
             self.steps += 1
-            self.mean.lerp_(targets.mean(0).float(), max(CENTRE_WEIGHT, 1 / self.steps.item()))
-        return targets - self.mean
+            weight = max(STEP_WEIGHT, 1 / self.steps.item())
+            self.mean.lerp_(targets.mean(0).float(), weight)
+            self.variance.lerp_((targets - self.mean).float().square().mean((0, 1)), weight)
+        if self.latent.centred:
+            targets = targets - self.mean
+        return targets / (self.variance.sqrt() + 1e-3) if self.latent.scaled else targets
 
 
 class JEPA(nn.Module):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
-    targets_move = True
-
     def __init__(
         self,
         encoder: VisionTransformer,
         predictor: Predictor,
-        *,
-        centred: bool = False,
-        still_share: float = 1.0,
+        latent: LatentConfig = PAPER_LATENT,
     ) -> None:
-        """Options beside the paper's, of what the targets are: with `centred` the running mean of each
-        position over clips is taken out of them, for of what is the same in every clip nothing is to be
-        predicted; of what is the same through a clip, each place's mean over time, `still_share` stays."""
+        """`latent` says what the targets are made of; its defaults are the paper's."""
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
-        self.still_share = still_share
+        self.latent = latent
+        self.targets_move = latent.teacher is None
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
-        self.centre = RunningMean(math.prod(encoder.grid), encoder.width) if centred else nn.Identity()
+        known = latent.centred or latent.scaled
+        self.statistics = (
+            RunningStatistics(math.prod(encoder.grid), encoder.width, latent) if known else nn.Identity()
+        )
 
     @property
     def result(self) -> VisionTransformer:
-        """The moving average: smoother, and what the published figures were made with."""
-        return self.target_encoder
+        """The moving average: smoother, and what the published figures were made with; beside a teacher the
+        encoder."""
+        return self.target_encoder if self.targets_move else self.encoder
 
     @torch.no_grad()
     def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
-        """Layer-normalised, perhaps centred, features (B, M, D) of each mask type's hidden tokens."""
-        features = self.target_encoder(clips)
-        normalised = self.centre(self.moving(F.layer_norm(features, features.shape[-1:])))
+        """Layer-normalised features (B, M, D) of each mask type's hidden tokens."""
+        features = self.target_encoder(clips, mean_of_layers=self.latent.layers == "all")
+        normalised = self.statistics(self.moving(F.layer_norm(features, features.shape[-1:])))
         return [gather_tokens(normalised, mask.target_ids) for mask in masks]
 
     def moving(self, targets: Tensor) -> Tensor:
         """Targets (B, N, D) of all tokens with as much of each place's mean over time as is to stay."""
-        if self.still_share == 1:
+        share = self.latent.still_share
+        if share == 1:
             return targets
         slots = targets.unflatten(1, (self.encoder.grid[0], -1))
-        return (slots - (1 - self.still_share) * slots.mean(1, keepdim=True)).flatten(1, 2)
+        return (slots - (1 - share) * slots.mean(1, keepdim=True)).flatten(1, 2)
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
         """Mean L1 distance between the predicted and the target features (B, M, D) of the hidden tokens."""
@@ -103,7 +112,9 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def update_ema(self, momentum: float) -> None:
-        """target = momentum * target + (1 - momentum) * encoder, for every parameter."""
+        """target = momentum * target + (1 - momentum) * encoder, for every parameter; a teacher stays."""
+        if not self.targets_move:
+            return
         targets: list[Tensor] = [*self.target_encoder.parameters()]
         online: list[Tensor] = [*self.encoder.parameters()]
         torch._foreach_lerp_(targets, online, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]

@@ -140,24 +140,30 @@ class Pooler(nn.Module):
         return x + self.mlp(self.norm2(x))
 
     def attend(self, tokens: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Pooled values (G, B, D) and the attention (G, B, A, M) that pooled them."""
-        lead = "x" if len(tokens) == 1 else "g"  # x is summed over, and is one
-        each = tokens.shape[-1] // self.attention_heads
-        normed = F.layer_norm(tokens, tokens.shape[-1:])
+        """Pooled values (G, B, D) and the attention (G, B, A, M) that pooled them.
+
+        Queries of heads that are shown the same tokens are rows of one product over all tokens of a batch.
+        """
+        shown, batch, count, width = tokens.shape
+        heads, each = len(self.query), width // self.attention_heads
+        normed = F.layer_norm(tokens, (width,))
         query = self.q(self.query.unsqueeze(1)).squeeze(1).unflatten(1, (self.attention_heads, each))
         keys = self.k.weight.unflatten(1, (self.attention_heads, each))
         folded = torch.einsum("gai,gaid->gad", query, keys) / math.sqrt(each)
-        scaled = folded * self.norm1.weight.unsqueeze(1)
-        scores = torch.einsum(f"{lead}bmd,gad->gbam", normed, scaled)
-        scores = scores + torch.einsum("md,gad->gam", self.position, folded).unsqueeze(1)
+        place = self.position @ folded.reshape(shown, -1, width).mT
+        scaled = (folded * self.norm1.weight.unsqueeze(1)).reshape(shown, -1, width)
+        scores = (normed.flatten(1, 2) @ scaled.mT).unflatten(1, (batch, count)) + place.unsqueeze(1)
         if seen is not None:
-            scores = scores.masked_fill(~seen[:, None], -math.inf)
-        attention = scores.softmax(-1)
-        means = torch.einsum(f"gbam,{lead}bmd->gbad", attention, normed)
+            scores = scores.masked_fill(~seen[:, :, None], -math.inf)
+        attention = scores.softmax(2).mT
+        means = (attention @ normed).unflatten(2, (-1, self.attention_heads))
+        means = means.transpose(1, 2).reshape(heads, batch, self.attention_heads, width)
         means = means * self.norm1.weight[:, None, None] + self.norm1.bias[:, None, None]
         rows = self.v.weight.unflatten(1, (self.attention_heads, each))
         assert self.v.bias is not None
-        return torch.einsum("gbad,gaid->gbai", means, rows).flatten(2) + self.v.bias.unsqueeze(1), attention
+        pooled = torch.einsum("gbad,gaid->gbai", means, rows).flatten(2) + self.v.bias.unsqueeze(1)
+        looked = attention.unflatten(2, (-1, self.attention_heads)).transpose(1, 2)
+        return pooled, looked.reshape(heads, batch, self.attention_heads, count)
 
 
 class Probes(nn.Module):

@@ -34,14 +34,14 @@ AVX2 the fused kernel is as fast or faster at every length (`benchmarks/attentio
 
 @cache
 def has_amx() -> bool:
-    """Whether this processor multiplies bf16 tiles."""
+    """Whether this CPU multiplies bf16 tiles."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of queries, keys and values (B, heads, N, head_width), by what is faster here.
 
-    The choice is a function of processor, type and length alone, so that a resumed run makes it again.
+    The choice is a function of CPU, type and length alone, so that a resumed run makes it again.
     """
     small = q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= PLAIN_KEYS
     if not (small and has_amx()):
@@ -171,10 +171,19 @@ class VisionTransformer(nn.Module):
         )
         initialise(self, self.blocks, generator)
 
-    def forward(self, clips: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible."""
+    def forward(self, clips: Tensor, ids: Tensor | None = None, mean_of_layers: bool = False) -> Tensor:
+        """Features (B, N, D) of all tokens, or (B, M, D) when only those at ids (B, M) are visible.
+
+        With `mean_of_layers` the mean of all blocks' outputs, each layer-normalised.
+        """
         x, rotary = self.enter(clips, ids)
-        return self.norm(through(self.blocks, x, rotary, self.recompute))
+        if not mean_of_layers:
+            return self.norm(through(self.blocks, x, rotary, self.recompute))
+        total = torch.zeros_like(x)
+        for block in self.blocks:
+            x = block(x, rotary)
+            total += F.layer_norm(x, x.shape[-1:])
+        return total / len(self.blocks)
 
     def embed_flops(self, tokens: int) -> int:
         """Operations of embedding so many tokens of a clip."""

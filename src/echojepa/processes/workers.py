@@ -30,7 +30,7 @@ class Limits:
     """What one job may use."""
 
     cpu_seconds: float
-    """Processor time after which its worker is ended."""
+    """CPU time after which its worker is ended."""
     memory: int
     """Bytes that it may allocate beyond what a fresh worker holds; MemoryError beyond."""
 
@@ -40,7 +40,7 @@ class Died:
     """A job took its worker with it."""
 
     over_time: bool
-    """Whether it ran out of processor time; it crashed otherwise."""
+    """Whether it ran out of CPU time; it crashed otherwise."""
 
 
 @dataclass
@@ -143,7 +143,7 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 def allow_seconds(more: float) -> None:
-    """Let the job of this process use so many processor seconds from now on, where it has a limit."""
+    """Let the job of this process use so many CPU seconds from now on, where it has a limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if soft == resource.RLIM_INFINITY:
         return
@@ -153,7 +153,7 @@ def allow_seconds(more: float) -> None:
 
 
 def _limit_after(more: float) -> int:
-    """What RLIMIT_CPU is so many processor seconds from now."""
+    """What RLIMIT_CPU is so many CPU seconds from now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return math.ceil(used.ru_utime + used.ru_stime + more)
 

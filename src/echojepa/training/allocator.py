@@ -1,4 +1,4 @@
-"""An allocator that keeps its pages: on a processor a step asks for the same memory again and again.
+"""An allocator that keeps its pages: on a CPU a step asks for the same memory again and again.
 
 glibc gives blocks above a threshold back to the system at once, and the system hands out cleared pages at the
 next request; clearing and mapping them is a part of a step that computes nothing. jemalloc or tcmalloc do as

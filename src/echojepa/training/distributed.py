@@ -80,7 +80,7 @@ def speaks() -> bool:
 
 
 def pick_device() -> torch.device:
-    """This process' GPU, or the processor."""
+    """This process' GPU, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -138,7 +138,11 @@ def check_share(config: PretrainConfig, world: World) -> None:
     """ConfigError unless the batch can be dealt to the ranks, and none needs to know the others' clips."""
     alone = [
         name
-        for name, asked in (("centred_targets", config.centred_targets), ("targets", config.targets != "all"))
+        for name, asked in (
+            ("latent.centred", config.latent.centred),
+            ("latent.scaled", config.latent.scaled),
+            ("targets", config.targets != "all"),
+        )
         if asked
     ]
     if alone and world.ranks > 1:

@@ -141,7 +141,7 @@ class Monitor:
 
     @torch.no_grad()
     def features(self, encoder: nn.Module) -> Tensor:
-        """Features (B, N, D) of the fixed clips, on the processor."""
+        """Features (B, N, D) of the fixed clips, on the CPU."""
         parts = [encoder(prepare(self.spec, part)).float().cpu() for part in self.clips.split(16)]
         return torch.cat(parts)
 

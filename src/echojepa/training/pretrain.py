@@ -27,7 +27,7 @@ from echojepa.training.guard import CollapseError, FaultError, check_counts, sud
 from echojepa.training.journal import Journal, open_run
 from echojepa.training.loader import Batch, Steps, check_share, load_steps, run_pictures
 from echojepa.training.rotation import Facts
-from echojepa.training.start import read_start, take_start
+from echojepa.training.start import take_weights
 from echojepa.training.step import TrainStep
 from echojepa.training.validation import make_validation
 from echojepa.training.watching import make_monitors
@@ -100,8 +100,8 @@ class Run:
         which checkpoints were damaged. The model is cut up for the ranks."""
         found = rotation.find(self.config.out) if self.world.first else None
         found = next(found for found in self.world.gather(found) if found)
-        if self.config.start and not found.path:
-            take_start(self.model, read_start(self.config.start), self.config.architecture)
+        if not found.path:
+            take_weights(self.model, self.config)
         runner = distribute(self.model, self.config.parallel, self.world, self.dtype)
         self.optimizer = build_optimizer(self.model, self.config)
         self.train_step = TrainStep(

@@ -70,11 +70,7 @@ def take_start(model: Objective, start: Start, architecture: Architecture) -> No
     Without a predictor in it the objective's keeps its random weights. Of V-JEPA 2's ten mask tokens the
     first is taken, the only one that was ever trained.
     """
-    if start.architecture != architecture:
-        raise CheckpointError(
-            f"{start.name} has the architecture {start.architecture}, this run {architecture}; set the run's "
-            "--architecture to that of the weights"
-        )
+    check_architecture(start, architecture)
     load_strictly(model.encoder, start.encoder, start.name)
     if isinstance(model, JEPA):
         load_strictly(model.target_encoder, start.target_encoder, start.name)
@@ -82,3 +78,22 @@ def take_start(model: Objective, start: Start, architecture: Architecture) -> No
     predictor = {name: value for name, value in start.predictor.items() if name not in others}
     if predictor:
         load_strictly(model.predictor, predictor, f"the predictor of {start.name}")
+
+
+def take_weights(model: Objective, config: PretrainConfig) -> None:
+    """Before the first step: the networks that the config starts from, and the teacher that makes targets."""
+    if config.start:
+        take_start(model, read_start(config.start), config.architecture)
+    if config.latent.teacher and isinstance(model, JEPA):
+        teacher = read_start(config.latent.teacher)
+        check_architecture(teacher, config.architecture)
+        load_strictly(model.target_encoder, teacher.target_encoder, teacher.name)
+
+
+def check_architecture(start: Start, architecture: Architecture) -> None:
+    """CheckpointError for networks of another architecture than the run's."""
+    if start.architecture != architecture:
+        raise CheckpointError(
+            f"{start.name} has the architecture {start.architecture}, this run {architecture}; set the run's "
+            "--architecture to that of the weights"
+        )

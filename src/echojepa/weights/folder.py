@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind
 from echojepa.files.records import read_record, write_record
@@ -157,24 +157,6 @@ def recognise(
             return Architecture(row, patch, tubelet, position, trained_side)
     known = ", ".join(f"{row} {size.width} x {size.depth}" for row, size in SIZES.items())
     raise CheckpointError(f"{name} is {width} wide and {depth} blocks deep; known are {known}")
-
-
-def weights_of(
-    encoder: nn.Module,
-    architecture: Architecture,
-    spec: InputSpec,
-    origin: Origin,
-    predictor: Predictor | None = None,
-) -> Weights:
-    """The weights of networks in memory."""
-    return Weights(
-        architecture,
-        spec,
-        dict(encoder.state_dict()),
-        origin,
-        predictor_shape=predictor.shape if predictor else None,
-        predictor=dict(predictor.state_dict()) if predictor else {},
-    )
 
 
 def save_weights(folder: Path, weights: Weights) -> WeightsCard:

@@ -31,7 +31,7 @@ from echojepa.vocabulary import Kind, Reason
 STRIPS: dict[Kind, tuple[RegionKind, ...]] = {Kind.DOPPLER: ("pw", "cw"), Kind.MMODE: ("mmode",)}
 """Kinds of file that scroll instead of moving, and the regions that are kept of them."""
 SECONDS, SECONDS_A_MEGAPIXEL = 20.0, 2.0
-"""Processor seconds that a file may use once its header is read: some, and more for each million pixels."""
+"""CPU seconds that a file may use once its header is read: some, and more for each million pixels."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def convert(job: Job) -> ConvertedLoop | Refused:
 
 
 def seconds_for(pixels: Frames) -> float:
-    """Processor seconds that a loop may need, by its pixels: some fifty times what the slowest codec took, so
+    """CPU seconds that a loop may need, by its pixels: some fifty times what the slowest codec took, so
     that what comes in does not depend on how fast a machine is."""
     return SECONDS + SECONDS_A_MEGAPIXEL * pixels.count * pixels.height * pixels.width / 1e6
 
@@ -235,7 +235,7 @@ def shrink(frame: NDArray[np.uint8], factor: float, across: float | None = None)
 def lost(job: Job, over_time: bool) -> Refused:
     """The row of a file that ended its worker."""
     if over_time:
-        return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more processor time than a file may"))
+        return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more CPU time than a file may"))
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
 
 

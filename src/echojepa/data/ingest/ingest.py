@@ -48,7 +48,7 @@ UNFINISHED = (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS)
 COMMIT_EVERY = 64
 """Files between two commits: what a kill can cost at most."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
-"""What one file may use: processor seconds, more of them for a larger file, and 1.5 GiB."""
+"""What one file may use: CPU seconds, more of them for a larger file, and 1.5 GiB."""
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,6 @@ class Operator:
     """Mean distance of an apical probe from the true apex, mm in a large adult; exponential."""
 
 
-PERFECT = Operator(0.0, 0.0, 0.0, 0.0, 0.0)
-"""Finds every plane exactly."""
-
-
 def unit(vector: Floats) -> Floats:
     """Scale to length 1."""
     return vector / np.linalg.norm(vector)
@@ -136,13 +132,6 @@ def unnamed(anatomy: Anatomy, which: int) -> Pose:
         return facing(probe, 0.5 * (anatomy.right.valve + anatomy.left.centre), -RIGHTWARD)
     probe = window(anatomy, PARASTERNAL, 0.35)
     return facing(probe, APEXWARD * 0.15 * length, unit(direction(30) - APEXWARD))
-
-
-def true_apical_poses(anatomy: Anatomy) -> tuple[Pose, Pose]:
-    """A4C and A2C planes through the long axis itself, neither tilted nor foreshortened."""
-    probe = APEXWARD * (anatomy.ventricles.apex + anatomy.patient.chest)
-    four, two = (facing(probe, np.zeros(3), direction(APICAL[view])) for view in (View.A4C, View.A2C))
-    return four, two
 
 
 def draw_pose(view: View, anatomy: Anatomy, operator: Operator, rng: np.random.Generator) -> Pose:

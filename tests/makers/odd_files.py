@@ -28,6 +28,7 @@ from echojepa.data.ingest.dry_run import DryRun, dry_run
 from echojepa.data.ingest.ingest import ingest
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.verify import verify
+from echojepa.progress import quiet
 
 KEY = b"a test key of sufficient length"
 MULTIFRAME, SINGLE = "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6.1"
@@ -192,10 +193,6 @@ def refusal(path: Path, **more: Any) -> str:
     found = become(path, **more)
     assert isinstance(found, Refused), "it came in"
     return str(found.why)
-
-
-def quiet(done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @dataclass(frozen=True)

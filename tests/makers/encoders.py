@@ -1,0 +1,27 @@
+"""Weights of networks that a test has in memory."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from echojepa.config import Architecture, InputSpec
+from echojepa.models.predictor import Predictor
+from echojepa.weights.folder import Origin, Weights
+
+
+def weights_of(
+    encoder: nn.Module,
+    architecture: Architecture,
+    spec: InputSpec,
+    origin: Origin,
+    predictor: Predictor | None = None,
+) -> Weights:
+    """The weights of networks in memory."""
+    return Weights(
+        architecture,
+        spec,
+        dict(encoder.state_dict()),
+        origin,
+        predictor_shape=predictor.shape if predictor else None,
+        predictor=dict(predictor.state_dict()) if predictor else {},
+    )

@@ -1,0 +1,57 @@
+"""Claims about what people read: commands in code blocks exist, with these settings; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from echojepa.cli import parse
+from echojepa.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+FENCED = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each `echojepa` command in a page's code blocks; a line may go on after a backslash. Those
+    that are cut short by `...` are left out."""
+    for block in FENCED.findall(page.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ ").strip(), comments=True) if "echojepa " in line else []
+            while words and "=" in words[0]:  # settings of the environment
+                words = words[1:]
+            whole = len(words) > 2 and "..." not in words
+            if whole and Path(words[0]).name == "echojepa":
+                yield words[1:]
+
+
+def test_every_command_in_the_docs_is_one_and_takes_these_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found, wrong = 0, []
+    for page in PAGES:
+        for words in commands(page):
+            found += 1
+            try:
+                parse(words)
+            except (SystemExit, UserError) as error:
+                said = " ".join(capsys.readouterr().err.split())
+                wrong.append(f"{page.relative_to(ROOT)}: echojepa {' '.join(words)}: {error} {said[:200]}")
+    assert found > 40
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_link_in_the_docs_leads_to_a_file() -> None:
+    missing = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in LINK.findall(page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing, "\n".join(missing)
