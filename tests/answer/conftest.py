@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import weights_of
 
 from echojepa.answer.assemble import assemble
 from echojepa.answer.model import Model, load_model
@@ -25,7 +26,7 @@ from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.vit import VisionTransformer
 from echojepa.progress import quiet
 from echojepa.tasks import LVEF, VIEW
-from echojepa.weights.folder import Origin, save_weights, weights_of
+from echojepa.weights.folder import Origin, save_weights
 
 ALPHA = 0.25
 """Of the tiny model: three calibration patients make an interval, twenty patients have that many."""

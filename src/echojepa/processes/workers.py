@@ -13,7 +13,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -105,7 +104,7 @@ def _hire(context: Any, function: Callable[[Job], Any]) -> Worker[Job]:
     return Worker(process, mine)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _apart_from_main(function: Callable[..., Any]) -> Iterator[None]:
     """Start processes that do not run the main script again, as Python has them do to find functions that
     stand in it: a user's script without `if __name__ == "__main__"` would call us in each."""
