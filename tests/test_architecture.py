@@ -21,8 +21,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
     "errors": 0, "version": 0, "randomness": 0, "progress": 0, "vocabulary": 1, "files": 1, "tasks": 2,
     "config": 2, "recipes": 3, "processes": 3, "models": 3, "weights": 4, "data": 4, "phantom": 5,
-    "training": 5, "backbones": 6, "evaluation": 7, "explain": 8, "report": 9, "terminal": 10, "demo": 10,
-    "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
+    "training": 5, "backbones": 6, "evaluation": 7, "explain": 8, "report": 9, "answer": 9.5,
+    "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 RANKS_WITHIN = {
     "data": {
@@ -34,6 +34,10 @@ RANKS_WITHIN = {
         "perturbations": 0, "statistics": 0, "protocol": 1, "features": 2, "probes": 3, "finetuning": 4,
         "results": 5, "cells": 5, "mechanism": 6, "scoring": 6, "comparisons": 7, "tables": 8, "run": 9,
         "finetune": 9,
+    },
+    "answer": {
+        "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
+        "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
     },
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
@@ -48,6 +52,7 @@ SOLE_IMPORTERS = {
     "tyro": {"cli.py"},
     "rich": {"terminal.py"},
     "jinja2": {"report/page.py"},
+    "highdicom": {"answer/writing/structured_report.py"},
 }  # fmt: skip
 MOST_MODULES = 16
 TORCHLESS = (

@@ -12,16 +12,19 @@ from typing import Any
 
 import tyro
 
+from echojepa.commands.answers import run_assemble, run_predict
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
 from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
 from echojepa.commands.models import run_convert, run_embed, run_pretrain, run_report
 from echojepa.config import (
+    AssembleConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
     FinetuneConfig,
     IngestConfig,
+    PredictConfig,
     PretrainConfig,
     ProbeConfig,
     ReportConfig,
@@ -110,11 +113,13 @@ COMMANDS: dict[str, Command] = {
     "embed": Command(EmbedConfig, run_embed),
     "evaluate": Command(EvaluateConfig, run_evaluate),
     "report": Command(ReportConfig, run_report),
+    "assemble": Command(AssembleConfig, run_assemble),
+    "predict": Command(PredictConfig, run_predict),
     "convert": Command(ConvertConfig, run_convert),
     "demo": Command(DemoConfig, run_demo),
 }
 
-POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan"}
+POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan", "predict": "--studies"}
 """Commands whose first setting needs no name."""
 
 

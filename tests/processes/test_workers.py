@@ -6,8 +6,11 @@ import math
 import operator
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +55,15 @@ def test_a_job_that_asks_for_too_much_memory_gets_an_error_and_not_the_machine()
 def test_an_error_of_our_own_is_raised_and_not_taken_for_a_bad_file() -> None:
     with pytest.raises(ZeroDivisionError):
         run([partial(abs, -1), partial(operator.truediv, 1, 0)])
+
+
+def test_a_script_without_a_guard_is_not_run_again_in_its_workers(tmp_path: Path) -> None:
+    """Python would, to find functions that stand in it; ours stand in modules."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from echojepa.processes.workers import Limits, run_in_order\nprint('once')\n"
+        "limits = lambda job: Limits(5.0, 1 << 28)\n"
+        "print(list(run_in_order(abs, [-1, 2], 1, limits, 'echojepa.processes.workers')), __file__)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"once\n[1, 2] {script}\n", done.stderr

@@ -23,7 +23,13 @@ def run_probe(config: ProbeConfig) -> None:
         if name not in PROBES:
             raise unknown(name, PROBES, "probe")
     tasks = tuple(find_task(name) for name in config.tasks)
-    run_plan(Plan("probe", (PlanBlock(tasks, config.probes),)), config)
+    classes = tuple(task for task in tasks if task.classes)
+    values = tuple(task for task in tasks if not task.classes)
+    blocks = (
+        PlanBlock(values, config.probes, calibrated=config.calibrated),
+        PlanBlock(classes, config.probes),
+    )
+    run_plan(Plan("probe", blocks), config)
 
 
 def run_evaluate(config: EvaluateConfig) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from echojepa.config.commands import (
+    AssembleConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     IngestConfig,
     Layout,
+    PredictConfig,
     ReportConfig,
     SheetConfig,
     SimulateConfig,

@@ -153,6 +153,41 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True)
+class AssembleConfig:
+    """Put an encoder and the probes of an evaluation into one folder that answers for studies."""
+
+    results: Path
+    """Folder that `echojepa probe --calibrated` wrote."""
+    backbone: str
+    """The encoder that was probed, as it was given there: a run folder, or weights of another layout."""
+    out: Path
+    """Folder to write; nothing is overwritten."""
+    tasks: tuple[str, ...] = ("lvef", "rvsp", "view")
+    """Tasks to take, of those that have a probe: names, or JSON files as for `echojepa probe`."""
+    probe: str = "attentive"
+    """Name of the probe to take."""
+    name: str = ""
+    """Name of the model; by default that of its folder."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Answer for studies: values with intervals, or why there is none. Research use only."""
+
+    studies: tuple[Path, ...]
+    """Folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies."""
+    model: Path
+    """Folder that `echojepa assemble` made."""
+    out: Path
+    """Folder for prediction.json, prediction.csv and prediction.html; a folder a study where there are
+    several."""
+    dicom: bool = False
+    """Write a DICOM SR and a key image for the archive, too (extra `dicom-sr`); both name the patient."""
+    workers: int = 0
+    """Processes that read files; 0 uses every core."""
+
+
+@dataclass(frozen=True)
 class ConvertConfig:
     """Write JEPA weights, read from any layout, in another one."""
 

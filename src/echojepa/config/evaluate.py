@@ -96,6 +96,9 @@ class ProbeConfig(PlanConfig):
     """Names of tasks, or JSON files with the fields of one (docs/how-to/evaluate.md)."""
     probes: tuple[str, ...] = ("linear", "attentive", "ridge")
     """Names of probes."""
+    calibrated: bool = False
+    """Values get 90 % prediction intervals in place of scores: half of the validation patients calibrate them
+    and choose nothing. `echojepa assemble` needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)

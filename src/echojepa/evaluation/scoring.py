@@ -14,7 +14,7 @@ from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.protocol.cohort import Cohort
 from echojepa.evaluation.results import ALL_SITES, EVERYBODY, ResultRow, RowFacts
 from echojepa.evaluation.statistics.comparison import paired_difference
-from echojepa.evaluation.statistics.conformal import calibrate, coverage, expected_coverage
+from echojepa.evaluation.statistics.conformal import Conformal, calibrate, coverage, expected_coverage
 from echojepa.evaluation.statistics.intervals import Estimate, estimates
 from echojepa.evaluation.statistics.metrics import METRICS, leading_metric, unit_of
 from echojepa.evaluation.statistics.subgroups import AGE_EDGES, EF_EDGES, banded, subgroups
@@ -98,6 +98,20 @@ def score(scored: Scored, resamples: int, seed: int) -> list[ResultRow]:
     return [scored.facts.row(name, unit_of(name, scored.task.unit), number) for name, number in found.items()]
 
 
+def calibrated_on(
+    made: Predictions, calibrating: NDArray[np.str_], groups: NDArray[np.str_], task: Task, seed: int
+) -> Conformal:
+    """90 % intervals of a probe from its predictions (n,) of `calibrating` patients, who chose nothing, by
+    group (n,); by band of predicted LVEF, too, where they are many."""
+    held = np.isin(made.patients, calibrating)
+    own = made.select(held)
+    edges = EF_EDGES if task.label == "lvef" and len(calibrating) >= ENOUGH_FOR_BANDS else ()
+    return calibrate(
+        own.truth, own.values, own.patients, groups[held],
+        chose_head=made.patients[~held & (made.splits != Split.TEST)], alpha=ALPHA, edges=edges, seed=seed,
+    )  # fmt: skip
+
+
 def conformal_rows(
     made: Predictions,
     calibrating: NDArray[np.str_],
@@ -111,14 +125,9 @@ def conformal_rows(
     A row of all patients, then of each cell: group (n,) of the item (its view) and, where calibration
     patients are many, band of predicted LVEF.
     """
-    held = np.isin(made.patients, calibrating)
-    own, tested = made.select(held), made.splits == Split.TEST
+    tested = made.splits == Split.TEST
     test = made.select(tested)
-    edges = EF_EDGES if task.label == "lvef" and len(calibrating) >= ENOUGH_FOR_BANDS else ()
-    fitted = calibrate(
-        own.truth, own.values, own.patients, groups[held], chose_head=made.patients[~tested & ~held],
-        alpha=ALPHA, edges=edges, seed=seed,
-    )  # fmt: skip
+    fitted = calibrated_on(made, calibrating, groups, task, seed)
     found = coverage(fitted, test.truth, test.values, test.patients, groups[tested], seed=seed)
     rows = []
     for number, cell in enumerate(found if len(fitted.half_widths) > 1 else found[:1]):

@@ -48,8 +48,9 @@ def flush(path: Path) -> None:
 
 def replace_folder(temporary: Path, path: Path) -> None:
     """Rename a filled folder into the place of another, its files on the disk first."""
-    for file in temporary.iterdir():
-        flush(file)
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            flush(file)
     if path.exists():
         shutil.rmtree(path)
     temporary.replace(path)

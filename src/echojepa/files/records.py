@@ -7,6 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -149,6 +150,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: unknown entries {unknown}, missing entries {missing}")
         make: Any = kind
         return make(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+    if isinstance(kind, type) and issubclass(kind, StrEnum) and value in list(kind):
+        return kind(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and type(value) is int:

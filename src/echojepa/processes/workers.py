@@ -98,9 +98,23 @@ def run_in_order(
 def _hire(context: Any, function: Callable[[Job], Any]) -> Worker[Job]:
     mine, theirs = context.Pipe()
     process = context.Process(target=_work, args=(function, theirs), daemon=True)
-    process.start()
+    with _apart_from_main(function):
+        process.start()
     theirs.close()
     return Worker(process, mine)
+
+
+@contextlib.contextmanager
+def _apart_from_main(function: Callable[..., Any]) -> Iterator[None]:
+    """Start processes that do not run the main script again, as Python has them do to find functions that
+    stand in it: a user's script without `if __name__ == "__main__"` would call us in each."""
+    main = sys.modules["__main__"]
+    path = None if function.__module__ == "__main__" else vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        if path is not None:
+            vars(main)["__file__"] = path
 
 
 def _collect(worker: Worker[Any]) -> Any:

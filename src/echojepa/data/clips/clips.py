@@ -20,8 +20,7 @@ from torch.utils.data import Dataset
 
 from echojepa.config import InputSpec
 from echojepa.data.clips.pictures import Kept, Pictures, letterbox
-from echojepa.data.store.loop_store import LoopStore
-from echojepa.data.store.rows import Loop
+from echojepa.data.store.rows import Loop, Loops
 from echojepa.models.contract import fit, resize
 from echojepa.randomness import derive_seed
 
@@ -118,7 +117,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        store: LoopStore,
+        store: Loops,
         rows: Sequence[int] | NDArray[np.int64],
         spec: InputSpec,
         *,

@@ -8,7 +8,7 @@ lock. Stopped at any moment and run again, it goes on with the files that are ne
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,12 +101,23 @@ def convert_all(jobs: list[Job], config: IngestConfig) -> Iterator[ConvertedLoop
 
     The key does not go to a cluster: its nodes read it from its file.
     """
-    if config.ray:
-        convert_there, sent = KeyAtHand(config.key.resolve()), [replace(job, key=b"") for job in jobs]
-        results = run_on_cluster(convert_there, sent, config.ray, file_limits, conversion.__name__)
-    else:
-        workers = config.workers or os.cpu_count() or 1
-        results = run_in_order(convert, jobs, workers, file_limits, conversion.__name__)
+    if not config.ray:
+        yield from convert_here(jobs, config.workers)
+        return
+    convert_there, sent = KeyAtHand(config.key.resolve()), [replace(job, key=b"") for job in jobs]
+    yield from told(jobs, run_on_cluster(convert_there, sent, config.ray, file_limits, conversion.__name__))
+
+
+def convert_here(jobs: Sequence[Job], workers: int = 0) -> Iterator[ConvertedLoop | Refused]:
+    """Convert files in order on processes of this machine, as many as there are cores for 0."""
+    workers = workers or os.cpu_count() or 1
+    yield from told(jobs, run_in_order(convert, jobs, workers, file_limits, conversion.__name__))
+
+
+def told(
+    jobs: Sequence[Job], results: Iterable[ConvertedLoop | Refused | Died]
+) -> Iterator[ConvertedLoop | Refused]:
+    """Results of jobs, that of one that ended its worker as a refusal."""
     for job, result in zip(jobs, results, strict=True):
         yield lost(job, result.over_time) if isinstance(result, Died) else result
 

@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,3 +136,11 @@ class Loop:
                 "`echojepa verify --pixels 0` lists the loops, restore them from a backup or ingest again"
             )
         return decode(data, self.encoding)
+
+
+class Loops(Protocol):
+    """Whatever holds loops by the number of their row."""
+
+    def loop(self, row: int) -> Loop:
+        """The pixels and times of a row."""
+        ...

@@ -54,7 +54,7 @@ class ShownClips(Dataset[tuple[Tensor, int]]):
 
     def perturb(self, pixels: Tensor, row: int) -> Tensor:
         """A whole stored loop perturbed, the same for every backbone."""
-        sector = letterbox(self.source.store.mask(row)[None].astype(np.uint8))[0, 0].bool()
+        sector = letterbox(self.source.store.loop(row).mask[None].astype(np.uint8))[0, 0].bool()
         kind = PERTURBATIONS[self.shown.perturbation]
         return kind.apply(pixels, sector, self.shown.severity, seed=self.seed, loop_id=self.ids[row])
 

@@ -7,7 +7,7 @@ lists. Free text never leaves, not even in an error. Facts: DICOM PS3.3, C.7.6.5
 from __future__ import annotations
 
 import hashlib
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydicom.sr.codedict import Collection
 from pydicom.sr.coding import Code
 from pydicom.uid import EnhancedUSVolumeStorage, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
-from echojepa.data.identity.deidentify import coarse_age, pseudonym, shifted_day
+from echojepa.data.identity.deidentify import coarse_age, discreetly, pseudonym, shifted_day
 from echojepa.data.reading.cine import Recording
 from echojepa.data.reading.dicom.attributes import VALUE_ERRORS, day, identifier, items, value, within
 from echojepa.data.reading.dicom.frame_times import frame_times
@@ -176,3 +176,16 @@ def _maker(stated: str) -> str:
     if not words.strip():
         return ""
     return next((name for start, name in MAKERS.items() if words.startswith(start)), OTHER_MAKER)
+
+
+def header_of(path: Path) -> Dataset | None:
+    """All attributes of a file but its pixels, identifiers among them; None where it is no DICOM file. Only
+    what goes back to the file's own archive may keep them."""
+    with path.open("rb") as file, discreetly():
+        try:
+            data = read_header(mmap(file.fileno(), 0, access=ACCESS_READ)).data
+        except Rejected:
+            return None
+    if "PixelData" in data:
+        del data.PixelData
+    return data

@@ -1,0 +1,143 @@
+"""From files to studies: each file is read as ingest reads it, in a process with limits, and kept in memory.
+
+Loops are of one study by their StudyInstanceUID; videos by their folder. Pseudonyms are made with a key that
+is thrown away, so that nothing that is written depends on an identifier.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from echojepa.answer.gathering import Gathered
+from echojepa.answer.model import ModelCard
+from echojepa.answer.values import UnusedFile
+from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused
+from echojepa.data.ingest.ingest import convert_here
+from echojepa.data.reading.dicom.reader import header_of
+from echojepa.progress import Progress
+from echojepa.vocabulary import Kind, Reason
+
+STRIPS = {
+    Kind.STILL: "a single frame: nothing moves",
+    Kind.DOPPLER: "a Doppler strip: no picture moves",
+    Kind.MMODE: "an M-mode strip: no picture moves",
+}
+"""What is said of files that came in and are no cine."""
+NO_CINE = "not a cine loop"
+
+
+@dataclass(frozen=True)
+class ReadLoop:
+    """A cine loop in memory."""
+
+    file: int
+    row: ConvertedLoop
+    withheld: bool
+    """Whether still text was found in it, so that its picture is not shown."""
+    header: Any
+    """Its DICOM attributes; None for a video."""
+
+
+@dataclass(frozen=True)
+class ReadStudy:
+    """One study."""
+
+    number: int
+    loops: tuple[ReadLoop, ...]
+    unused: tuple[UnusedFile, ...]
+
+    @property
+    def files(self) -> int:
+        """Files of it."""
+        return len(self.loops) + len(self.unused)
+
+    @property
+    def timeless(self) -> int:
+        """Files that were refused because nothing says when their frames are."""
+        return sum(file.reason == Reason.NO_TIME for file in self.unused)
+
+
+def read_studies(given: Gathered, card: ModelCard, progress: Progress, workers: int = 0) -> list[ReadStudy]:
+    """Every study of the input; one without loops where no file came in."""
+    key = secrets.token_bytes(32)
+    jobs = [
+        Job(path, str(place), key, "", card.max_side, cleared=False, lossless=card.lossless)
+        for place, path in given.files.items()
+    ]
+    results = converted(jobs, progress, workers)
+    withheld = [job for job, result in zip(jobs, results, strict=True) if is_held(result)]
+    again = dict(
+        zip(
+            (job.file_id for job in withheld),
+            convert_here([replace(job, cleared=True) for job in withheld], workers),
+            strict=True,
+        )
+    )
+    results = [again.get(job.file_id, result) for job, result in zip(jobs, results, strict=True)]
+    return grouped(given, results, set(map(int, again)))
+
+
+def converted(jobs: Sequence[Job], progress: Progress, workers: int) -> list[ConvertedLoop | Refused]:
+    """Results of jobs in order; calls progress(files, all files, note)."""
+    results = []
+    for result in convert_here(jobs, workers) if jobs else ():
+        results.append(result)
+        progress(len(results), len(jobs), "files read")
+    return results
+
+
+def is_held(result: ConvertedLoop | Refused) -> bool:
+    """Whether a file is refused only because its picture may show a name."""
+    return isinstance(result, Refused) and result.why.reason == Reason.HELD_TEXT
+
+
+def study_of(result: ConvertedLoop | Refused) -> str:
+    """The pseudonym of a file's study; "" where it does not say."""
+    if isinstance(result, Refused):
+        return result.ids[1] if len(result.ids) > 1 else ""
+    return result.study_id
+
+
+def grouped(
+    given: Gathered, results: Sequence[ConvertedLoop | Refused], withheld: set[int]
+) -> list[ReadStudy]:
+    """Studies in the order of their first files. A file that names no study goes with most files of its
+    folder, else with the first study."""
+    owners = dict(zip(given.files, map(study_of, results), strict=True))
+    by_folder: dict[Path, Counter[str]] = {}
+    for place, path in given.files.items():
+        by_folder.setdefault(path.parent, Counter())[owners[place]] += owners[place] != ""
+    names = list(dict.fromkeys(owner for owner in owners.values() if owner)) or [""]
+    loops: dict[str, list[ReadLoop]] = {name: [] for name in names}
+    unused: dict[str, list[UnusedFile]] = {name: [] for name in names}
+    seen: set[str] = set()
+    for (place, path), result in zip(given.files.items(), results, strict=True):
+        likeliest = by_folder[path.parent].most_common(1)[0]
+        owner = owners[place] or (likeliest[0] if likeliest[1] else names[0])
+        why = why_unused(result, seen)
+        if why:
+            unused[owner].append(UnusedFile(place, *why))
+        elif isinstance(result, ConvertedLoop):
+            loops[owner].append(ReadLoop(place, result, place in withheld, header_of(path)))
+    unused[names[0]] += given.unused
+    return [
+        ReadStudy(number, tuple(loops[name]), tuple(sorted(unused[name], key=lambda file: file.file)))
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def why_unused(result: ConvertedLoop | Refused, seen: set[str]) -> tuple[str, str] | None:
+    """Reason and detail of a file that is no cine loop, or one `seen` before; None for a loop, seen now."""
+    if isinstance(result, Refused):
+        return result.why.reason.value, result.why.detail
+    if result.kind != Kind.CINE:
+        return NO_CINE, STRIPS[Kind(result.kind)]
+    if result.loop_id in seen or result.pixel_sha256 in seen:
+        return Reason.DUPLICATE.value, ""
+    seen |= {result.loop_id, result.pixel_sha256}
+    return None

@@ -1,0 +1,112 @@
+"""An answer as plain values: `prediction.json`, whose schema lies beside this file, and `prediction.csv`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
+
+FORMAT_VERSION = 1
+DIGITS = 6
+"""Significant digits of numbers: more are noise, and differ between machines."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `prediction.json`."""
+    text = resources.files("echojepa.answer.writing").joinpath("prediction.schema.json").read_text("utf-8")
+    return json.loads(text)
+
+
+def rounded(number: float | None) -> float | None:
+    """A number of few digits."""
+    return None if number is None else float(f"{number:.{DIGITS}g}")
+
+
+def document_of(answer: StudyAnswer) -> dict[str, Any]:
+    """All that `prediction.json` holds; no identifier of a patient, file or study is among it."""
+    return {
+        "format": "echojepa prediction",
+        "format_version": FORMAT_VERSION,
+        "notice": NOTICE,
+        "model": dict(vars(answer.model)),
+        "study": {"number": answer.number, "files": answer.files, "loops": len(answer.loops)},
+        "tasks": [task_entry(task) for task in answer.tasks],
+        "loops": [loop_entry(loop) for loop in answer.loops],
+        "unused_files": [dict(vars(file)) for file in answer.unused],
+    }
+
+
+def task_entry(task: TaskAnswer) -> dict[str, Any]:
+    """A task."""
+    interval = task.interval and {
+        "low": rounded(task.interval.low),
+        "high": rounded(task.interval.high),
+        "level": rounded(task.interval.level),
+        "calibration_patients": task.interval.patients,
+    }
+    abstention = task.abstention and {"reason": task.abstention.value, "detail": task.detail}
+    loops = [
+        {"loop": share.loop, "weight": rounded(share.weight), "value": rounded(share.value)}
+        for share in task.loops
+    ]
+    return {
+        "name": task.name,
+        "unit": task.unit,
+        "value": rounded(task.value),
+        "interval": interval,
+        "loops": loops,
+        "abstention": abstention,
+    }
+
+
+def loop_entry(loop: LoopFinding) -> dict[str, Any]:
+    """A loop."""
+    view = {
+        "name": loop.view,
+        "source": loop.view_source,
+        "probability": rounded(loop.view_probability),
+        "likeliest": loop.likeliest_view,
+    }
+    quality = {
+        name: value if isinstance(value, bool) else rounded(value)
+        for name, value in vars(loop.quality).items()
+    }
+    return {
+        "number": loop.number,
+        "file": loop.file,
+        "frames": loop.frames,
+        "colour": loop.colour,
+        "view": view,
+        "quality": quality,
+        "used_for": list(loop.used_for),
+        "left_out": loop.left_out and loop.left_out.value,
+        "picture_withheld": loop.picture_withheld,
+        "synthetic": loop.synthetic,
+    }
+
+
+def table_rows(answer: StudyAnswer) -> Iterator[dict[str, object]]:
+    """A row a task, for spreadsheets; what is not known is empty."""
+    for task in answer.tasks:
+        entry = task_entry(task)
+        interval = entry["interval"] or {}
+        abstention = entry["abstention"] or {}
+        yield {
+            "study": answer.number,
+            "task": task.name,
+            "value": "" if task.value is None else entry["value"],
+            "unit": task.unit,
+            "low": interval.get("low", ""),
+            "high": interval.get("high", ""),
+            "level": interval.get("level", ""),
+            "calibration_patients": interval.get("calibration_patients", ""),
+            "abstention": abstention.get("reason", ""),
+            "detail": abstention.get("detail", ""),
+            "loops": " ".join(str(share.loop) for share in task.loops),
+            "model": answer.model.name,
+            "model_sha256": answer.model.sha256,
+            "notice": NOTICE,
+        }
