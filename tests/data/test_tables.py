@@ -10,9 +10,11 @@ from echojepa.config import IngestConfig
 from echojepa.data.identity.deidentify import pseudonym
 from echojepa.data.identity.private import IngestError
 from echojepa.data.importers.known import read_listing
-from echojepa.data.ingest.ingest import read_cleared
+from echojepa.data.ingest.dry_run import dry_run
+from echojepa.data.ingest.ingest import ingest, read_cleared
 from echojepa.data.ingest.labels import read_labels
 from echojepa.files.tables import TableError, identity
+from echojepa.progress import quiet
 
 KEY = b"a test key of sufficient length"
 HEAD = "study_uid,label,value,unit\n"
@@ -110,3 +112,27 @@ def test_a_layouts_table_without_a_header_is_refused_without_its_words(tmp_path:
     with pytest.raises(TableError, match="lacks the columns") as caught:
         read_listing(IngestConfig((table,), tmp_path / "out", tmp_path / "key", layout="table"))
     assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "says"),
+    [
+        (HEAD + "1.2,lvef,55,%\n", "utf-16", "UTF-16"),
+        (HEAD + "1.2,lvef,nan,%\n", "utf-8", "line 2: the value is not a number"),
+        ("Doe^Jane;1.2.77;55;%\n", "utf-8", "its first line has 1 columns"),
+    ],
+)
+def test_a_dry_run_refuses_a_table_of_labels_as_ingest_does_and_nothing_is_made(
+    tmp_path: Path, text: str, encoding: str, says: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/letter.dcm").write_text("no DICOM")
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    config = IngestConfig(
+        (tmp_path / "in",), tmp_path / "out", tmp_path / "key", tmp_path / "labels.csv", workers=1
+    )
+    for run in (ingest, dry_run):
+        with pytest.raises((IngestError, TableError), match=says) as caught:
+            run(config, quiet)
+        assert "Doe" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
