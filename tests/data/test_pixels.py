@@ -533,6 +533,7 @@ def test_what_cannot_be_decoded_is_refused_by_name() -> None:
     assert rejection(data).reason == Reason.UNSUPPORTED
     data = real("US1_J2KR.dcm")
     data.file_meta.TransferSyntaxUID = uid.JPIPHTJ2KReferenced
+    data.PixelData = encapsulate([b"no codestream at all"])
     assert rejection(data).reason == Reason.UNSUPPORTED and "JPIP" in str(rejection(data))
     data = real("US1_UNCR.dcm")
     data.PhotometricInterpretation = "Doe^Jane"
