@@ -5,8 +5,6 @@ Facts: github mdivyanshu97/DISCOVR (models/modeling_finetune.py and modeling_pre
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -67,10 +65,7 @@ class DISCOVR(Backbone):
             lambda: ClassTokenTransformer(weights.architecture, weights.spec, normed=normed),
             weights.encoder, weights.name,
         )  # fmt: skip
-        pool: Any = None
-        if weights.pool:
-            pool = build_from(lambda: nn.LayerNorm(model.width, eps=1e-6), weights.pool, weights.name)
-        made = cls(weights.name, model, weights.spec, pool, weights.sha256)
+        made = cls(weights.name, model, weights.spec, weights.build_pool_norm(), weights.sha256)
         made.architecture = weights.architecture
         return made
 

@@ -8,18 +8,17 @@ encoders, teachers and heads; a fine-tuned one has no prefix. Its settings `args
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from echojepa.config import Architecture, InputSpec
+from echojepa.config import InputSpec
 from echojepa.files.records import decode_plain, plain
 from echojepa.weights.folder import recognise
 from echojepa.weights.meta import OURS, TABLE
 from echojepa.weights.tensors import CheckpointError, file_sha256
-from echojepa.weights.videomae import fuse
+from echojepa.weights.videomae import VideoMAEWeights, fuse
 
 CLASS_TOKEN = "cls_token"
 SPEC = InputSpec(size=112, frames=64, seconds=None, stride=3)
@@ -31,17 +30,8 @@ BESIDE = ("local_pos_embed", "local_pos_embed_video", "head.weight", "head.bias"
 ENCODER, POOL = "encoder.", "fc_norm."
 
 
-@dataclass(frozen=True)
-class DISCOVRWeights:
-    """An encoder's tensors under our names, and the norm of a fine-tuned model's mean token."""
-
-    name: str
-    sha256: str
-    architecture: Architecture
-    spec: InputSpec
-    encoder: dict[str, Tensor]
-    pool: dict[str, Tensor]
-    """Empty where the class token is the model's vector."""
+class DISCOVRWeights(VideoMAEWeights):
+    """A VideoMAE's, with a class token among the encoder's tensors."""
 
 
 def is_discovr(tensors: dict[str, Tensor]) -> bool:
