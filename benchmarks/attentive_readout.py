@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pretrain_arms import Loops, interval, layers_of, read_loops, tokens_of
+from pretrain_arms import Loops, interval, layers_of, read_clips, tokens_by_layer
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import FrozenConfig
-from echojepa.data.clips.clips import ClipDataset
-from echojepa.data.clips.pictures import keep_pictures
-from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.features.samples import FeatureSamples
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.heads import fit_heads
@@ -33,6 +30,8 @@ from echojepa.evaluation.protocol.plans import PROBES
 from echojepa.tasks import LVEF, VIEW, Task
 from echojepa.vocabulary import Split
 
+PICTURES_GB = 4.0
+"""Memory that decoded pictures may take."""
 JUDGES = 0.2
 """Share of the training patients who choose."""
 
@@ -79,17 +78,10 @@ def error_at(data: FeatureSamples, task: Task, seed: int) -> tuple[float, NDArra
 
 def read_out(backbone: VideoTransformer, options: argparse.Namespace) -> dict[str, Any]:
     """Errors on validation patients, by task, at the depth that the judges like best."""
-    store = LoopStore.open(options.data)
-    loops = read_loops(store)
-    pictures = keep_pictures(
-        store, loops.rows, backbone.spec, options.runs / "pictures", reduced=True, limit_gb=4
-    )
-    dataset = ClipDataset(store, loops.rows, backbone.spec, pictures=pictures)
-    parts: list[list[torch.Tensor]] = []
-    for some in torch.arange(len(dataset)).split(64):
-        clips = torch.stack([dataset[int(n)][0] for n in some])
-        parts.append([x.half() for x in tokens_of(backbone.encoder, backbone.spec, clips)])
-    layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+    loops, dataset = read_clips(options.data, backbone.spec, options.runs / "pictures", PICTURES_GB)
+    parts = tokens_by_layer(backbone.encoder, backbone.spec, dataset)
+    halves = ([tokens.half() for tokens in layers] for layers in parts)
+    layers = [torch.cat(layer) for layer in zip(*halves, strict=True)]
     found: dict[str, Any] = {}
     for task in (LVEF, VIEW):
         grid = backbone.encoder.grid

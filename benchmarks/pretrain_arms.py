@@ -21,7 +21,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,22 @@ def tokens_of(encoder: VisionTransformer, spec: InputSpec, clips: Tensor) -> lis
     return found
 
 
+def tokens_by_layer(
+    encoder: VisionTransformer, spec: InputSpec, dataset: ClipDataset
+) -> Iterator[list[Tensor]]:
+    """Of 64 clips at a time, in order, what `tokens_of` gives."""
+    for some in torch.arange(len(dataset)).split(64):
+        yield tokens_of(encoder, spec, torch.stack([dataset[int(item)][0] for item in some]))
+
+
+def read_clips(data: Path, spec: InputSpec, pictures: Path, limit_gb: float) -> tuple[Loops, ClipDataset]:
+    """The loops that are read out, and the middle clip of each."""
+    store = LoopStore.open(data)
+    loops = read_loops(store)
+    kept = keep_pictures(store, loops.rows, spec, pictures, reduced=True, limit_gb=limit_gb)
+    return loops, ClipDataset(store, loops.rows, spec, pictures=kept)
+
+
 def pooled_forms(tokens: Tensor, grid: tuple[int, int, int]) -> dict[str, Tensor]:
     """A clip's features (B, N, D) in the three forms that ridge is given, each (B, columns)."""
     places = tokens.unflatten(1, grid).movedim(-1, 1)
@@ -273,9 +289,8 @@ def features(
 ) -> dict[tuple[str, int], NDArray[np.float32]]:
     """Every form of every layer of the middle clip of each loop."""
     found: dict[tuple[str, int], list[Tensor]] = {}
-    for first in range(0, len(dataset), 64):
-        clips = torch.stack([dataset[i][0] for i in range(first, min(first + 64, len(dataset)))])
-        for layer, tokens in enumerate(tokens_of(encoder, spec, clips)):
+    for layers in tokens_by_layer(encoder, spec, dataset):
+        for layer, tokens in enumerate(layers):
             for form, values in pooled_forms(tokens, encoder.grid).items():
                 found.setdefault((form, layer), []).append(values.half() if form == "flat" else values)
     return {key: torch.cat(parts).float().numpy() for key, parts in found.items()}
@@ -419,12 +434,7 @@ def read_out(
     encoder: VisionTransformer, config: PretrainConfig, options: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Figures of an encoder, and the error of each loop behind them, for paired intervals."""
-    store = LoopStore.open(config.data)
-    loops = read_loops(store)
-    pictures = keep_pictures(
-        store, loops.rows, config.spec, options.runs / "pictures", reduced=True, limit_gb=config.pictures_gb
-    )
-    dataset = ClipDataset(store, loops.rows, config.spec, pictures=pictures)
+    loops, dataset = read_clips(config.data, config.spec, options.runs / "pictures", config.pictures_gb)
     found = {key: kernel_of(x) for key, x in features(encoder.eval(), config.spec, dataset).items()}
     asked = questions(loops)
     figures: dict[str, Any] = {}

@@ -29,7 +29,7 @@ from echojepa.answer.model import (
     ValuePart,
     ViewPart,
 )
-from echojepa.answer.quality import RESTING_RATE, Thresholds, brightness_of, seconds_of
+from echojepa.answer.quality import RESTING_RATE, Thresholds, quality_of
 from echojepa.answer.values import NOTICE
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import AssembleConfig, ConfigError, EvaluateConfig, IngestConfig, PlanConfig, ProbeConfig
@@ -286,18 +286,18 @@ def learned_of(
     rates = [store.metadata(["heart_rate"])["heart_rate"].to_pylist() for store in cohort.stores]
     stated = [rate for place in loops if (rate := rates[place[0]][place[1]]) is not None]
     heart_rate = float(np.median(stated)) if stated else RESTING_RATE
-    seen = [cohort.stores[store].loop(row) for store, row in judges]
-    beats = [
-        seconds_of(loop.times) * (rates[store][row] or heart_rate) / 60
-        for loop, (store, row) in zip(seen, judges, strict=True)
+    distances = likeness.distances(pooled[~train]).tolist()
+    seen = [
+        quality_of(cohort.stores[store].loop(row), rates[store][row], heart_rate, distance)
+        for (store, row), distance in zip(judges, distances, strict=True)
     ]
     return likeness, Thresholds(
-        least_beats=min(1.0, float(min(beats))),
-        most_distance=float(np.quantile(likeness.distances(pooled[~train]), NEARER, method="higher")),
+        least_beats=min(1.0, min(quality.beats for quality in seen)),
+        most_distance=float(np.quantile(distances, NEARER, method="higher")),
         least_view_probability=least_view_probability,
         heart_rate=heart_rate,
-        brightness=middle([brightness_of(loop) for loop in seen]),
-        frame_rate=middle([1 / float(np.median(np.diff(loop.times))) for loop in seen]),
+        brightness=middle([quality.brightness for quality in seen]),
+        frame_rate=middle([quality.frame_rate for quality in seen]),
         patients=len({loops[place].patient_id for place in judges}),
         loops=len(judges),
     )

@@ -32,7 +32,7 @@ class RunningStatistics(nn.Module):
     mean: Tensor
     """Of each position over clips (N, D)."""
     variance: Tensor
-    """Of each channel about it, over clips and positions (D,)."""
+    """Of each channel about it, over clips and positions (D,); ones where nothing is scaled by it."""
     steps: Tensor
     """How many steps are in them."""
 
@@ -49,7 +49,8 @@ class RunningStatistics(nn.Module):
             self.steps += 1
             weight = max(STEP_WEIGHT, 1 / self.steps.item())
             self.mean.lerp_(targets.mean(0).float(), weight)
-            self.variance.lerp_((targets - self.mean).float().square().mean((0, 1)), weight)
+            if self.latent.scaled:
+                self.variance.lerp_((targets - self.mean).float().square().mean((0, 1)), weight)
         if self.latent.centred:
             targets = targets - self.mean
         return targets / (self.variance.sqrt() + 1e-3) if self.latent.scaled else targets

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.verify.verify import evenly_spaced, read_rows
 from echojepa.progress import Progress
-from echojepa.report.page import write_page
+from echojepa.report.page import jpeg_uri, write_page
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
 
 THUMBNAIL = 208
@@ -59,9 +57,7 @@ def thumbnail(frame: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
     edge = small & np.logical_not(binary_erosion(small))
     pixels = np.array(picture)
     pixels[edge] = (pixels[edge] + OUTLINE) // 2
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return jpeg_uri(pixels, JPEG_QUALITY)
 
 
 def facts_of(row: dict[str, Any], frames: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from PIL import Image
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ReportConfig
@@ -30,7 +27,7 @@ from echojepa.explain.attention import attention_film, encoder_attention, head_a
 from echojepa.explain.maps import embedding_map
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
-from echojepa.report.page import write_page
+from echojepa.report.page import jpeg_uri, write_page
 from echojepa.training.journal import METRICS, read_lines
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import load_card
@@ -46,8 +43,8 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
-PLAYER_SIZE = 320
-"""Pixels of the attention player's images."""
+PLAYER_SIZE, PLAYER_QUALITY = 320, 88
+"""Pixels of the attention player's images, and their JPEG quality."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,6 @@ class Player:
     seconds: float
     finetuned: str
     """The fine-tuned encoder whose head's attention is beside the other; empty for none."""
-
-
-def data_uri(picture: np.ndarray[Any, Any]) -> str:
-    """An RGB image (H, W, 3) as a JPEG data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def attention_player(
@@ -92,7 +82,7 @@ def attention_player(
         maps.append(partial(head_attention, encoder, readout.model))
         name = encoder.name
     film = attention_film(store, row, backbone.spec, maps, PLAYER_SIZE)
-    pictures = [data_uri(picture) for picture in film.frames]
+    pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in film.frames]
     return Player(pictures, round(1000 * film.seconds), wanted, len(pictures) * film.seconds, name)
 
 

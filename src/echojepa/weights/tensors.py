@@ -47,7 +47,7 @@ SETTINGS = (
     "deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler", "numpy.dtype", "numpy.ndarray", *NUMPY, *DTYPES,
 )  # fmt: skip
 """What training programs save beside their tensors. Each of these names becomes a `Left`; none is called."""
-UNREADABLE = (
+LOAD_ERRORS = (
     pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError,
     AssertionError, ArithmeticError, OSError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
@@ -82,7 +82,7 @@ def load_foreign(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(names):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UNREADABLE as error:
+    except LOAD_ERRORS as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         why = (
             f"holds an object of {code[1]}, which needs code to be run" if code else "is cut short or damaged"

@@ -5,8 +5,6 @@ Loops play at their own frame times. The page asks for nothing from outside and 
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
-from echojepa.data.store.memory import LoopsInMemory
-from echojepa.report.page import write_page
+from echojepa.data.store.memory import loop_of
+from echojepa.report.page import jpeg_uri, write_page
 
 SIDE, QUALITY = 232, 72
 """Longer side of the page's pictures, pixels, and their JPEG quality."""
@@ -201,21 +199,19 @@ def facts_of(loop: LoopFinding) -> list[tuple[str, str]]:
 
 def pictures_of(loop: LoopFinding) -> tuple[list[str], list[int]]:
     """Frames as data URIs, and how long each is shown, milliseconds."""
-    pixels = LoopsInMemory([loop.row]).loop(0)
+    pixels = loop_of(loop.row)
     chosen = list(range(min(loop.frames, MOST_FRAMES))) if loop.used_for else [loop.frames // 2]
     steps = np.diff(pixels.times)
     steps = np.append(steps, np.median(steps))
     return (
-        [jpeg_uri(frame) for frame in pixels.frames(chosen)],
+        [small_jpeg(frame) for frame in pixels.frames(chosen)],
         [max(1, round(1000 * float(steps[index]))) for index in chosen],
     )
 
 
-def jpeg_uri(frame: NDArray[np.uint8]) -> str:
+def small_jpeg(frame: NDArray[np.uint8]) -> str:
     """A small JPEG of a frame (H, W) or (H, W, 3)."""
     height, width = frame.shape[:2]
     factor = SIDE / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    buffer = io.BytesIO()
-    Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)

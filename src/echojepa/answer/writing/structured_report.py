@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
 from echojepa.data.reading.dicom.attributes import day, value
-from echojepa.data.store.memory import LoopsInMemory
+from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
 
@@ -250,7 +250,7 @@ def key_picture(loop: LoopFinding, lines: Sequence[str]) -> NDArray[np.uint8]:
     """(H, W, 3): the middle frame, unless it is withheld, above lines of text."""
     canvas = Image.new("RGB", (PICTURE, PICTURE + 34 * len(lines) + 16))
     if not loop.picture_withheld:
-        frame = LoopsInMemory([loop.row]).loop(0).frames([loop.frames // 2])[0]
+        frame = loop_of(loop.row).frames([loop.frames // 2])[0]
         picture = Image.fromarray(frame).convert("RGB")
         factor = PICTURE / max(picture.size)
         size = (round(picture.width * factor), round(picture.height * factor))

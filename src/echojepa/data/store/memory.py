@@ -20,5 +20,10 @@ class LoopsInMemory:
         return len(self._rows)
 
     def loop(self, row: int) -> Loop:
-        """The pixels and times of a row, as `LoopStore.loop` gives them."""
-        return Loop(pa.Table.from_pylist([vars(self._rows[row])], schema=SCHEMA))
+        """As `LoopStore.loop`."""
+        return loop_of(self._rows[row])
+
+
+def loop_of(row: StoredLoop) -> Loop:
+    """The pixels and times of a row."""
+    return Loop(pa.Table.from_pylist([vars(row)], schema=SCHEMA))
