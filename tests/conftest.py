@@ -55,9 +55,10 @@ def archive(cohort: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(cohort: Path, archive: Path) -> Path:
-    """Those patients, ingested. Tests do not write here."""
+    """Those patients, ingested with the same key in every session. Tests do not write here."""
 
     def make(out: Path) -> None:
+        (cohort / "key").write_text("the key of the tests\n", encoding="utf-8")
         ingest(IngestConfig((archive,), out, cohort / "key", archive / "labels.csv", workers=1), quiet)
 
     return made_once(cohort, "dataset", make)

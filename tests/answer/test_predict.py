@@ -140,9 +140,12 @@ def write_mp4(path: Path, frames: np.ndarray, rate: Fraction) -> None:
 def test_a_video_answers_by_the_view_that_the_probe_tells(
     made: Made, tmp_path: Path, ask: Ask, answered: StudyAnswer, name: str, write: Callable[..., None]
 ) -> None:
-    frames = pydicom.dcmread(made.tested / "A4C_0.dcm").pixel_array
-    write(tmp_path / name, frames.repeat(2, 1).repeat(2, 2), Fraction(25))
+    """Of the sector alone, as published videos are."""
+    store = LoopStore.open(made.dataset)
+    row = store.rows_where([], split="test", view="A4C")["row"][0].as_py()
+    write(tmp_path / name, store.frames(row).repeat(2, 1).repeat(2, 2), Fraction(25))
     (answer,) = ask(tmp_path / name)
+    assert not answer.unused
     (loop,) = answer.loops
     assert loop.view_source == "probe" and loop.view == loop.likeliest_view
     assert loop.view_probability is not None and 0 < loop.view_probability <= 1
