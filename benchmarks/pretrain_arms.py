@@ -48,6 +48,7 @@ from echojepa.config import (
 from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.clips.pictures import keep_pictures
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.features.tokens import moments
 from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import prepare
@@ -112,6 +113,11 @@ BOTH = (CENTRED, TIME)
 TIME_ALONE = (CENTRED, changed(masks=(TIME_MASK,)))
 MOVING = of_targets(still_share=0.0, scaled=True)
 IMAGENET = InputSpec()
+
+
+def places(config: PretrainConfig) -> PretrainConfig:
+    """A table of positions added to tokens, in place of rotary ones, which tell distances alone."""
+    return replace(config, architecture=replace(config.architecture, position="sincos"))
 
 
 def spec_changed(**settings: Any) -> Change:
@@ -185,6 +191,8 @@ ARMS: dict[str, tuple[Change, ...]] = {
         lambda c: replace(c, architecture=replace(c.architecture, patch=8)),
     ),
     "time-batch-32": (*TIME_ALONE, changed(batch_size=32)),
+    "time-places": (*TIME_ALONE, places),
+    "both-places": (*BOTH, places),
     # As many for pixels.
     "videomae-lr-3e-4": (videomae, optimised(lr=3e-4)),
     "videomae-lr-2e-3": (videomae, optimised(lr=2e-3)),
@@ -195,6 +203,7 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "videomae-decoder-4": (videomae, sized("nano", 2, 64, 4)),
     "videomae-decoder-128": (videomae, sized("nano", 4, 128, 2)),
     "videomae-wider": (videomae, sized("micro", 3, 96, 2)),
+    "videomae-places": (videomae, places),
     "videomae-patch-8": (videomae, lambda c: replace(c, architecture=replace(c.architecture, patch=8))),
 }
 """By name: changes of `base`, in order."""
@@ -277,11 +286,12 @@ def read_clips(data: Path, spec: InputSpec, pictures: Path, limit_gb: float) -> 
 
 
 def pooled_forms(tokens: Tensor, grid: tuple[int, int, int]) -> dict[str, Tensor]:
-    """A clip's features (B, N, D) in the three forms that ridge is given, each (B, columns)."""
+    """A clip's features (B, N, D) in the three forms that ridge is given, each (B, columns): the mean of all
+    tokens; mean and spread over time of each quarter of the picture, and of each place."""
     places = tokens.unflatten(1, grid).movedim(-1, 1)
     pooled = F.avg_pool3d(places, (1, grid[1] // 2, grid[2] // 2))
     swing = torch.cat([pooled.mean(2), pooled.std(2)], 1).flatten(1)
-    return {"mean": tokens.mean(1), "deviation": swing, "flat": tokens.flatten(1)}
+    return {"mean": tokens.mean(1), "deviation": swing, "places": moments(tokens, grid).flatten(1)}
 
 
 def features(
@@ -292,7 +302,7 @@ def features(
     for layers in tokens_by_layer(encoder, spec, dataset):
         for layer, tokens in enumerate(layers):
             for form, values in pooled_forms(tokens, encoder.grid).items():
-                found.setdefault((form, layer), []).append(values.half() if form == "flat" else values)
+                found.setdefault((form, layer), []).append(values)
     return {key: torch.cat(parts).float().numpy() for key, parts in found.items()}
 
 
@@ -418,13 +428,13 @@ def interval(errors: Numbers, patients: NDArray[np.int64]) -> list[float]:
 READOUTS = {
     "views mean": ("views", "mean", 1.0),
     "views deviation": ("views", "deviation", 1.0),
-    "views flat": ("views", "flat", 1.0),
+    "views places": ("views", "places", 1.0),
     "views mean 5%": ("views", "mean", FEW),
     "views deviation 5%": ("views", "deviation", FEW),
-    "views flat 5%": ("views", "flat", FEW),
+    "views places 5%": ("views", "places", FEW),
     "lvef mean": ("lvef", "mean", 1.0),
     "lvef deviation": ("lvef", "deviation", 1.0),
-    "lvef flat": ("lvef", "flat", 1.0),
+    "lvef places": ("lvef", "places", 1.0),
 }
 """By name: the question, the form of the features, and the share of patients with labels. Errors: the share
 of loops in the wrong view, LVEF points off by loop."""
@@ -494,7 +504,7 @@ def table(options: argparse.Namespace) -> None:
     print("| arm | seed | clips | updates | CPU min | " + " | ".join(names) + " |")
     print("|" + "---|" * (5 + len(names)))
     for line in lines:
-        cells = [shown(name, line["readouts"][name]) for name in names]
+        cells = [shown(name, line["readouts"].get(name)) for name in names]
         head = [line["run"], line["seed"], line["clips"], line["steps"], round(line["cpu_seconds"] / 60, 1)]
         print("| " + " | ".join(map(str, head + cells)) + " |")
     print("\nPaired differences to the random start of the same seed and data (accuracy: more is better)")
@@ -511,8 +521,10 @@ def kind_of(line: dict[str, Any]) -> list[Any]:
     ]
 
 
-def shown(name: str, values: list[Any]) -> str:
-    """A figure with its interval: accuracy in %, LVEF in points."""
+def shown(name: str, values: list[Any] | None) -> str:
+    """A figure with its interval, accuracy in %, LVEF in points; nothing where a line is older than it."""
+    if values is None:
+        return ""
     mean, low, high = values[:3]
     if name.startswith("views"):
         mean, low, high = 100 * (1 - mean), 100 * (1 - high), 100 * (1 - low)
@@ -522,6 +534,8 @@ def shown(name: str, values: list[Any]) -> str:
 def against(runs: Path, line: dict[str, Any], start: dict[str, Any], name: str) -> str:
     """What an arm has over its random start, with a paired interval over patients."""
     mine, other = (np.load(runs / one["run"] / "readouts.npz") for one in (line, start))
+    if f"{name}/rows" not in mine or f"{name}/rows" not in other:
+        return ""
     if not np.array_equal(mine[f"{name}/rows"], other[f"{name}/rows"]):
         return "other loops"
     gain = other[f"{name}/errors"] - mine[f"{name}/errors"]

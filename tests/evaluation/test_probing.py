@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from sklearn.linear_model import Ridge
 
 from echojepa.config import FrozenConfig
 from echojepa.evaluation.features import tokens as tokens_module
+from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.features.samples import FeatureSamples, targets
 from echojepa.evaluation.features.tokens import Features, Tokens, fit_standardiser, principal_axes
 from echojepa.evaluation.probes.fitting import constant_outputs, fit_probe
 from echojepa.evaluation.probes.heads import has_converged
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.probes.ridge import fit_ridge
-from echojepa.evaluation.protocol.plans import PROBES
+from echojepa.evaluation.probes.stored import StoredProbe
+from echojepa.evaluation.protocol.plans import EVERYWHERE, PROBES, Cell
 from echojepa.evaluation.statistics.metrics import ACCURACY, R2, Metric
 from echojepa.models.grid import GridAdamW
 from echojepa.models.probe import Standardiser
@@ -116,6 +119,26 @@ def test_the_grid_s_adamw_is_torch_s() -> None:
 def test_lvef_is_learned_from_a_known_feature_and_not_from_noise(kind: str) -> None:
     assert on_test(predictions(labelled(4.0), LVEF, kind), R2) > 0.8
     assert on_test(predictions(labelled(0.0), LVEF, kind), R2) < 0.3
+
+
+def test_a_swing_of_any_phase_is_read_over_time_and_not_from_the_flattened_grid(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+    count, slots = 240, 8
+    size, phase = 1 + torch.rand(count, generator=rng), 6.3 * torch.rand(count, generator=rng)
+    tokens = 0.1 * torch.randn(count, slots, 4, 6, generator=rng)
+    turns = torch.arange(slots) * 6.2832 / slots
+    tokens[:, :, 2, 3] += size[:, None] * torch.cos(turns + phase[:, None])
+    features = Features(Tokens.of(tokens.flatten(1, 2)), tokens.mean((1, 2)), (slots, 2, 2), addresses(count))
+    splits = np.array([("train", "train", "train", "val", "test")[i % 5] for i in range(count)])
+    data = samples_of(features, 20 * size, splits)
+    assert on_test(predictions(data, LVEF, "ridge"), R2) < 0.3
+    assert on_test(predictions(data, LVEF, "ridge, over time"), R2) > 0.8
+    readout, choice = fit_probe(data, LVEF, PROBES["ridge, over time"], CONFIG, 0)
+    cell = Cell(LVEF, PROBES["ridge, over time"], EVERYWHERE, 1.0, 0, ())
+    facts = BackboneFacts(backbone="b", weights="w", parameters=1, tokens=32, embed_dim=6)
+    stored = StoredProbe(tmp_path)
+    stored.save(readout, choice, cell, (), features.grid, facts)
+    torch.testing.assert_close(stored.readout().outputs(data), readout.outputs(data))
 
 
 @pytest.mark.parametrize("kind", ["attentive", "ridge"])

@@ -121,3 +121,20 @@ def projected(features: Features, standardiser: Standardiser, axes: Tensor) -> F
     everything = torch.arange(len(features.tokens))
     parts = [(standardiser(features.tokens[part]) @ axes).half() for part in everything.split(64)]
     return replace(features, tokens=Tokens.of(torch.cat(parts)))
+
+
+def over_time(features: Features) -> Features:
+    """Each place's mean and population standard deviation over time, in memory: a grid (2, H', W').
+
+    They do not depend on where in the beat a clip begins, as the tokens themselves do.
+    """
+    grid = (2, *features.grid[1:])
+    everything = torch.arange(len(features.tokens))
+    parts = [moments(features.tokens[part].float(), features.grid) for part in everything.split(64)]
+    return replace(features, tokens=Tokens.of(torch.cat(parts)), grid=grid)
+
+
+def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Mean and population standard deviation over time of tokens (n, N, D) -> (n, 2 * H' * W', D)."""
+    slots = tokens.unflatten(1, (grid[0], -1))
+    return torch.cat([slots.mean(1), slots.std(1, correction=0)], dim=1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from echojepa.config import FrozenConfig
 from echojepa.evaluation.features.samples import FeatureSamples, SlotFeatures, targets
-from echojepa.evaluation.features.tokens import fit_standardiser, principal_axes, projected
+from echojepa.evaluation.features.tokens import fit_standardiser, over_time, principal_axes, projected
 from echojepa.evaluation.probes.heads import Choice, fit_heads
 from echojepa.evaluation.probes.ridge import fit_ridge
 from echojepa.evaluation.protocol.plans import ProbeKind
@@ -57,6 +57,21 @@ class ReducedProbe:
         return {f"components.{name}": value for name, value in parts.items()} | self.inner.tensors()
 
 
+@dataclass(frozen=True)
+class OverTimeProbe:
+    """A probe on each place's mean and spread over time."""
+
+    inner: Readout
+
+    def outputs(self, data: SlotFeatures) -> Tensor:
+        """(n, outputs)."""
+        return self.inner.outputs(replace(data, features=over_time(data.features)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the probe."""
+        return self.inner.tensors()
+
+
 def fit_probe(
     data: FeatureSamples, task: Task, kind: ProbeKind, config: FrozenConfig, seed: int
 ) -> tuple[Readout, Choice]:
@@ -68,6 +83,10 @@ def fit_probe(
         smaller = replace(data, features=projected(data.features, standardiser, axes))
         inner, choice = fit_probe(smaller, task, replace(kind, width=None), config, seed)
         return ReducedProbe(inner, standardiser, axes), choice
+    if kind.over_time:
+        still = replace(data, features=over_time(data.features))
+        inner, choice = fit_probe(still, task, replace(kind, over_time=False), config, seed)
+        return OverTimeProbe(inner), choice
     if kind.depth is None:
         readout, chosen = fit_ridge(data, task)
         return readout, Choice(chosen, {}, True)

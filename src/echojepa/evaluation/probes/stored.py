@@ -21,7 +21,7 @@ from torch import Tensor
 
 from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
-from echojepa.evaluation.probes.fitting import Readout, ReducedProbe
+from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout, ReducedProbe
 from echojepa.evaluation.probes.heads import Choice, HeadProbe
 from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.ridge import RidgeProbe
@@ -191,6 +191,8 @@ def described(readout: Readout) -> dict[str, Any]:
     """What must be known beside the tensors."""
     if isinstance(readout, ReducedProbe):
         return {"kind": "reduced", "inner": described(readout.inner)}
+    if isinstance(readout, OverTimeProbe):
+        return {"kind": "over time", "inner": described(readout.inner)}
     if isinstance(readout, HeadProbe):
         shape = asdict(readout.model.shape)
         return {"kind": "heads", "shape": shape, "batch_size": readout.batch_size}
@@ -207,6 +209,8 @@ def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
         }
         inner = rebuilt(facts["inner"], tensors)
         return ReducedProbe(inner, Standardiser(parts["mean"], parts["std"]), parts["axes"])
+    if facts["kind"] == "over time":
+        return OverTimeProbe(rebuilt(facts["inner"], tensors))
     if facts["kind"] == "heads":
         shape = ProbeShape(**facts["shape"] | {"grid": tuple(facts["shape"]["grid"])})
         blank = Standardiser(torch.empty_like(tensors["input_mean"]), torch.empty_like(tensors["input_std"]))

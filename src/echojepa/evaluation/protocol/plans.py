@@ -34,6 +34,8 @@ class ProbeKind:
     """Whether the keys of the pooler get a fixed 3-D position."""
     width: int | None = None
     """Principal components that tokens are cut to first: every backbone the same width."""
+    over_time: bool = False
+    """Whether it is given each place's mean and spread over time in place of its tokens."""
     fusion: Literal["early", "late"] = "early"
     """Of a study's views: one probe over all their tokens, or the mean of one probe's predictions on each."""
     embeddings: bool = True
@@ -56,6 +58,7 @@ PROBES: dict[str, ProbeKind] = {
         ProbeKind("attentive, equal width", width=EQUAL_WIDTH),
         ProbeKind("ridge", depth=None),
         ProbeKind("ridge, equal width", depth=None, width=EQUAL_WIDTH),
+        ProbeKind("ridge, over time", depth=None, over_time=True),
         ProbeKind("attentive, late fusion", fusion="late"),
         ProbeKind("attentive, no embeddings", embeddings=False),
         ProbeKind("attentive, no view dropout", view_dropout=0.0),
