@@ -29,7 +29,7 @@ class FrozenConfig:
     epochs: int = 30
     """Passes over the training clips."""
     min_steps: int = 200
-    """Steps of a probe at least, in more passes if need be, so that few labels are not few steps."""
+    """Fewest steps of a probe: with few labels it makes more passes over them until it has made so many."""
     batch_size: int = 32
     """Clips a step of the probes, and of the frozen backbone."""
     features_as: Literal["float16", "float32"] = "float16"
