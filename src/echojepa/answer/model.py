@@ -21,11 +21,12 @@ from echojepa.evaluation.probes.fitting import Readout
 from echojepa.evaluation.probes.stored import TENSORS, StoredProbe
 from echojepa.evaluation.statistics.conformal import Conformal
 from echojepa.files.records import read_record
+from echojepa.shipped.by_name import MODEL, located
 from echojepa.tasks import Task
 from echojepa.version import __version__
 from echojepa.weights.tensors import CheckpointError, file_sha256, load_safetensors
 
-MODEL, ENCODER, TRAINING = "model.json", "encoder", "training.safetensors"
+TRAINING = "training.safetensors"
 FORMAT_VERSION = 1
 
 
@@ -149,8 +150,12 @@ def read_card(folder: Path) -> ModelCard:
         ) from error
 
 
-def load_model(folder: Path) -> Model:
-    """Load a model; CheckpointError where a part is missing or is not the one that the card vouches for."""
+def load_model(model: Path | str) -> Model:
+    """Load a model by its folder, or by the name of one that comes with the package (`shipped:small`).
+
+    CheckpointError where a part is missing or is not the one that the card vouches for.
+    """
+    folder = located(model)
     card = read_card(folder)
     backbone = load_encoder(folder, card.encoder)
     tensors = load_safetensors(vouched(folder / TRAINING, card.training.statistics_sha256))

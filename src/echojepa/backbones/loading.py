@@ -16,6 +16,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import Engine, InputSpec, Precision, Untold
 from echojepa.errors import UserError
 from echojepa.files.records import read_plain
+from echojepa.shipped.by_name import ENCODER, SHIPPED, located
 from echojepa.weights.discovr import is_discovr, read_discovr
 from echojepa.weights.folder import CARD
 from echojepa.weights.meta import ENCODERS, is_meta
@@ -45,7 +46,8 @@ def load_backbone(
 
     A folder: a finished run of ours, Hugging Face's V-JEPA 2 or VideoMAE. A file: V-JEPA, V-JEPA 2, 2.1 or
     EchoJEPA, VideoMAE, DISCOVR, EchoPrime, PanEcho, told apart by what is in it. A name: `constant`,
-    `untrained:...` for an architecture with random weights, `random:RUN` for what a run of ours started from.
+    `untrained:...` for an architecture with random weights, `random:RUN` for what a run of ours started from,
+    `shipped:small` for the encoder of the model that comes with the package.
     `spec` replaces the input that a video transformer's weights name, or do not; `untold` is what else no
     tensor of a file tells. A video transformer computes in float32 or bf16, by torch or, on a CPU, by
     OpenVINO, which has int8 too; the others in float32.
@@ -69,12 +71,13 @@ def find_backbone(name: str | Path, spec: InputSpec | None, untold: Untold | Non
         return fed_as_built(CONTROLS[str(name)](), spec)
     if str(name).startswith(RANDOM):
         return fed_as_built(VideoTransformer.untrained(Path(str(name).removeprefix(RANDOM))), spec)
-    path = Path(name)
+    path = located(name) / ENCODER if str(name).startswith(SHIPPED) else Path(name)
     if path.is_dir():
         return load_folder(path, spec, untold)
     if not path.is_file():
         raise CheckpointError(
-            f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, {RANDOM}RUN"
+            f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, "
+            f"{RANDOM}RUN, {SHIPPED}small"
         )
     return load_file(path, spec, untold)
 

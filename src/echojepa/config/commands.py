@@ -164,8 +164,8 @@ class AssembleConfig:
     """Folder to write; nothing is overwritten."""
     tasks: tuple[str, ...] = ("lvef", "rvsp", "view")
     """Tasks to take, of those that have a probe: names, or JSON files as for `echojepa probe`."""
-    probe: str = "attentive"
-    """Name of the probe to take."""
+    probes: tuple[str, ...] = ("attentive", "ridge, over time")
+    """Kinds of probe that may be taken; of those that were trained, validation patients choose."""
     name: str = ""
     """Name of the model; by default that of its folder."""
 
@@ -176,11 +176,12 @@ class PredictConfig:
 
     studies: tuple[Path, ...]
     """Folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies."""
-    model: Path
-    """Folder that `echojepa assemble` made."""
     out: Path
     """Folder for prediction.json, prediction.csv and prediction.html; a folder a study where there are
     several."""
+    model: Path = Path("shipped:small")
+    """Folder that `echojepa assemble` made, or `shipped:small`, which comes with the package and was trained
+    on synthetic hearts alone."""
     dicom: bool = False
     """Write a DICOM SR and a key image for the archive, too (extra `dicom-sr`); both name the patient."""
     workers: int = 0
