@@ -19,8 +19,8 @@ import echojepa.config as config_module
 SOURCE = Path(config_module.__file__).parents[1]
 FILES = sorted(SOURCE.rglob("*.py"))
 RANKS = {
-    "errors": 0, "version": 0, "randomness": 0, "progress": 0, "vocabulary": 1, "files": 1, "shipped": 1, "tasks": 2,
-    "config": 2, "recipes": 3, "processes": 3, "models": 3, "weights": 4, "data": 4, "phantom": 5,
+    "errors": 0, "version": 0, "randomness": 0, "progress": 0, "vocabulary": 1, "files": 1, "shipped": 1,
+    "tasks": 2, "config": 2, "recipes": 3, "processes": 3, "models": 3, "weights": 4, "data": 4, "phantom": 5,
     "training": 5, "backbones": 6, "evaluation": 7, "explain": 8, "report": 9, "answer": 9.5,
     "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip

@@ -190,7 +190,7 @@ def error_of_judges(stored: StoredProbe, task: Task) -> float:
     made, card = predictions_of(stored), stored.card()
     judges = made.within(Split.VAL)
     if card.calibrated:
-        judges &= ~calibrates(made.patients, card.seed)
+        judges = judges[~calibrates(made.patients[judges], card.seed)]
     return error_of(made.select(judges), task)
 
 
