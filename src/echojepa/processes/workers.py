@@ -64,7 +64,7 @@ def run_in_order(
     An exception of `function` itself is raised here.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(["echojepa.processes.forked_from", preload])
     crew = [_hire(context, function) for _ in range(min(workers, len(jobs)))]
     finished: dict[int, Any] = {}
     given = told = 0
