@@ -22,6 +22,7 @@ from echojepa.phantom.cohort.make import write_cohort
 from echojepa.processes.lock import locked
 from echojepa.progress import quiet
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: two that spin are slower than one
 torch.set_num_threads(1)
 
 
