@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from echojepa.config import TUBE_MASK, Architecture, FaultConfig, InputSpec, OptimConfig, PretrainConfig
+from echojepa.config import (
+    TIME_MASK,
+    TUBE_MASK,
+    Architecture,
+    FaultConfig,
+    InputSpec,
+    LatentConfig,
+    OptimConfig,
+    PretrainConfig,
+)
 
 
 def micro(data: Path, out: Path) -> PretrainConfig:
@@ -217,6 +226,53 @@ def micro_mae(data: Path, out: Path) -> PretrainConfig:
     return replace(jepa, objective="videomae", masks=(TUBE_MASK,), optim=optim)
 
 
+def small(data: Path, out: Path) -> PretrainConfig:
+    """An hour on one core: few tokens a clip, many updates, targets hidden in time alone. Synthetic so far.
+
+    What keeps the paper's objective (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. What
+    does not: targets are hidden in time and not in blocks, which on so few places teach nothing, and each
+    position's mean over clips is subtracted from them; pixels are normalised to an echo's own mean and
+    spread. With `--latent.teacher R`, the run of `small-mae`, targets are those of a frozen pixel encoder
+    (SALT, arXiv 2509.24317), which read best of all that was tried (docs/sweep.md).
+
+        echojepa pretrain small --data D --out R
+
+    Hardware: one CPU core. Hours: 1.
+    """
+    return PretrainConfig(
+        data=data,
+        out=out,
+        architecture=Architecture("nano", patch=8),
+        spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
+        masks=(TIME_MASK,),
+        latent=LatentConfig(centred=True),
+        augment="shift",
+        predictor_width=64,
+        predictor_depth=2,
+        predictor_heads=2,
+        optim=OptimConfig(lr=5e-4, warmup=0.06, cooldown=0.3, ema_start=0.99, ema_end=0.9985),
+        batch_size=16,
+        steps=5000,
+        checkpoint_every=500,
+        monitor_every=500,
+        faults=FaultConfig(on_collapse="warn"),
+    )
+
+
+def small_mae(data: Path, out: Path) -> PretrainConfig:
+    """The pixel baseline and teacher of `small`: same encoder, data, predictor; VideoMAE's mask and loss.
+
+        echojepa pretrain small-mae --data D --out R
+
+    Hardware: one CPU core. Hours: 0.5.
+    """
+    jepa = small(data, out)
+    optim = replace(jepa.optim, lr=1e-3, beta2=0.95, weight_decay=0.05)
+    return replace(
+        jepa, objective="videomae", masks=(TUBE_MASK,), latent=LatentConfig(), batch_size=32, optim=optim
+    )
+
+
 def smoke(data: Path, out: Path) -> PretrainConfig:
     """Seconds on a CPU: shows that everything runs, learns nothing. Used by the tests.
 
@@ -242,6 +298,8 @@ def smoke(data: Path, out: Path) -> PretrainConfig:
 RECIPES: dict[str, Callable[[Path, Path], PretrainConfig]] = {
     "micro": micro,
     "micro-mae": micro_mae,
+    "small": small,
+    "small-mae": small_mae,
     "gpu": gpu,
     "echojepa-l": echojepa_l,
     "echojepa-g": echojepa_g,
