@@ -260,7 +260,8 @@ def small(data: Path, out: Path) -> PretrainConfig:
 
 
 def small_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel baseline and teacher of `small`: same encoder, data, predictor; VideoMAE's mask and loss.
+    """The pixel baseline and teacher of `small`: same encoder, data, predictor; VideoMAE's mask and loss
+    (arXiv 2203.12602).
 
         echojepa pretrain small-mae --data D --out R
 

@@ -194,7 +194,8 @@ def test_only_training_patients_are_seen(store: LoopStore) -> None:
 def test_a_recipe_builds_and_its_config_survives_json(name: str) -> None:
     config = RECIPES[name](Path("data"), Path("out"))
     with torch.device("meta"):
-        assert build_encoder(config).grid[1] >= 12
+        fine_enough = 12 if any(mask.blocks for mask in config.masks) else 4
+        assert build_encoder(config).grid[1] >= fine_enough
     assert decode(PretrainConfig, encode(config)) == config
 
 
