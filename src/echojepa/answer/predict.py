@@ -17,20 +17,21 @@ from echojepa.progress import Progress, quiet
 
 def predict(
     study: Path | str | Sequence[Path | str],
-    model: Path | str | Model,
+    model: Path | str | Model = "shipped:small",
     progress: Progress = quiet,
     *,
     workers: int = 0,
 ) -> tuple[StudyAnswer, ...]:
     """Answers for one study or several, in the order of their first files. Research use only.
 
-    `study`: folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies. `model`: a
-    folder that `echojepa assemble` made, or what `load_model` gives. `progress(done, total, note)` is told of
-    every stage. `workers`: processes that read files, 0 for one a core. UserError for an input that is not
-    there, CheckpointError for a model that is damaged. A file that cannot be read is named in `unused`.
+    `study`: folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies. `model`:
+    `shipped:small`, a folder that `echojepa assemble` made, or what `load_model` gives. `progress(done,
+    total, note)` is told of every stage. `workers`: processes that read files, 0 for one a core. UserError
+    for an input that is not there, CheckpointError for a model that is damaged. A file that cannot be read is
+    named in `unused`.
     """
     inputs = [study] if isinstance(study, str | Path) else list(study)
-    loaded = model if isinstance(model, Model) else load_model(Path(model))
+    loaded = model if isinstance(model, Model) else load_model(model)
     return tuple(answers([Path(one) for one in inputs], loaded, progress, workers))
 
 
