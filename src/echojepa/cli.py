@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -92,6 +93,8 @@ def run_demo(config: DemoConfig) -> None:
             console.print(f"{number}/{len(stages)} {stage.name}: done before", style="bold")
             continue
         console.print(f"{number}/{len(stages)} {stage.name}", style="bold")
+        if stage.command == "predict":  # it writes into an empty folder alone; a stopped one may have begun
+            shutil.rmtree(stage.config.out, ignore_errors=True)
         begun = time.perf_counter()
         COMMANDS[stage.command].run(stage.config)
         seconds = time.perf_counter() - begun
@@ -99,7 +102,8 @@ def run_demo(config: DemoConfig) -> None:
         console.print(f"{seconds:.0f} s\n")
     seconds = sum(stage.cost() for stage in stages)
     console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
-    console.print((config.out / "report.html").resolve())
+    console.print(f"Report: {(config.out / 'report.html').resolve()}")
+    console.print(f"Answers for a synthetic study and two real cines: {(config.out / 'answer').resolve()}")
 
 
 COMMANDS: dict[str, Command] = {

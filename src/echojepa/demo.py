@@ -9,12 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echojepa.config import DemoConfig, EvaluateConfig, IngestConfig, ReportConfig, SimulateConfig
+from echojepa.config import (
+    DemoConfig,
+    EvaluateConfig,
+    IngestConfig,
+    PredictConfig,
+    ReportConfig,
+    SimulateConfig,
+)
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.files.records import encode, read_plain, write_record
 from echojepa.recipes import micro
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
+SHIPPED_MODEL = "shipped:small"
 CREDIT = "Cine: the test data of pydicom, MIT licence."
 
 
@@ -66,13 +74,16 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
         (
             "evaluate",
             "evaluate",
-            EvaluateConfig(plan="demo", data=(data,), out=results, backbones=(str(run),), seed=config.seed),
+            EvaluateConfig(
+                plan="demo", data=(data,), out=results, backbones=(str(run), SHIPPED_MODEL), seed=config.seed
+            ),
         ),
         (
             "report",
             "report",
             ReportConfig(data, run, results, out / "report.html", attention_credit=CREDIT),
         ),
+        ("answer", "predict", PredictConfig((archive / "P00000", *example_cines()), out / "answer")),
     ]
     marker = out / "stages"
     return [
