@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pydicom
@@ -11,15 +13,19 @@ import pytest
 import torch
 from pydicom.fileset import FileSet
 
-from echojepa.answer.assemble import least_probability
+from echojepa.answer.assemble import error_of_judges, least_probability
 from echojepa.answer.likeness import fit_likeness
 from echojepa.answer.tasks import slot_weights
 from echojepa.answer.values import StudyAnswer
 from echojepa.evaluation.features.samples import SlotFeatures
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.heads import HeadProbe
+from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.ridge import RidgeProbe
+from echojepa.evaluation.probes.stored import StoredProbe
+from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.tasks import LVEF
 
 from .conftest import Made
 
@@ -51,6 +57,23 @@ def test_a_probe_is_believed_from_where_it_is_right_in_95_of_100() -> None:
     chosen = high >= least
     assert (truth[chosen] == 0).mean() >= 0.95 > (truth[high >= high[chosen.argmax() - 1]] == 0).mean()
     assert least_probability(probabilities, np.ones(100)) > 1
+
+
+def test_of_several_probes_those_who_choose_choose_and_not_those_who_calibrate() -> None:
+    patients = np.array([f"p{n}" for n in range(40)])
+    calibrate = calibrates(patients, 0)
+    truth = np.full(40, 60.0)
+
+    def errs(choosing: float, calibrating: float) -> StoredProbe:
+        made = Predictions(
+            items=patients, patients=patients, splits=np.full(40, "val"), sites=np.full(40, ""), truth=truth,
+            classes=(), values=truth + np.where(calibrate, calibrating, choosing),
+        )  # fmt: skip
+        card = SimpleNamespace(calibrated=True, seed=0)
+        return cast(StoredProbe, SimpleNamespace(card=lambda: card, predictions=lambda _: made))
+
+    assert error_of_judges(errs(2.0, 9.0), LVEF) == pytest.approx(2.0)
+    assert 0 < calibrate.sum() < 40
 
 
 def one_study(present: list[bool]) -> SlotFeatures:

@@ -250,7 +250,7 @@ def test_assemble_overwrites_nothing_and_says_what_is_missing(made: Made, tmp_pa
     with pytest.raises(UserError, match=r"config\.json"):
         assemble(AssembleConfig(tmp_path, str(made.run), tmp_path / "m"), quiet)
     with pytest.raises(UserError, match="probe --calibrated"):
-        assemble(AssembleConfig(made.results, str(made.run), tmp_path / "m", probe="ridge"), quiet)
+        assemble(AssembleConfig(made.results, str(made.run), tmp_path / "m", probes=("ridge",)), quiet)
     assert not list(tmp_path.iterdir())
 
 

@@ -37,7 +37,7 @@ from echojepa.data.store.encoding import Encoding
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import ComparedBackbone, measured
 from echojepa.evaluation.features.extraction import Extraction
-from echojepa.evaluation.probes.predictions import Predictions
+from echojepa.evaluation.probes.predictions import Predictions, error_of
 from echojepa.evaluation.probes.stored import CARD, TENSORS, StoredProbe, find_probes, slug
 from echojepa.evaluation.protocol.cells import Presentation
 from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, read_cohort, synthetic_share
@@ -100,9 +100,9 @@ def fill(
     ]
     if not values:
         raise UserError(
-            f"{config.results} holds no '{config.probe}' probe of {config.backbone} for "
+            f"{config.results} holds no probe of the kinds {list(config.probes)} of {config.backbone} for "
             f"{', '.join(config.tasks)}; run: echojepa probe --calibrated --tasks {' '.join(config.tasks)} "
-            f"--probes {config.probe}"
+            f"--probes {' '.join(repr(kind) for kind in config.probes)}"
         )
     view, least = view_part(folder, config, backbone) if VIEW in tasks else (None, 2.0)
     pooled, loops = pooled_features(settings, cohort, backbone, config.results, progress)
@@ -175,9 +175,24 @@ def encoder_part(folder: Path, source: str, backbone: ComparedBackbone, settings
 def stored_probe(
     config: AssembleConfig, task: Task, backbone: ComparedBackbone, calibrated: bool
 ) -> StoredProbe | None:
-    """The newest probe of a task on this very backbone, whatever tables call it."""
-    found = find_probes(config.results, task.name, config.probe, calibrated=calibrated)
-    return next((one for one in found.values() if one.card().weights == backbone.weights[:12]), None)
+    """The probe of a task on this very backbone, whatever tables call it, of the kind that erred least on
+    the validation patients who choose; None where there is none."""
+    found = [
+        one
+        for kind in config.probes
+        for one in find_probes(config.results, task.name, kind, calibrated=calibrated).values()
+        if one.card().weights == backbone.weights[:12]
+    ]
+    return min(found, key=lambda one: error_of_judges(one, task), default=None)
+
+
+def error_of_judges(stored: StoredProbe, task: Task) -> float:
+    """What validation patients chose a probe by; those who calibrate its intervals choose nothing."""
+    made, card = predictions_of(stored), stored.card()
+    judges = made.within(Split.VAL)
+    if card.calibrated:
+        judges = judges[~calibrates(made.patients[judges], card.seed)]
+    return error_of(made.select(judges), task)
 
 
 def copied(stored: StoredProbe, folder: Path, task: Task) -> ProbePart:
