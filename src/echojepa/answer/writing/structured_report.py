@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
@@ -57,10 +58,11 @@ def write_dicom_objects(answer: StudyAnswer, folder: Path) -> list[Path]:
     if not answered:
         return []
     place = ReturnAddress.of(answer, sources_of(answer, answered[0])[0])
-    objects = {
-        REPORT: report_of(answer, answered, place),
-        KEY_IMAGE: key_image_of(answer, answered, place),
-    }
+    with discreetly():  # the library warns of a name that it finds odd, and repeats it
+        objects = {
+            REPORT: report_of(answer, answered, place),
+            KEY_IMAGE: key_image_of(answer, answered, place),
+        }
     for name, made in objects.items():
         write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
     return [folder / name for name in objects]
