@@ -1,4 +1,4 @@
-"""The loops of an answer as pages play them: small pictures, each for as long as its frame was on the scanner."""
+"""The loops of an answer as pages play them: small pictures, each shown for as long as its frame lasted."""
 
 from __future__ import annotations
 

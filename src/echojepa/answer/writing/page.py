@@ -77,8 +77,8 @@ def write_answer_page(document: Entry, films: Mapping[int, Film], path: Path) ->
 
 
 def page_values(document: Entry, films: Mapping[int, Film], served: Mapping[str, str] | None = None) -> Entry:
-    """What a page of an answer shows; `served` says where a server has whole films, by their number, and takes
-    reviews, by the task's name."""
+    """What a page of an answer shows; `served` says where a server has whole films, by their number, and
+    takes reviews, by the task's name."""
     return {
         "served": served,
         "answer": document,
