@@ -40,8 +40,8 @@ RANKS_WITHIN = {
         "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
     },
     "serve": {
-        "refusals": 0, "worker": 0, "reviews": 1, "jobs": 1, "process": 1, "uploads": 2, "runner": 2,
-        "service": 3, "access": 3, "api": 4, "pages": 4, "app": 5, "server": 6,
+        "refusals": 0, "studies": 0, "worker": 1, "reviews": 1, "jobs": 1, "process": 2,
+        "uploads": 2, "runner": 2, "service": 3, "access": 3, "api": 4, "pages": 4, "app": 5, "server": 6,
     },
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""

@@ -16,8 +16,9 @@ from echojepa.report.page import render
 from echojepa.serve.access import COOKIE, AccessRules
 from echojepa.serve.jobs import JobRecord, State
 from echojepa.serve.refusals import GONE, Refusal
-from echojepa.serve.reviews import LONGEST, posters_of
+from echojepa.serve.reviews import LONGEST
 from echojepa.serve.service import Service
+from echojepa.serve.studies import posters_of
 from echojepa.serve.worker import Step
 
 STATIC = {

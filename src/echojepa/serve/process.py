@@ -23,6 +23,9 @@ MAIN = "from echojepa.serve.worker import main; main"
 GLANCE = 0.1
 """Seconds between looks at whether a study was given up."""
 
+GRACE = 5.0
+"""Seconds in which an idle worker may end by itself."""
+
 
 class WorkerProcess:
     """One worker, of one thread of the server."""
@@ -58,13 +61,10 @@ class WorkerProcess:
         self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
         """Have a folder's studies answered; the worker is ended where it takes too long or is `given_up`."""
-        if self._process is None:
-            try:
-                self.start()
-            except UserError as error:
-                return Unanswered(str(error))
-        assert self._pipe is not None
-        self._pipe.send(folder)
+        try:
+            self._send(folder)
+        except UserError as error:
+            return Unanswered(str(error))
         until = time.monotonic() + self.seconds
         while True:
             said = self._receive(until - time.monotonic(), given_up)
@@ -73,8 +73,17 @@ class WorkerProcess:
             elif isinstance(said, Answered | Unanswered):
                 return said
             else:
-                self.stop()
+                self.stop(grace=0)
                 return Unanswered(said)
+
+    def _send(self, folder: Path) -> None:
+        """Give a worker its work: another worker where the last one was ended, or ended by itself."""
+        if self._process is None or self._process.poll() is not None:
+            self.stop(grace=0)
+            self.start()
+        assert self._pipe is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # noticed by who listens
+            self._pipe.send(folder)
 
     def _receive(self, seconds: float, given_up: Callable[[], bool]) -> Any:
         """What the worker says next, or a sentence where it says nothing."""
@@ -92,12 +101,14 @@ class WorkerProcess:
                 "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
             )
 
-    def stop(self) -> None:
-        """End it, and whatever it started."""
+    def stop(self, grace: float = GRACE) -> None:
+        """End it, and whatever it started; one that works on nothing ends by itself."""
+        if self._pipe is not None:
+            self._pipe.close()
         if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._pipe is not None:
-            self._pipe.close()
         self._process = self._pipe = None

@@ -5,26 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from echojepa.answer.writing.films import Film
 from echojepa.answer.writing.output import JSON, write_document
-from echojepa.files.records import decode_plain, read_plain, read_record
+from echojepa.answer.writing.structured_report import REPORT, write_reviews
+from echojepa.files.records import read_plain
 from echojepa.serve.refusals import Refusal
-from echojepa.serve.worker import FILMS, POSTERS
+from echojepa.serve.studies import whole_films
 
 Verdict = Literal["accepted", "rejected"]
 LONGEST = 500
 """Characters of a reason at most."""
 
 
-def posters_of(study: Path) -> dict[int, Film]:
-    """The picture that stands for each loop, by its number."""
-    plain = read_plain(study / FILMS / POSTERS)
-    return {int(loop): decode_plain(Film, film) for loop, film in plain.items()}
-
-
-def films_in(study: Path) -> dict[int, Film]:
-    """The whole film of each loop, by its number."""
-    return {loop: read_record(Film, study / FILMS / f"{loop}.json") for loop in posters_of(study)}
+def sentence_of(review: dict[str, Any]) -> str:
+    """A review in words."""
+    return f"{review['task']}: {review['verdict']} by a reader" + (
+        f": {review['reason']}" if review["reason"] else "."
+    )
 
 
 def write_review(study: Path, task: str, verdict: Verdict | None, reason: str) -> dict[str, Any]:
@@ -43,5 +39,7 @@ def write_review(study: Path, task: str, verdict: Verdict | None, reason: str) -
         reviews.append({"task": task, "verdict": verdict, "reason": " ".join(reason.split())})
     if reviews:
         document["reviews"] = sorted(reviews, key=lambda one: one["task"])
-    write_document(document, films_in(study), study)
+    write_document(document, whole_films(study), study)
+    if (study / REPORT).is_file():
+        write_reviews(study / REPORT, [sentence_of(one) for one in reviews])
     return document

@@ -76,13 +76,15 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
         try:
             say(f"{address_of(listening)}  (stop with Ctrl-C; {kept(config)})")
             say(NOTICE)
-            run(build_app(service, rules), listening)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with contextlib.suppress(KeyboardInterrupt):  # the library raises again what stopped it
+                http_server(build_app(service, rules)).run(sockets=[listening])
         finally:
             service.close()
 
 
-def run(app: Any, listening: socket.socket) -> None:
-    """Answer requests until the process is told to stop."""
+def http_server(app: Any) -> uvicorn.Server:
+    """What answers requests; it tells nobody what was asked."""
     settings = uvicorn.Config(
         app,
         http=PromptProtocol,
@@ -94,9 +96,7 @@ def run(app: Any, listening: socket.socket) -> None:
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=3,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):  # the library raises again what stopped it
-        uvicorn.Server(settings).run(sockets=[listening])
+    return uvicorn.Server(settings)
 
 
 def kept(config: ServeConfig) -> str:

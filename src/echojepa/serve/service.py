@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from echojepa.answer.writing.output import CSV, HTML, JSON
+from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.config import ServeConfig
 from echojepa.files.records import read_plain
 from echojepa.serve.jobs import ENDED, JobRecord, JobStore, State
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import Verdict, write_review
 from echojepa.serve.runner import Answerer, Runner
+from echojepa.serve.studies import film_file
 from echojepa.serve.uploads import PIECE, UploadedFile, Uploads
-from echojepa.serve.worker import FILMS, STUDIES, Ready, Step
+from echojepa.serve.worker import STUDIES, Ready, Step
 
-SR, KEY = "prediction.sr.dcm", "prediction.key.dcm"
 DOWNLOADS = {
     JSON: "application/json",
     CSV: "text/csv; charset=utf-8",
     HTML: "text/html; charset=utf-8",
-    SR: "application/dicom",
-    KEY: "application/dicom",
+    REPORT: "application/dicom",
+    KEY_IMAGE: "application/dicom",
 }
 """Files of an answer, and what they are."""
 
@@ -137,7 +138,7 @@ class Service:
 
     def film(self, job: str, number: int, loop: int) -> Path:
         """The file with a loop's film."""
-        path = self.study(job, number) / FILMS / f"{loop}.json"
+        path = film_file(self.study(job, number), loop)
         if not path.is_file():
             raise Refusal(404, f"this study has no loop {loop}")
         return path

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echojepa.errors import UserError
-from echojepa.files.records import write_record
 
 if TYPE_CHECKING:
     from echojepa.answer.model import Model
 
-INPUT, SCRATCH, STUDIES, FILMS, POSTERS = "input", "scratch", "studies", "films", "posters.json"
+INPUT, SCRATCH, STUDIES = "input", "scratch", "studies"
 """Names within a study's folder."""
 
 
@@ -123,8 +122,7 @@ def outcome(folder: Path, model: Model, settings: WorkerSettings, pipe: Connecti
 def answer_folder(folder: Path, model: Model, settings: WorkerSettings, pipe: Connection) -> int:
     """Answer what was uploaded and write it; how many studies it was."""
     from echojepa.answer.predict import answers
-    from echojepa.answer.writing.films import films_of
-    from echojepa.answer.writing.output import write_answer
+    from echojepa.serve.studies import write_study
 
     def tell(done: int, total: int, note: str = "") -> None:
         pipe.send(Step(done, total, DOING[note]))
@@ -134,12 +132,7 @@ def answer_folder(folder: Path, model: Model, settings: WorkerSettings, pipe: Co
     for answer in answers(inputs_of(folder, settings), model, tell, settings.workers, folder / SCRATCH):
         number = answer.number
         pipe.send(Step(number - 1, number, "writing the answer"))
-        out, films = folder / STUDIES / str(number), films_of(answer)
-        write_answer(answer, out, dicom=dicom, films=films)
-        (out / FILMS).mkdir()
-        for loop, film in films.items():
-            write_record(out / FILMS / f"{loop}.json", film)
-        write_record(out / FILMS / POSTERS, {str(loop): film.middle for loop, film in films.items()})
+        write_study(answer, folder / STUDIES / str(number), dicom)
     return number
 
 
@@ -176,5 +169,7 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     try:
         work(Connection(descriptor))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        os.killpg(0, signal.SIGKILL)  # the server is gone, and so is all that works for it
+    except EOFError:  # there is no more to do
+        return
+    except (BrokenPipeError, ConnectionResetError):
+        os.killpg(0, signal.SIGKILL)  # the server is gone in the midst of it, and so is all that works for it

@@ -16,10 +16,8 @@ import httpx
 import pytest
 
 from echojepa.answer.values import StudyAnswer
-from echojepa.answer.writing.films import films_of
-from echojepa.answer.writing.output import write_answer
-from echojepa.files.records import write_record
-from echojepa.serve.worker import FILMS, POSTERS, STUDIES, Answered, Ready, Step, Unanswered
+from echojepa.serve.studies import write_study
+from echojepa.serve.worker import STUDIES, Answered, Ready, Step, Unanswered
 
 from ..conftest import Made
 
@@ -99,11 +97,7 @@ class Puppet:
                 return Unanswered("it was given up")
         if self.sentence:
             return Unanswered(self.sentence)
-        out, films = folder / STUDIES / "1", films_of(self.given)
-        write_answer(self.given, out, dicom=True, films=films)
-        for loop, film in films.items():
-            write_record(out / FILMS / f"{loop}.json", film)
-        write_record(out / FILMS / POSTERS, {str(loop): film.middle for loop, film in films.items()})
+        write_study(self.given, folder / STUDIES / "1", dicom=True)
         return Answered(1)
 
     def stop(self) -> None:
