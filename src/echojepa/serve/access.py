@@ -23,6 +23,8 @@ from echojepa.serve.uploads import PIECE
 COOKIE = "echojepa"
 OPEN = ("/login", "/static/")
 """What is there without a token."""
+HEAD = 16 << 10
+"""Bytes of a request's address and headers at most."""
 BODY, BODY_SECONDS = 1 << 16, 60.0
 """Bytes of a body that is no piece of a file, and seconds for any body."""
 POLICY = (
@@ -127,6 +129,8 @@ class Guard:
     def check(self, scope: Scope) -> None:
         """Refusal for a request from the wrong place or without the token."""
         headers = Headers(scope=scope)
+        if len(scope["raw_path"]) + sum(len(name) + len(value) for name, value in headers.raw) > HEAD:
+            raise Refusal(431, f"the head of a request has at most {HEAD} bytes; this one has more")
         try:
             self.rules.check_host(headers.get("host", ""))
             if scope["method"] not in ("GET", "HEAD"):

@@ -19,7 +19,7 @@ from echojepa.config import ConfigError, ServeConfig
 from echojepa.errors import UserError
 from echojepa.files.durable import write_text
 from echojepa.processes.lock import locked_now
-from echojepa.serve.access import AccessRules
+from echojepa.serve.access import HEAD, AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore, claim
 from echojepa.serve.process import WorkerProcess
@@ -92,7 +92,7 @@ def http_server(app: Any) -> uvicorn.Server:
         access_log=False,
         log_level="warning",
         server_header=False,
-        h11_max_incomplete_event_size=16 << 10,
+        h11_max_incomplete_event_size=HEAD,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=3,
     )

@@ -34,7 +34,7 @@ class Live:
     log: Path
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, timeout=60, verify=False)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ def started(model: Path, root: Path, *settings: str) -> Live:
 
 @pytest.fixture(scope="session")
 def live(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    server = started(free_model, tmp_path_factory.mktemp("live"))
+    server = started(free_model, tmp_path_factory.mktemp("live"), "--megabytes", "100")
     yield server
     server.process.terminate()
     assert server.process.wait(60) == 0
