@@ -120,7 +120,7 @@ if (drop) {
     } finally { busy = false; }
   };
   for (const id of ["files", "folder"]) {
-    byId(id).addEventListener("keydown", (event) => { if (event.key === "Enter") event.target.click(); });
+    drop.querySelector(`[data-opens=${id}]`).addEventListener("click", () => byId(id).click());
     byId(id).addEventListener("change", (event) => begin(() => [...event.target.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }))));
   }
   for (const kind of ["dragover", "dragleave", "drop"]) {
