@@ -28,7 +28,7 @@ from echojepa.serve.refusals import GONE, Refusal
 MARK, RECORD = "serve.json", "job.json"
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a study stands: the closed list."""
 
     UPLOADING = "uploading"
@@ -39,7 +39,7 @@ class State(StrEnum):
     LOST = "lost"
 
 
-ENDED = (State.DONE, State.FAILED, State.LOST)
+ENDED = (JobState.DONE, JobState.FAILED, JobState.LOST)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class JobRecord:
     id: str
     number: int
     """For people: the first that was sent in is 1."""
-    state: State
+    state: JobState
     created: float
     """Seconds since 1970."""
     touched: float
@@ -89,11 +89,11 @@ class JobStore:
                 shutil.rmtree(folder)
                 record = replace(
                     record,
-                    state=State.LOST,
+                    state=JobState.LOST,
                     sentence="the server stopped before it was finished; upload it again",
                 )
                 self._write(record)
-            if record.state is State.DONE and self.seconds is not None:
+            if record.state is JobState.DONE and self.seconds is not None:
                 shutil.rmtree(folder)
             else:
                 found.append(record)
@@ -125,7 +125,7 @@ class JobStore:
                     {"Retry-After": "60"},
                 )
             now = self.now()
-            record = JobRecord(secrets.token_hex(12), self._next, State.UPLOADING, now, now, 0, 0, 0, "")
+            record = JobRecord(secrets.token_hex(12), self._next, JobState.UPLOADING, now, now, 0, 0, 0, "")
             self._next += 1
             self._records[record.id] = record
         (self.folder / record.id / "input").mkdir(parents=True)
@@ -159,7 +159,7 @@ class JobStore:
         return [
             record.id
             for record in self.all()
-            if record.state not in (State.WAITING, State.RUNNING)
+            if record.state not in (JobState.WAITING, JobState.RUNNING)
             and self.now() - record.touched > self.seconds
         ]
 

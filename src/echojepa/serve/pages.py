@@ -14,7 +14,7 @@ from echojepa.answer.values import NOTICE
 from echojepa.answer.writing.page import page_values
 from echojepa.report.page import render
 from echojepa.serve.access import COOKIE, AccessRules
-from echojepa.serve.jobs import JobRecord, State
+from echojepa.serve.jobs import JobRecord, JobState
 from echojepa.serve.refusals import GONE, Refusal
 from echojepa.serve.reviews import LONGEST
 from echojepa.serve.service import Service
@@ -63,7 +63,7 @@ class Pages:
     def job(self, job: str) -> Response:
         """How a study stands; its answer where there is one."""
         view = self.service.view(job)
-        if view.record.state is State.DONE and view.record.studies == 1:
+        if view.record.state is JobState.DONE and view.record.studies == 1:
             return RedirectResponse(f"/jobs/{job}/studies/1", 303)
         return self.show("job.html", view=view, told=told(view.record, view.before, view.step))
 
@@ -85,13 +85,13 @@ class Pages:
 
 def told(record: JobRecord, before: int | None = None, step: Step | None = None) -> str:
     """How a study stands, in words."""
-    if record.state is State.WAITING:
+    if record.state is JobState.WAITING:
         return f"Waiting: {before} before it" if before else "Waiting: it is next"
-    if record.state is State.RUNNING and step:
+    if record.state is JobState.RUNNING and step:
         return f"{step.doing.capitalize()}: {step.done} of {step.total}" if step.total else "Starting"
-    if record.state in (State.FAILED, State.LOST):
+    if record.state in (JobState.FAILED, JobState.LOST):
         return f"{record.state.value.capitalize()}: {record.sentence}"
-    if record.state is State.DONE:
+    if record.state is JobState.DONE:
         return f"Answered: {record.studies} {'study' if record.studies == 1 else 'studies'}"
     return f"{record.state.value.capitalize()}"
 

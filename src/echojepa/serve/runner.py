@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from echojepa.serve.jobs import JobStore, State
+from echojepa.serve.jobs import JobState, JobStore
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.worker import INPUT, SCRATCH, STUDIES, Answered, Step, Unanswered
 
@@ -49,7 +49,7 @@ class Runner:
         """Put a study into the queue; Refusal where it is full."""
         with self._changed:
             state = self.store.get(job).state
-            if state is not State.UPLOADING:
+            if state is not JobState.UPLOADING:
                 raise Refusal(409, f"this study is {state.value}; it was started before")
             if len(self._waiting) >= self.most:
                 raise Refusal(
@@ -58,7 +58,7 @@ class Runner:
                     {"Retry-After": "30"},
                 )
             self._waiting.append(job)
-            self.store.change(job, state=State.WAITING)
+            self.store.change(job, state=JobState.WAITING)
             self._changed.notify_all()
 
     def position(self, job: str) -> int | None:
@@ -97,7 +97,7 @@ class Runner:
                     return
                 job = self._running = self._waiting.popleft()
                 self._given_up = False
-                self.store.change(job, state=State.RUNNING)
+                self.store.change(job, state=JobState.RUNNING)
                 self._steps[job] = STARTING
             self._answer(job)
             with self._changed:
@@ -115,7 +115,7 @@ class Runner:
             shutil.rmtree(folder / name, ignore_errors=True)
         with contextlib.suppress(OSError):  # a full disk: what is in memory is right, and is what is shown
             if isinstance(said, Answered):
-                self.store.change(job, state=State.DONE, studies=said.studies)
+                self.store.change(job, state=JobState.DONE, studies=said.studies)
             else:
                 shutil.rmtree(folder / STUDIES, ignore_errors=True)
-                self.store.change(job, state=State.FAILED, sentence=said.sentence)
+                self.store.change(job, state=JobState.FAILED, sentence=said.sentence)

@@ -11,7 +11,7 @@ from echojepa.answer.writing.output import CSV, HTML, JSON
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.config import ServeConfig
 from echojepa.files.records import read_plain
-from echojepa.serve.jobs import ENDED, JobRecord, JobStore, State
+from echojepa.serve.jobs import ENDED, JobRecord, JobState, JobStore
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import Verdict, write_review
 from echojepa.serve.runner import Answerer, Runner
@@ -113,7 +113,7 @@ class Service:
     def study(self, job: str, number: int) -> Path:
         """The folder of an answer; Refusal where there is none, or not yet."""
         record = self.store.get(job)
-        if record.state is not State.DONE:
+        if record.state is not JobState.DONE:
             why = record.sentence if record.state in ENDED else "ask again when it is done"
             raise Refusal(409, f"this study is {record.state.value}: {why}")
         if not 1 <= number <= record.studies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from echojepa.answer.values import StudyAnswer
-from echojepa.answer.writing.films import Film, films_of
+from echojepa.answer.writing.films import LoopFilm, films_of
 from echojepa.answer.writing.output import write_answer
 from echojepa.files.records import decode_plain, read_plain, read_record, write_record
 
@@ -27,12 +27,12 @@ def film_file(folder: Path, loop: int) -> Path:
     return folder / FILMS / f"{loop}.json"
 
 
-def posters_of(folder: Path) -> dict[int, Film]:
+def posters_of(folder: Path) -> dict[int, LoopFilm]:
     """The picture that stands for each loop, by its number."""
     plain = read_plain(folder / FILMS / POSTERS)
-    return {int(loop): decode_plain(Film, film) for loop, film in plain.items()}
+    return {int(loop): decode_plain(LoopFilm, film) for loop, film in plain.items()}
 
 
-def whole_films(folder: Path) -> dict[int, Film]:
+def whole_films(folder: Path) -> dict[int, LoopFilm]:
     """The film of each loop, by its number."""
-    return {loop: read_record(Film, film_file(folder, loop)) for loop in posters_of(folder)}
+    return {loop: read_record(LoopFilm, film_file(folder, loop)) for loop in posters_of(folder)}

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from echojepa.serve.jobs import JobStore, State
+from echojepa.serve.jobs import JobState, JobStore
 from echojepa.serve.refusals import Refusal
 
 PIECE = 4 << 20
@@ -108,7 +108,7 @@ class Uploads:
 
     def _open(self, job: str) -> None:
         state = self.store.get(job).state
-        if state is not State.UPLOADING:
+        if state is not JobState.UPLOADING:
             raise Refusal(409, f"this study is {state.value}; it takes no more files")
 
     def _one(self, job: str, file: int) -> UploadedFile:

@@ -19,7 +19,7 @@ MOST_FRAMES = 150
 
 
 @dataclass(frozen=True)
-class Film:
+class LoopFilm:
     """A loop in pictures; without any where they are withheld."""
 
     frames: tuple[str, ...]
@@ -28,26 +28,28 @@ class Film:
     """How long each is shown, milliseconds."""
 
     @property
-    def middle(self) -> Film:
+    def middle(self) -> LoopFilm:
         """The picture that stands for it."""
         at = len(self.frames) // 2
-        return Film(self.frames[at : at + 1], self.ms[at : at + 1])
+        return LoopFilm(self.frames[at : at + 1], self.ms[at : at + 1])
 
 
-def films_of(answer: StudyAnswer) -> dict[int, Film]:
+def films_of(answer: StudyAnswer) -> dict[int, LoopFilm]:
     """A film of every loop, by its number."""
     return {loop.number: film_of(loop) for loop in answer.loops}
 
 
-def film_of(loop: LoopFinding) -> Film:
+def film_of(loop: LoopFinding) -> LoopFilm:
     """The first frames of a loop."""
     if loop.picture_withheld:
-        return Film((), ())
+        return LoopFilm((), ())
     pixels = loop_of(loop.row)
     steps = np.diff(pixels.times)
     steps = np.append(steps, np.median(steps))[:MOST_FRAMES]
     frames = pixels.frames(list(range(len(steps))))
-    return Film(tuple(map(small_jpeg, frames)), tuple(max(1, round(1000 * float(step))) for step in steps))
+    return LoopFilm(
+        tuple(map(small_jpeg, frames)), tuple(max(1, round(1000 * float(step))) for step in steps)
+    )
 
 
 def small_jpeg(frame: NDArray[np.uint8]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import document_of, table_rows
-from echojepa.answer.writing.films import Film, films_of
+from echojepa.answer.writing.films import LoopFilm, films_of
 from echojepa.answer.writing.page import write_answer_page
 from echojepa.errors import UserError
 from echojepa.files.records import write_record
@@ -36,7 +36,7 @@ def places_of(answers: Iterator[StudyAnswer], out: Path) -> Iterator[tuple[Study
 
 
 def write_answer(
-    answer: StudyAnswer, folder: Path, *, dicom: bool = False, films: Mapping[int, Film] | None = None
+    answer: StudyAnswer, folder: Path, *, dicom: bool = False, films: Mapping[int, LoopFilm] | None = None
 ) -> list[Path]:
     """Write JSON, CSV and page, with `dicom` the SR and key image, and return what was written.
 
@@ -54,7 +54,7 @@ def write_answer(
     return written
 
 
-def write_document(document: dict[str, Any], films: Mapping[int, Film], folder: Path) -> list[Path]:
+def write_document(document: dict[str, Any], films: Mapping[int, LoopFilm], folder: Path) -> list[Path]:
     """Write JSON, CSV and page of what `prediction.json` holds, over those that are there; their paths."""
     write_record(folder / JSON, document)
     write_csv(folder / CSV, table_rows(document))

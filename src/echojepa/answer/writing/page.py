@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.answer.writing.films import MOST_FRAMES, Film
+from echojepa.answer.writing.films import MOST_FRAMES, LoopFilm
 from echojepa.report.page import write_page
 
 TITLES = {
@@ -69,14 +69,16 @@ Entry = dict[str, Any]
 """A part of `prediction.json`."""
 
 
-def write_answer_page(document: Entry, films: Mapping[int, Film], path: Path) -> Path:
+def write_answer_page(document: Entry, films: Mapping[int, LoopFilm], path: Path) -> Path:
     """Write the page whole; loops that serve no task are one picture each."""
     used = {loop["number"] for loop in document["loops"] if loop["used_for"]}
     shown = {number: film if number in used else film.middle for number, film in films.items()}
     return write_page(path, "prediction.html", **page_values(document, shown))
 
 
-def page_values(document: Entry, films: Mapping[int, Film], served: Mapping[str, str] | None = None) -> Entry:
+def page_values(
+    document: Entry, films: Mapping[int, LoopFilm], served: Mapping[str, str] | None = None
+) -> Entry:
     """What a page of an answer shows; `served` says where a server has whole films, by their number, and
     takes reviews, by the task's name."""
     return {
@@ -167,7 +169,7 @@ def ticks_of(low: float, high: float) -> NDArray[np.float64]:
     return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
 
 
-def card(loop: Entry, document: Entry, film: Film, served: bool) -> Entry:
+def card(loop: Entry, document: Entry, film: LoopFilm, served: bool) -> Entry:
     """A loop as the page shows it; `served`: its film is elsewhere, and whole."""
     count = min(loop["frames"], MOST_FRAMES) if served and film.frames else len(film.frames)
     shares = {
