@@ -23,6 +23,7 @@ MAIN = "from echojepa.serve.worker import main; main"
 GLANCE = 0.1
 """Seconds between looks at whether a study was given up."""
 
+ENDED = "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
 GRACE = 5.0
 """Seconds in which an idle worker may end by itself."""
 
@@ -61,20 +62,22 @@ class WorkerProcess:
         self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
         """Have a folder's studies answered; the worker is ended where it takes too long or is `given_up`."""
-        try:
-            self._send(folder)
-        except UserError as error:
-            return Unanswered(str(error))
-        until = time.monotonic() + self.seconds
-        while True:
-            said = self._receive(until - time.monotonic(), given_up)
-            if isinstance(said, Step):
+        for _ in range(2):  # one that ended by itself while nobody looked has not begun: another does it
+            heard = False
+            try:
+                self._send(folder)
+            except UserError as error:
+                return Unanswered(str(error))
+            until = time.monotonic() + self.seconds
+            while isinstance(said := self._receive(until - time.monotonic(), given_up), Step):
+                heard = True
                 tell(said)
-            elif isinstance(said, Answered | Unanswered):
+            if isinstance(said, Answered | Unanswered):
                 return said
-            else:
-                self.stop(grace=0)
+            self.stop(grace=0)
+            if heard or said != ENDED:
                 return Unanswered(said)
+        return Unanswered(ENDED)
 
     def _send(self, folder: Path) -> None:
         """Give a worker its work: another worker where the last one was ended, or ended by itself."""

@@ -92,6 +92,7 @@ def work(pipe: Connection) -> None:
     bound_memory(settings.memory)
     while True:
         folder: Path = pipe.recv()
+        pipe.send(Step(0, 0, "starting"))  # whose sender ends before has not touched the folder
         pipe.send(outcome(folder, model, settings, pipe))
 
 
