@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echojepa.config import AssembleConfig, PredictConfig
+from echojepa.config import AssembleConfig, PredictConfig, ServeConfig
+from echojepa.errors import UserError
 from echojepa.terminal import console, progress_bar, show_table
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ def run_predict(config: PredictConfig) -> None:
             show_answer(answer)
             console.print(f"Written: {', '.join(path.name for path in written)} in {folder}")
     console.print("Research use only. Not a medical device.")
+
+
+def run_serve(config: ServeConfig) -> None:
+    """Serve until it is stopped."""
+    try:
+        from echojepa.serve.server import serve
+    except ImportError as error:
+        raise UserError(f"serve needs {error.name}; run: pip install 'echojepa[serve]'") from None
+    serve(config, console.print)
 
 
 def show_answer(answer: StudyAnswer) -> None:

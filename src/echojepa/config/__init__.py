@@ -11,6 +11,7 @@ from echojepa.config.commands import (
     Layout,
     PredictConfig,
     ReportConfig,
+    ServeConfig,
     SheetConfig,
     SimulateConfig,
     VerifyConfig,

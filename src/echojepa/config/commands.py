@@ -188,6 +188,52 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
+class ServeConfig:
+    """Answer for studies in a browser: drop one, see the answer, accept or reject it. Research use only."""
+
+    model: Path
+    """Folder that `echojepa assemble` made."""
+    out: Path = Path("echojepa-serve")
+    """Folder for studies and results while they are kept; made, and readable by its owner alone."""
+    keep: bool = False
+    """Keep results when the server stops; else all are deleted then, and after `--minutes`."""
+    minutes: int = 60
+    """Minutes after which what was uploaded or answered is deleted, unless `--keep`."""
+    host: str = "127.0.0.1"
+    """Address to listen at; beyond this machine only with a token, and over a network that you trust, or
+    behind a proxy that encrypts."""
+    port: int = 8377
+    """Port to listen at; 0 takes a free one."""
+    token: Path | None = None
+    """File with the token that everybody must show; made if it is missing."""
+    names: tuple[str, ...] = ()
+    """Host names by which browsers reach the server; addresses and `localhost` need no mention."""
+    megabytes: int = 4000
+    """Size of a study at most, and of what a zip holds."""
+    files: int = 2000
+    """Files of a study at most."""
+    seconds: int = 900
+    """Seconds that a study may take."""
+    memory: int = 4000
+    """Megabytes that a study may take beyond the loaded model."""
+    queue: int = 8
+    """Studies that may wait for their turn."""
+    studies: int = 40
+    """Studies held at a time, from their upload until they are deleted."""
+    workers: int = 0
+    """Processes that read files; 0 uses every core."""
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "megabytes", "files", "seconds", "memory", "queue", "studies"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not 0 <= self.port < 65536 or self.workers < 0:
+            raise ConfigError(
+                f"port must be 0 to 65535 and workers at least 0; got {self.port} and {self.workers}"
+            )
+
+
+@dataclass(frozen=True)
 class ConvertConfig:
     """Write JEPA weights, read from any layout, in another one."""
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
@@ -38,6 +39,7 @@ OWN = "99ECHOJEPA"
 PROCEDURE: Code = ("40701008", "SCT", "Echocardiography")
 HEART: Code = ("80891009", "SCT", "Heart")
 COMMENT: Code = ("121106", "DCM", "Comment")
+REVIEW: Code = ("REVIEW", OWN, "Verdict of a reader")
 NUMBERS = 9001, 9002
 """Series numbers, beyond those that scanners give."""
 PICTURE = 640
@@ -57,10 +59,11 @@ def write_dicom_objects(answer: StudyAnswer, folder: Path) -> list[Path]:
     if not answered:
         return []
     place = ReturnAddress.of(answer, sources_of(answer, answered[0])[0])
-    objects = {
-        REPORT: report_of(answer, answered, place),
-        KEY_IMAGE: key_image_of(answer, answered, place),
-    }
+    with discreetly():  # the library warns of a name that it finds odd, and repeats it
+        objects = {
+            REPORT: report_of(answer, answered, place),
+            KEY_IMAGE: key_image_of(answer, answered, place),
+        }
     for name, made in objects.items():
         write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
     return [folder / name for name in objects]
@@ -151,6 +154,30 @@ def report_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Return
         is_verified=False,
     )
     return place.settle(made)
+
+
+def write_reviews(path: Path, sentences: Sequence[str]) -> None:
+    """Put what a person said of the answers into an SR, in place of what was said before; it becomes another
+    instance of its series, by a hash of the sentences."""
+    with discreetly():
+        made = check_installed().sr.srread(path)
+        kept = [item for item in made.ContentSequence if not is_review(item)]
+        said = [
+            check_installed().sr.TextContentItem(
+                name=concept(REVIEW), value=sentence, relationship_type="CONTAINS"
+            )
+            for sentence in sentences
+        ]
+        made.ContentSequence = [*kept, *said]
+        text = "/".join((made.SeriesInstanceUID, *sentences))
+        made.SOPInstanceUID = f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+        write_file(path, lambda file: made.save_as(file), private=True)
+
+
+def is_review(item: Any) -> bool:
+    """Whether an item of an SR is what a person said."""
+    return item.ConceptNameCodeSequence[0].CodeValue == REVIEW[0]
 
 
 def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: ReturnAddress) -> Any:
