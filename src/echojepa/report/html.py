@@ -23,8 +23,11 @@ from echojepa.evaluation.protocol.cohort import synthetic_share
 from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_results
 from echojepa.evaluation.tables.page import of_all_sites
-from echojepa.explain.attention import attention_film, encoder_attention, head_attention
+from echojepa.explain.films import RULE, film, loop_map, top_of
+from echojepa.explain.loops import by_ids
 from echojepa.explain.maps import embedding_map
+from echojepa.explain.sources import source_of
+from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.page import jpeg_uri, write_page
@@ -43,8 +46,8 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
-PLAYER_SIZE, PLAYER_QUALITY = 320, 88
-"""Pixels of the attention player's images, and their JPEG quality."""
+PLAYER_QUALITY = 88
+"""JPEG quality of the attention player's images."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,27 @@ def attention_player(
 ) -> Player:
     """Attention received in the encoder's last block, and that of a fine-tuned head where there is one, over
     the longest loop of a site (by default the last site that came in)."""
-    table = store.metadata(["site", "times"]).to_pylist()
+    table = store.metadata(["loop_id", "site", "times"]).to_pylist()
     wanted = site or table[-1]["site"]
     rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
     if not rows:
         raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
     row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
-    maps, name = [partial(encoder_attention, backbone)], ""
+    loop = by_ids(store.root, [table[row]["loop_id"]])[0]
+    maps = [loop_map(loop, backbone, backbone.name, source_of("layer:-1", backbone))]
+    name = ""
     if finetuned:
         encoder, readout = load_finetuned(finetuned)
         if encoder.spec != backbone.spec:
             raise UserError(
                 f"{finetuned} is fed {encoder.spec}, the run {backbone.spec}; give a fine-tuning of this run"
             )
-        maps.append(partial(head_attention, encoder, readout.model))
+        maps.append(loop_map(loop, encoder, encoder.name, source_of("probe", encoder, readout.model)))
         name = encoder.name
-    film = attention_film(store, row, backbone.spec, maps, PLAYER_SIZE)
-    pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in film.frames]
-    return Player(pictures, round(1000 * film.seconds), wanted, len(pictures) * film.seconds, name)
+    frames = film(loop, maps, {one.source: top_of([one]) for one in maps})
+    pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in frames]
+    length = int(durations(loop.times).sum())
+    return Player(pictures, round(length / len(pictures)), wanted, length / 1000, name)
 
 
 def plain(row: ResultRow) -> bool:
@@ -205,4 +211,5 @@ def write_report(config: ReportConfig) -> Path:
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,
+        rule=RULE,
     )
