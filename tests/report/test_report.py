@@ -32,7 +32,6 @@ from echojepa.evaluation.results import (
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.scoring import COVERAGE, Scored, score
 from echojepa.evaluation.statistics.intervals import Estimate
-from echojepa.explain.attention import attention_received, overlay
 from echojepa.explain.maps import embedding_map
 from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
@@ -100,22 +99,6 @@ def test_a_missing_stage_is_named(config: ReportConfig, tmp_path: Path) -> None:
         write_report(replace(config, results=tmp_path))
     with pytest.raises(UserError, match="Known"):
         write_report(replace(config, attention_site="nowhere"))
-
-
-def test_attention_received_averages_to_one_and_finds_the_token_everybody_looks_at() -> None:
-    attention = torch.full((3, 24, 24), 0.5 / 23)
-    attention[:, :, 7] = 0.5
-    received = attention_received(attention / attention.sum(-1, keepdim=True), (2, 3, 4))
-    assert received.mean().item() == pytest.approx(1.0)
-    assert int(received.flatten().argmax()) == 7
-
-
-def test_an_overlay_colours_the_sector_and_leaves_the_rest() -> None:
-    frames = np.full((4, 30, 30), 100, dtype=np.uint8)
-    mask = np.zeros((30, 30), dtype=bool)
-    mask[:, :15] = True
-    painted = overlay(frames, torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0)), mask)
-    assert (painted[:, :, 15:] == 100).all() and (painted[:, :, :15] != 100).any()
 
 
 def test_umap_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ class ShownLoop:
         clips that hold it, the one whose middle is nearer."""
         moments, interval = clock(self.times, spec)
         span = interval * spec.frames
-        away = np.abs(moments[:, None] - (np.array(starts) + span / 2))
+        away = np.abs(moments[:, None] - (np.array(starts) + (span - interval) / 2))
         clip = away.argmin(1)
         slot = (moments - np.array(starts)[clip]) / span * count
         return clip, np.clip(np.floor(slot + 1e-9), 0, count - 1).astype(np.int64)
