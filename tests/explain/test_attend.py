@@ -22,7 +22,7 @@ from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.errors import UserError
 from echojepa.explain.attend import attend
 from echojepa.explain.films import LoopMap, as_colour, film, overlay, top_of
-from echojepa.explain.loops import LoopFacts, ShownLoop, by_ids, first_of_patients, of_files
+from echojepa.explain.loops import ListedLoop, ShownLoop, by_ids, first_of_patients, of_files
 from echojepa.explain.shares import (
     ClipMap,
     Whose,
@@ -85,7 +85,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def loop_of(frames: int, height: int, width: int, rate: float = 20.0) -> ShownLoop:
     pixels = np.random.default_rng(0).integers(20, 200, (frames, height, width), dtype=np.uint8)
-    facts = LoopFacts("loop", "patient", "A4C", True)
+    facts = ListedLoop("loop", "patient", "A4C", True)
     return ShownLoop(facts, pixels, np.arange(frames) / rate, np.ones((height, width), dtype=bool))
 
 

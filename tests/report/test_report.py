@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.config import PlanConfig, ReportConfig
+from echojepa.config import AttendConfig, PlanConfig, ReportConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.probes.heads import Choice
@@ -32,6 +33,7 @@ from echojepa.evaluation.results import (
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.scoring import COVERAGE, Scored, score
 from echojepa.evaluation.statistics.intervals import Estimate
+from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
 from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
@@ -99,6 +101,22 @@ def test_a_missing_stage_is_named(config: ReportConfig, tmp_path: Path) -> None:
         write_report(replace(config, results=tmp_path))
     with pytest.raises(UserError, match="Known"):
         write_report(replace(config, attention_site="nowhere"))
+
+
+def test_attend_shows_and_asks_the_probes_of_the_results(config: ReportConfig, tmp_path: Path) -> None:
+    """Each backbone its own probe, told by its weights; a kind that has no pooling is refused."""
+    wanted = AttendConfig(
+        (str(config.run),), tmp_path / "seen", data=config.data, results=config.results, split="train",
+        sources=("probe", "occlusion"), loops=2, films=1, hide=(2, 2, 2), resamples=5,
+    )  # fmt: skip
+    made = attend(wanted, quiet)
+    assert "the prediction (%)" in made.page and "## probe" in made.page
+    record = json.loads((tmp_path / "seen" / "attend.json").read_text())
+    assert len(record["sources"]) == 4, "the random start has its own probe"
+    with pytest.raises(UserError, match="no head on tokens"):
+        attend(replace(wanted, probe="ridge"), quiet)
+    with pytest.raises(UserError, match="holds no probe 'attentive' of the task 'rvsp'"):
+        attend(replace(wanted, task="rvsp"), quiet)
 
 
 def test_umap_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

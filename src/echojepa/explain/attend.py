@@ -23,7 +23,7 @@ from echojepa.explain.heads import reader_of
 from echojepa.explain.loops import ChosenLoops, ShownLoop, by_ids, first_of_patients, of_files
 from echojepa.explain.regions import Masks, PhantomTruth, coverage, pixel_regions
 from echojepa.explain.shares import AttentionRow, ClipMap, Whose, beat_rows, share_rows, shift_rows
-from echojepa.explain.sources import ClipBatch, Source, check_source, source_of
+from echojepa.explain.sources import ClipBatch, MapSource, check_source, source_of
 from echojepa.explain.tables import numbers_page
 from echojepa.explain.writing import write_loop
 from echojepa.files.durable import write_text
@@ -136,7 +136,7 @@ def chosen(config: AttendConfig) -> tuple[ChosenLoops, PhantomTruth | None]:
     return loops, truth if truth.there else None
 
 
-def sources_for(config: AttendConfig, one: ComparedBackbone, backbone: Backbone) -> list[Source]:
+def sources_for(config: AttendConfig, one: ComparedBackbone, backbone: Backbone) -> list[MapSource]:
     """The sources of a backbone; a random start that no probe was trained on has no `probe`."""
     reader = reader_of(config, one)
     names = [name for name in config.sources if name != "probe" or reader or not one.random]
@@ -144,7 +144,7 @@ def sources_for(config: AttendConfig, one: ComparedBackbone, backbone: Backbone)
     return [source_of(name, backbone, head, config.hide, unit) for name in names]
 
 
-def middle_map(loop: ShownLoop, backbone: Backbone, source: Source) -> np.ndarray:
+def middle_map(loop: ShownLoop, backbone: Backbone, source: MapSource) -> np.ndarray:
     """The map (T', H', W') of a loop's middle clip."""
     pixels, sector = loop.clip(backbone.spec, even_start(loop.times, backbone.spec, 0, 1))
     return source.of(ClipBatch(pixels[None], sector[None]))[0].numpy()
@@ -172,7 +172,7 @@ def speckle_series(root: Path) -> list[ChosenLoops]:
 
 
 def shifts(
-    varied: Sequence[ChosenLoops], backbone: Backbone, sources: Sequence[Source], work: Work
+    varied: Sequence[ChosenLoops], backbone: Backbone, sources: Sequence[MapSource], work: Work
 ) -> dict[str, list[list[ClipMap]]]:
     """Maps of each series, by source."""
     found: dict[str, list[list[ClipMap]]] = {source.name: [[] for _ in varied] for source in sources}

@@ -22,7 +22,7 @@ from echojepa.backbones.contract import Backbone
 from echojepa.config import InputSpec
 from echojepa.data.clips.clips import places
 from echojepa.explain.loops import ShownLoop
-from echojepa.explain.sources import ClipBatch, Source
+from echojepa.explain.sources import ClipBatch, MapSource
 
 RULE = (
     "Colour begins at a token's even share (1x; less is left uncoloured) and is full at the top of the "
@@ -63,7 +63,7 @@ class LoopMap:
         return self.maps[clip, slot]
 
 
-def loop_map(loop: ShownLoop, backbone: Backbone, name: str, source: Source) -> LoopMap:
+def loop_map(loop: ShownLoop, backbone: Backbone, name: str, source: MapSource) -> LoopMap:
     """A source over all clips that cover a loop."""
     starts = loop.starts(backbone.spec)
     pixels, sectors = zip(*(loop.clip(backbone.spec, start) for start in starts), strict=True)

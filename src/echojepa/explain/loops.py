@@ -33,7 +33,7 @@ FACTS = ("loop_id", "patient_id", "view", "split", "kind", "manufacturer")
 
 
 @dataclass(frozen=True)
-class LoopFacts:
+class ListedLoop:
     """What is known of a loop beside its pixels."""
 
     name: str
@@ -47,7 +47,7 @@ class LoopFacts:
 class ShownLoop:
     """A loop in its true pixels and at its true times."""
 
-    facts: LoopFacts
+    facts: ListedLoop
     frames: NDArray[np.uint8]
     """(T, H, W) grey or (T, H, W, 3)."""
     times: NDArray[np.float64]
@@ -88,7 +88,7 @@ class ChosenLoops:
     """Loops that are decoded when they are asked for."""
 
     def __init__(
-        self, source: Loops, rows: Sequence[int], facts: Sequence[LoopFacts], left_out: Sequence[str]
+        self, source: Loops, rows: Sequence[int], facts: Sequence[ListedLoop], left_out: Sequence[str]
     ) -> None:
         self.source, self.rows, self.facts = source, list(rows), list(facts)
         self.left_out = list(left_out)
@@ -138,7 +138,7 @@ def first_of_patients(root: Path, split: str, view: str | None, most: int) -> Ch
 def of_rows(store: LoopStore, table: Sequence[dict[str, Any]], rows: Sequence[int]) -> ChosenLoops:
     """Some rows of a data set, whose facts stand in `table`."""
     facts = [
-        LoopFacts(
+        ListedLoop(
             table[row]["loop_id"],
             table[row]["patient_id"],
             table[row]["view"] or "",
@@ -170,7 +170,7 @@ def of_files(paths: Sequence[Path], workers: int) -> ChosenLoops:
         else:
             synthetic = result.manufacturer == SYNTHETIC_MANUFACTURER
             loops.append(result)
-            facts.append(LoopFacts(f"file {job.file_id}", result.patient_id, result.view or "", synthetic))
+            facts.append(ListedLoop(f"file {job.file_id}", result.patient_id, result.view or "", synthetic))
     left_out = [f"{count} files: {reason}" for reason, count in why.most_common()]
     if not loops:
         raise UserError(f"none of {len(files)} files is a cine loop ({'; '.join(left_out)})")

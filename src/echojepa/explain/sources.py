@@ -40,7 +40,7 @@ MapOf = Callable[[ClipBatch], Tensor]
 
 
 @dataclass(frozen=True)
-class Source:
+class MapSource:
     """One kind of map of one backbone."""
 
     name: str
@@ -58,7 +58,7 @@ def check_source(name: str) -> None:
 
 def source_of(
     name: str, backbone: Backbone, head: Probes | None = None, group: Group = (1, 1, 1), unit: str = ""
-) -> Source:
+) -> MapSource:
     """A source by its name: `layer:N` (the mean of its heads), `layer:N:HEAD`, `rollout`, `probe`,
     `occlusion`.
 
@@ -70,24 +70,26 @@ def source_of(
         asked = f"the prediction ({unit or 'probabilities'})" if head else "the pooled feature"
         hidden = " x ".join(map(str, group))
         said = f"occlusion: how {asked} moves when {hidden} tokens are hidden"
-        return Source(
+        return MapSource(
             name, said, lambda clips: evened(occlusion(backbone, head, clips.pixels, clips.sector, group))
         )
     if name == "probe":
         if head is None:
             raise ConfigError("`probe` shows a probe's pooling weights; name the folder with --results")
         said = "weights of the probe's pooling, the mean of its heads"
-        return Source(name, said, lambda clips: head_attention(backbone, head, clips.pixels))
+        return MapSource(name, said, lambda clips: head_attention(backbone, head, clips.pixels))
     if not isinstance(backbone, VideoTransformer):
         raise UserError(
             f"{backbone.name} gives no attention that lies on a grid; ask for occlusion, or for the probe's"
         )
     if name == "rollout":
-        return Source(name, "roll-out of attention over all layers", partial(of_each, rollout, backbone))
+        return MapSource(name, "roll-out of attention over all layers", partial(of_each, rollout, backbone))
     layer, chosen = check_layer(name, backbone)
     whose = "the mean of its heads" if chosen is None else f"head {chosen}"
     said = f"attention received in layer {layer + 1} of {len(backbone.encoder.blocks)}, {whose}"
-    return Source(name, said, partial(of_each, partial(layer_attention, layer=layer, head=chosen), backbone))
+    return MapSource(
+        name, said, partial(of_each, partial(layer_attention, layer=layer, head=chosen), backbone)
+    )
 
 
 def check_layer(name: str, backbone: VideoTransformer) -> tuple[int, int | None]:

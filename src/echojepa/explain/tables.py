@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from echojepa.explain.shares import AttentionRow
@@ -23,8 +24,10 @@ HIDDEN = ("share", "area", "enrichment, others' regions")
 
 
 def cell(row: AttentionRow) -> str:
-    """A number with its interval."""
+    """A number with its interval, where several patients give it one."""
     digits = 1 if row.unit == "%" else 2
+    if math.isnan(row.lo):
+        return f"{row.value:.{digits}f}"
     return f"{row.value:.{digits}f} [{row.lo:.{digits}f}, {row.hi:.{digits}f}]"
 
 
