@@ -15,12 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echojepa.evaluation.statistics.formulas import mean
-from echojepa.evaluation.statistics.intervals import estimates
-from echojepa.evaluation.statistics.metrics import Metric
+from echojepa.evaluation.statistics.intervals import mean_over_patients
 from echojepa.explain.regions import SECTOR
 
-MEAN = Metric("mean", "values", "", "near 0", lambda truth, prediction, counts: mean(prediction, counts))
 EVEN = 1e-3
 """A course over time that varies by less than this share of its mean does not move: its correlation is 0."""
 OTHERS = 8
@@ -77,9 +74,7 @@ class Whose:
         out."""
         known = ~np.isnan(values)
         kept, whose = np.array(values)[known], np.array(patients)[known]
-        number = estimates(kept, kept, whose, {"mean": MEAN}, resamples=self.resamples, seed=self.seed)[
-            "mean"
-        ]
+        number = mean_over_patients(kept, whose, resamples=self.resamples, seed=self.seed)
         return AttentionRow(
             backbone=self.backbone, weights=self.weights, source=self.source, region=region, measure=measure,
             unit=unit, value=number.value, lo=number.low, hi=number.high, patients=number.patients,

@@ -9,7 +9,7 @@ from echojepa.explain.shares import AttentionRow
 
 HEAD = """# Where maps lie
 
-{loops} loops, {patients} patients; a clip of each, its middle. Value [95 % interval, patients resampled].
+{loops} loops of {patients} patient(s); a clip of each, its middle. Value [95 % interval, patients resampled].
 {synthetic}
 
 Enrichment is the share of a map inside a region over the region's share of the area: 1 is no preference. The

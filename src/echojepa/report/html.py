@@ -25,7 +25,7 @@ from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_res
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import by_ids
-from echojepa.explain.maps import embedding_map
+from echojepa.explain.maps import Islands, embedding_map, islands
 from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
@@ -137,6 +137,22 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def read_embeddings(results: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]]:
+    """Pooled features of test loops, their views and their patients, by backbone."""
+    found = {}
+    for file in sorted((results / "embeddings").glob("*.parquet")):
+        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id")).to_pydict()
+        vectors = np.array(table["embedding"], dtype=np.float32)
+        found[table["backbone"][0]] = vectors, np.array(table["view"]), np.array(table["patient_id"])
+    return found
+
+
+def islands_of(results: Path) -> dict[str, Islands]:
+    """How far views lie together in the features of each backbone."""
+    every = {name: islands(*parts) for name, parts in read_embeddings(results).items()}
+    return {name: found for name, found in every.items() if found is not None}
+
+
 def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
@@ -147,11 +163,10 @@ def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str,
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    maps = {}
-    for file in sorted((config.results / "embeddings").glob("*.parquet")):
-        table = read_parquet(file, ("backbone", "embedding", "view")).to_pydict()
-        points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
-        maps[table["backbone"][0]] = (points, np.array(table["view"]))
+    maps = {
+        name: (embedding_map(vectors, config.map_method), views)
+        for name, (vectors, views, _) in read_embeddings(config.results).items()
+    }
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
     panels = {
         "curves": (curves, partial(figures.curve_panels, xlabel="step")),
@@ -197,6 +212,7 @@ def write_report(config: ReportConfig) -> Path:
         "template.html",
         tables=result_tables(rows),
         figures=draw_figures(config, probes),
+        islands=islands_of(config.results),
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
         ),
