@@ -20,6 +20,7 @@ from echojepa.phantom.cohort.sidecar import loop_truth, truth_row, truth_table
 from echojepa.phantom.cohort.sites import Planned, Protocol
 from echojepa.phantom.cohort.study import Drawn, Study, draw_study
 from echojepa.phantom.cohort.writers import stored_loop
+from echojepa.phantom.heart.body import Drift
 from echojepa.vocabulary import View
 
 
@@ -59,6 +60,19 @@ def test_the_cavity_s_area_is_that_of_the_true_contours(
         polygon = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
         assert regions[RegionName.CAVITY][frame].sum() == pytest.approx(polygon, rel=0.08)
         assert inside[frame].sum() > 0.97 * polygon
+
+
+def test_regions_drift_with_the_body(drawn: Drawn) -> None:
+    """A body displaced by 5 mm to the right of the picture has its cavity as far to the right, to a third of
+    a pixel: the sector cuts off a little of its apex."""
+    middles = []
+    for millimetres in (0.0, 5.0):
+        breath = millimetres * drawn.pose.lateral
+        drift = Drift(breath, 0.0, np.zeros((3, 3)), np.array([np.pi / 2, 0, 0, 0]))
+        inside = Recorded.of(replace(drawn, drift=drift)).regions(np.array([3]))[RegionName.CAVITY][0]
+        middles.append([place.mean() for place in np.nonzero(inside)])
+    moved = np.subtract(*middles[::-1]) * drawn.scanner.mm_per_pixel
+    assert moved == pytest.approx([0, 5], abs=0.6)
 
 
 def test_parts_do_not_overlap_and_make_up_the_heart(regions: dict[RegionName, np.ndarray]) -> None:
