@@ -70,7 +70,7 @@ def islands(
         return None
     away = pairwise_distances(standardised(embeddings), metric="cosine").clip(0)
     np.fill_diagonal(away, 0)
-    each = silhouette_samples(away, classes, metric="precomputed")
+    each = np.asarray(silhouette_samples(away, classes, metric="precomputed"))
     others = patients[:, None] != patients
     same = classes[:, None] == classes
     order = np.argsort(np.where(others, away, np.inf), axis=1, kind="stable")[:, :NEIGHBOURS]
