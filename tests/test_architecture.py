@@ -47,7 +47,7 @@ RANKS_WITHIN = {
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
 SOLE_IMPORTERS = {
     "pydicom": {"data/reading/dicom/"},
-    "av": {"data/reading/video.py"},
+    "av": {"data/reading/video.py", "explain/writing.py"},
     "ray": {"processes/cluster.py"},
     "nibabel": {"data/reading/volumes.py"},
     "imagecodecs": {"data/reading/dicom/codecs.py", "data/store/encoding.py"},

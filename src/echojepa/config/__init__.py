@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echojepa.config.commands import (
     AssembleConfig,
+    AttendConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
