@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0, "version": 0, "randomness": 0, "progress": 0, "vocabulary": 1, "files": 1, "tasks": 2,
     "config": 2, "recipes": 3, "processes": 3, "models": 3, "weights": 4, "data": 4, "phantom": 5,
     "training": 5, "backbones": 6, "evaluation": 7, "explain": 8, "report": 9, "answer": 9.5,
+    "listen": 9.7,
     "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 RANKS_WITHIN = {
@@ -39,6 +40,7 @@ RANKS_WITHIN = {
         "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
         "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
     },
+    "listen": {"audit": 0, "studies": 0, "receiving": 1, "answering": 1, "sending": 2, "service": 3},
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
 SOLE_IMPORTERS = {
@@ -52,6 +54,7 @@ SOLE_IMPORTERS = {
     "tyro": {"cli.py"},
     "rich": {"terminal.py"},
     "jinja2": {"report/page.py"},
+    "pynetdicom": {"listen/receiving.py"},
     "highdicom": {"answer/writing/structured_report.py"},
 }  # fmt: skip
 MOST_MODULES = 16

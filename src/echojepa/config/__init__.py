@@ -9,6 +9,7 @@ from echojepa.config.commands import (
     EmbedConfig,
     IngestConfig,
     Layout,
+    ListenConfig,
     PredictConfig,
     ReportConfig,
     SheetConfig,
