@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -147,6 +149,13 @@ def listener(settings: ListenConfig, canned: Canned, clock: Clock) -> Iterator[C
 
 def steps(out: Path) -> list[str]:
     """The audit's steps."""
-    import json
-
     return [json.loads(line)["step"] for line in (out / "audit.jsonl").read_text().splitlines()]
+
+
+def wait_for(out: Path, step: str) -> None:
+    """Until the audit says that it was taken; fails where it never is."""
+    for _ in range(SECONDS * 20):
+        if step in steps(out):
+            return
+        threading.Event().wait(0.05)
+    pytest.fail(f"never {step}: {steps(out)}")

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pydicom
@@ -140,7 +141,7 @@ def test_what_is_not_sent_stays_and_is_sent_again_after_longer_and_longer(
         one.send_next()
         assert len(held(one)) == (0 if len(tries) == 5 else 1)
         clock.now += 0 if len(tries) > before else 1
-    assert [b - a for a, b in zip(tries, tries[1:], strict=False)] == [2, 4, 8, 16]
+    assert [b - a for a, b in pairwise(tries)] == [2, 4, 8, 16]
     assert not list(one.settings.out.glob("results/*")) and not list(one.settings.out.rglob("prediction*"))
 
 
