@@ -7,7 +7,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import pynetdicom
 import pytest
 from pynetdicom import evt
 
+from echojepa.answer.model import Model
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.output import write_answer
 from echojepa.config import ListenConfig
-from echojepa.listen.answering import AnswerFailed, Outcome
+from echojepa.listen.answering import AnswerFailed, Outcome, answer_folder
 from echojepa.listen.service import Listener
 
 QUIET = 60.0
@@ -53,6 +54,19 @@ class Canned:
             raise AnswerFailed("Broken")
         shutil.copytree(self.results, out)
         return Outcome(1, 1, 3, 0)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class ByModel:
+    """Answers in this process."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def __call__(self, inbox: Path, out: Path) -> Outcome:
+        return answer_folder(inbox, out, self.model, 1)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -145,6 +159,19 @@ def listener(settings: ListenConfig, canned: Canned, clock: Clock) -> Iterator[C
     yield make
     for one in made:
         one.studies.close()
+
+
+@pytest.fixture
+def open_listener(settings: ListenConfig, canned: Canned) -> Callable[..., AbstractContextManager[Listener]]:
+    """A listener that works by itself."""
+
+    @contextmanager
+    def opened(answer: object = canned, send: object = None, **other: object) -> Iterator[Listener]:
+        made = Listener(replace(settings, **other), answer, send, lambda line: None)  # pyright: ignore
+        with made as entered:
+            yield entered
+
+    return opened
 
 
 def steps(out: Path) -> list[str]:

@@ -7,8 +7,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +22,13 @@ from echojepa.config import ListenConfig
 from echojepa.data.reading.dicom.pixels import SYNTAXES
 from echojepa.errors import ConfigError, UserError
 from echojepa.listen import service
-from echojepa.listen.answering import AnswerFailed, AnsweringProcess, Outcome, answer_folder
+from echojepa.listen.answering import AnswerFailed, AnsweringProcess
 from echojepa.listen.receiving import RETIRED
 from echojepa.listen.sending import Destination, NotSent, Sender
 from echojepa.listen.service import Listener
 
 from ..conftest import Made
-from .conftest import Archive, Canned, called, sent, steps, wait_for
+from .conftest import Archive, ByModel, called, sent, steps, wait_for
 
 SECRETS = {
     "PatientName": "SECRETNAME^A", "PatientID": "SECRETID-1", "PatientBirthDate": "19010203",
@@ -38,19 +38,6 @@ SECRETS = {
 }  # fmt: skip
 SCANNER = "SECRETSCANNER"
 Opened = Callable[..., AbstractContextManager[Listener]]
-
-
-class ByModel:
-    """Answers in this process."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def __call__(self, inbox: Path, out: Path) -> Outcome:
-        return answer_folder(inbox, out, self.model, 1)
-
-    def close(self) -> None:
-        """Nothing to end."""
 
 
 @pytest.fixture
@@ -64,19 +51,6 @@ def planted(made: Made, tmp_path: Path) -> list[Path]:
             setattr(data, name, value)
         data.save_as(folder / f"{number}.dcm")
     return sorted(folder.iterdir())
-
-
-@pytest.fixture
-def open_listener(settings: ListenConfig, canned: Canned) -> Opened:
-    """A listener that works by itself."""
-
-    @contextmanager
-    def opened(answer: object = canned, send: object = None, **other: object) -> Iterator[Listener]:
-        made = Listener(replace(settings, **other), answer, send, lambda line: None)  # pyright: ignore
-        with made as entered:
-            yield entered
-
-    return opened
 
 
 def test_a_study_comes_in_and_its_report_goes_back_into_it_and_nothing_else_names_anybody(
