@@ -64,8 +64,9 @@ class Sender:
                     raise NotSent("no reply")
                 if status != 0 and status not in WARNINGS:
                     raise NotSent(f"status {status:04X}")
+            link.release()
         except (ValueError, RuntimeError):  # no context was accepted for the class, or the association ended
             raise NotSent("its storage class is not accepted, or the association ended") from None
         finally:
             if link.is_established:
-                link.release()
+                link.abort()

@@ -69,9 +69,11 @@ def sent_until_killed(out: Path, source: pydicom.Dataset, moment: int) -> dict[s
                 status = link.send_c_store(source).get("Status")
             except RuntimeError:
                 break  # it is dead
-            if status == 0:
-                acknowledged[str(source.SOPInstanceUID)] = str(source.StudyInstanceUID)
+            if status != 0:
+                break
+            acknowledged[str(source.SOPInstanceUID)] = str(source.StudyInstanceUID)
         killer.join()
+        link.abort()
         assert process.wait(60) == -signal.SIGKILL
     return acknowledged
 
