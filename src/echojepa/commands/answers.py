@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from echojepa.config import AssembleConfig, ListenConfig, PredictConfig
@@ -78,4 +78,6 @@ def run_listen(config: ListenConfig) -> None:
     ):
         console.print(f"{config.ae_title} listens at {config.host}:{listener.port}. Ctrl-C stops it.")
         console.print("Research use only. Not a medical device.")
-        listener.wait()
+        with suppress(KeyboardInterrupt):
+            listener.wait()
+    console.print("Stopped; the same command goes on.")

@@ -110,7 +110,7 @@ class Listener:
         study, instances = found
         made = study.folder / ".answer"
         try:
-            if not study.new:
+            if study.known.issuperset(instances):
                 self.audit("nothing new", study=study.number, deleted=self.studies.release(study))
                 return True
             self.audit("complete", study=study.number, instances=len(instances))

@@ -105,6 +105,8 @@ class Studies:
         self._key = key_of(out / "key")
         (out / "studies").mkdir(mode=0o700, exist_ok=True)
         (out / RESULTS).mkdir(mode=0o700, exist_ok=True)
+        flush(out)
+        flush(out.parent)
         self._studies: dict[str, HeldStudy] = {}
         for folder in (out / "studies").iterdir():
             number, _, name = folder.name.partition("-")
