@@ -212,6 +212,8 @@ class ListenConfig:
     """Associations at once; more are refused."""
     most_gib: float = 50.0
     """GiB of instances that are held; beyond, none is taken."""
+    largest_mib: float = 1024.0
+    """MiB of one instance, which is in memory while it comes in; beyond, its association is ended."""
     most_instances: int = 20_000
     """Instances that are held; beyond, none is taken."""
     most_studies: int = 200
@@ -227,10 +229,10 @@ class ListenConfig:
                 raise ConfigError(f"'{title}' is no AE title: 1 to 16 ASCII characters, and no backslash")
         if not (self.allow or self.host in ("127.0.0.1", "localhost", "::1")):
             raise ConfigError(f"at {self.host} others can call; say who may, as `--allow SCANNER1 ARCHIVE`")
-        least = min(self.quiet, self.most_gib)
+        least = min(self.quiet, self.most_gib, self.largest_mib)
         if least <= 0 or min(self.associations, self.most_instances, self.most_studies) < 1:
             raise ConfigError(
-                "quiet and most_gib must be above 0; associations, instances and studies 1 at least"
+                "quiet, most_gib and largest_mib must be above 0; associations, instances, studies at least 1"
             )
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port must be 0 to 65535; got {self.port}")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from echojepa.config import ListenConfig
 from echojepa.data.identity.deidentify import discreetly
@@ -78,11 +79,12 @@ def receiving(settings: ListenConfig, studies: Studies, audit: Audit) -> Iterato
     node.add_supported_context("1.2.840.10008.1.1")  # Verification
     for storage in [*(one.abstract_syntax for one in pynetdicom.AllStoragePresentationContexts), *RETIRED]:
         node.add_supported_context(storage, SYNTAXES)
-    taking = Taking(studies, audit)
+    taking = Taking(studies, audit, int(settings.largest_mib * 2**20))
     events = pynetdicom.evt
     handlers = [
         (events.EVT_C_ECHO, taking.echo),
         (events.EVT_C_STORE, taking.store),
+        (events.EVT_PDU_RECV, taking.measure),
         (events.EVT_REJECTED, taking.rejected),
         (events.EVT_ABORTED, taking.aborted),
     ]
@@ -102,8 +104,10 @@ def receiving(settings: ListenConfig, studies: Studies, audit: Audit) -> Iterato
 class Taking:
     """What is done when something comes in."""
 
-    def __init__(self, studies: Studies, audit: Audit) -> None:
-        self.studies, self.audit = studies, audit
+    def __init__(self, studies: Studies, audit: Audit, largest: int) -> None:
+        self.studies, self.audit, self.largest = studies, audit, largest
+        self._coming: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        """Bytes of the instance that is coming in, by association."""
 
     def echo(self, event: Any) -> int:
         """A C-ECHO."""
@@ -118,8 +122,17 @@ class Taking:
         """An association that broke off."""
         self.audit("association aborted")
 
+    def measure(self, event: Any) -> None:
+        """A part of an instance, which is in memory until it is whole: end its association beyond the bound,
+        as no status can be given before it is whole."""
+        self._coming[event.assoc] = self._coming.get(event.assoc, 0) + event.pdu.pdu_length
+        if self._coming[event.assoc] > self.largest:
+            event.assoc.dul.socket.close()
+            self.audit("association ended", why="an instance is too large")
+
     def store(self, event: Any) -> int:
         """An instance. SUCCESS is returned once it is on the disk, and not before."""
+        self._coming.pop(event.assoc, None)
         content = event.encoded_dataset()
         header = header_of(content)
         try:

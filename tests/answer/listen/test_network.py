@@ -127,6 +127,23 @@ def test_what_cannot_be_taken_gets_a_status_and_the_rest_comes_in(
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 2
 
 
+def test_an_instance_that_is_too_large_for_memory_ends_its_association_and_no_other(
+    open_listener: Opened, planted: list[Path], tmp_path: Path
+) -> None:
+    large = pydicom.dcmread(planted[0])
+    large.add_new(0x00091010, "OB", bytes(1 << 20))
+    large.add_new(0x00090010, "LO", "TEST")
+    with (
+        open_listener(largest_mib=0.5) as listener,
+        called(listener.port) as link,
+        called(listener.port) as ended,
+    ):
+        assert [link.send_c_store(path).Status for path in planted * 6] == [0] * 6 * len(planted)
+        assert "Status" not in ended.send_c_store(large)
+        assert link.send_c_store(planted[0]).Status == 0
+    assert "association ended" in steps(tmp_path / "out")
+
+
 def test_files_are_stored_as_they_were_sent_in_retired_classes_and_every_syntax_that_is_read(
     open_listener: Opened, planted: list[Path], tmp_path: Path
 ) -> None:
@@ -211,7 +228,7 @@ def test_settings_that_cannot_be_say_what_to_do(
 ) -> None:
     for wrong, why in (
         ({"host": "0.0.0.0"}, "--allow"), ({"ae_title": "A" * 17}, "AE title"), ({"quiet": 0}, "above 0"),
-        ({"port": 70000}, "65535"), ({"associations": 0}, "1 at least"),
+        ({"port": 70000}, "65535"), ({"associations": 0}, "at least 1"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=why):
             replace(settings, **wrong)
