@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,4 +33,5 @@ class Audit:
                 self._missed = 0
             except OSError:
                 self._missed += 1
-        self._tell(" ".join([step, *(f"{name}={value}" for name, value in facts.items())]))
+        with suppress(OSError):  # a terminal that is gone
+            self._tell(" ".join([step, *(f"{name}={value}" for name, value in facts.items())]))

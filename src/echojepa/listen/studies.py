@@ -108,7 +108,7 @@ class Studies:
         flush(out)
         flush(out.parent)
         self._studies: dict[str, HeldStudy] = {}
-        for folder in (out / "studies").iterdir():
+        for folder in (out / "studies").glob("[0-9]*-*"):
             number, _, name = folder.name.partition("-")
             self._studies[name] = found_again(folder, int(number), clock())
         self._forget()
