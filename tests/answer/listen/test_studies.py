@@ -47,6 +47,24 @@ def test_a_study_is_complete_when_nothing_came_for_the_quiet_time_and_is_answere
     assert steps(one.settings.out) == ["complete", "answered", "left here"]
 
 
+def test_an_instance_and_every_folder_that_leads_to_it_are_on_the_disk_when_it_counts(
+    listener: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill loses nothing that was merely written; a power cut does."""
+    one, flushed, real = listener(), [], os.fsync
+
+    def fsync(file: int) -> None:
+        flushed.append(os.fstat(file).st_ino)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    one.studies.receive("1", "1.1", b"a")
+    (instance,) = held(one)
+    inbox = instance.parent
+    expected = [path.stat().st_ino for path in (inbox.parent, inbox.parent.parent, instance, inbox)]
+    assert flushed == expected, "the file before the folder that lists it"
+
+
 def test_studies_are_answered_in_the_order_in_which_they_were_complete(
     listener: Make, clock: Clock, canned: Canned
 ) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
@@ -53,17 +54,19 @@ def check_installed() -> Any:
 
 
 def write_dicom_objects(answer: StudyAnswer, folder: Path) -> list[Path]:
-    """Write both; nothing where the study has no answer, or none that rests on a DICOM file."""
+    """Write both; nothing where the study has no answer, or none that rests on a DICOM file. The library
+    warns of unusual names, and quotes them: not aloud."""
     answered = [task for task in answer.tasks if task.value is not None and sources_of(answer, task)]
     if not answered:
         return []
     place = ReturnAddress.of(answer, sources_of(answer, answered[0])[0])
-    objects = {
-        REPORT: report_of(answer, answered, place),
-        KEY_IMAGE: key_image_of(answer, answered, place),
-    }
-    for name, made in objects.items():
-        write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
+    with discreetly():
+        objects = {
+            REPORT: report_of(answer, answered, place),
+            KEY_IMAGE: key_image_of(answer, answered, place),
+        }
+        for name, made in objects.items():
+            write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
     return [folder / name for name in objects]
 
 
