@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from echojepa.commands.answers import run_assemble, run_predict, run_serve
+from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
 from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
 from echojepa.commands.models import run_attend, run_convert, run_embed, run_pretrain, run_report
@@ -25,6 +25,7 @@ from echojepa.config import (
     EvaluateConfig,
     FinetuneConfig,
     IngestConfig,
+    ListenConfig,
     PredictConfig,
     PretrainConfig,
     ProbeConfig,
@@ -119,6 +120,7 @@ COMMANDS: dict[str, Command] = {
     "assemble": Command(AssembleConfig, run_assemble),
     "predict": Command(PredictConfig, run_predict),
     "serve": Command(ServeConfig, run_serve),
+    "listen": Command(ListenConfig, run_listen),
     "convert": Command(ConvertConfig, run_convert),
     "demo": Command(DemoConfig, run_demo),
 }

@@ -20,6 +20,7 @@ from echojepa.config.commands import (
 )
 from echojepa.config.evaluate import Engine, EvaluateConfig, FrozenConfig, PlanConfig, Precision, ProbeConfig
 from echojepa.config.finetune import FinetuneConfig, TuningConfig
+from echojepa.config.listen import ListenConfig
 from echojepa.config.pretrain import PAPER_LATENT, FaultConfig, LatentConfig, OptimConfig, PretrainConfig
 from echojepa.config.values import (
     PAPER_MASKS,

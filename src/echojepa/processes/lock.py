@@ -22,11 +22,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked_now(path: Path, busy: str) -> Iterator[None]:
-    """As `locked`, without waiting: UserError with the sentence `busy` where another process holds it."""
+def held_alone(path: Path, otherwise: str) -> Iterator[None]:
+    """As `locked`, but does not wait: UserError, saying `otherwise`, where somebody else holds it."""
     with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(busy) from None
+            raise UserError(otherwise) from None
         yield

@@ -18,7 +18,7 @@ from echojepa.answer.values import NOTICE
 from echojepa.config import ConfigError, ServeConfig
 from echojepa.errors import UserError
 from echojepa.files.durable import write_text
-from echojepa.processes.lock import locked_now
+from echojepa.processes.lock import held_alone
 from echojepa.serve.access import HEAD, AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore, claim
@@ -64,7 +64,7 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
     rules = AccessRules(config.names, token_of(config))
     limits = ServedLimits.of(config)
     claim(config.out)
-    with locked_now(config.out / "serve.lock", f"another server works in {config.out}; give another --out"):
+    with held_alone(config.out / "serve.lock", f"another server works in {config.out}; give another --out"):
         listening = listen(config)
         store = JobStore(config.out.resolve(), config.studies, None if config.keep else 60.0 * config.minutes)
         say(f"Loading the model {config.model}")

@@ -2,7 +2,8 @@
 
 Both carry the source's patient and study modules unchanged and are readable by their owner alone. One rule
 makes them the same bytes for the same study and model: UIDs are 2.25 and a hash of the model's checksum, the
-study's UID and what is named; dates and times are those of the study, 1900-01-01 where it states none.
+study's UID, what is named and, for an object, the loops that were there, so that a study with more of them
+gets another report in the same series; dates and times are the study's, 1900-01-01 where it states none.
 Series and instances are new. Codes: LOINC, SNOMED CT and UCUM, as DICOM PS3.16 has them (CID 12200, 12204).
 """
 
@@ -54,18 +55,19 @@ def check_installed() -> Any:
 
 
 def write_dicom_objects(answer: StudyAnswer, folder: Path) -> list[Path]:
-    """Write both; nothing where the study has no answer, or none that rests on a DICOM file."""
+    """Write both; nothing where the study has no answer, or none that rests on a DICOM file. The library
+    warns of unusual names, and quotes them: not aloud."""
     answered = [task for task in answer.tasks if task.value is not None and sources_of(answer, task)]
     if not answered:
         return []
     place = ReturnAddress.of(answer, sources_of(answer, answered[0])[0])
-    with discreetly():  # the library warns of a name that it finds odd, and repeats it
+    with discreetly():
         objects = {
             REPORT: report_of(answer, answered, place),
             KEY_IMAGE: key_image_of(answer, answered, place),
         }
-    for name, made in objects.items():
-        write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
+        for name, made in objects.items():
+            write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
     return [folder / name for name in objects]
 
 
@@ -83,6 +85,8 @@ class ReturnAddress:
     """Of the weightiest source."""
     model: str
     """Checksum of the model."""
+    loops: str
+    """SOPInstanceUIDs of all loops of the study that have one."""
     date: str
     time: str
 
@@ -92,9 +96,9 @@ class ReturnAddress:
         stated = day(loop.header, "StudyDate")
         time = "".join(c for c in str(value(loop.header, "StudyTime") or "") if c.isdigit())[:6]
         whole = time if len(time) == 6 else "000000"
-        return cls(
-            loop.header, answer.model.sha256, stated.strftime("%Y%m%d") if stated else "19000101", whole
-        )
+        loops = sorted(str(one.header.SOPInstanceUID) for one in answer.loops if one.header is not None)
+        date = stated.strftime("%Y%m%d") if stated else "19000101"
+        return cls(loop.header, answer.model.sha256, "/".join(loops), date, whole)
 
     def uid(self, what: str) -> str:
         """A UID of something of this model and study."""
@@ -146,7 +150,7 @@ def report_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Return
         content=content[0],
         series_instance_uid=place.uid("series of reports"),
         series_number=NUMBERS[0],
-        sop_instance_uid=place.uid("report"),
+        sop_instance_uid=place.uid(f"report/{place.loops}"),
         instance_number=1,
         manufacturer="echojepa",
         is_complete=True,
@@ -263,7 +267,7 @@ def key_image_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Ret
         coordinate_system="PATIENT",
         series_instance_uid=place.uid("series of key images"),
         series_number=NUMBERS[1],
-        sop_instance_uid=place.uid("key image"),
+        sop_instance_uid=place.uid(f"key image/{place.loops}"),
         instance_number=1,
         manufacturer="echojepa",
         patient_orientation=("L", "P"),
