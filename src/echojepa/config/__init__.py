@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from echojepa.config.answers import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
 from echojepa.config.commands import (
-    AssembleConfig,
     AttendConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     IngestConfig,
     Layout,
-    PredictConfig,
     ReportConfig,
-    ServeConfig,
     SheetConfig,
     SimulateConfig,
     VerifyConfig,
@@ -20,7 +18,6 @@ from echojepa.config.commands import (
 )
 from echojepa.config.evaluate import Engine, EvaluateConfig, FrozenConfig, PlanConfig, Precision, ProbeConfig
 from echojepa.config.finetune import FinetuneConfig, TuningConfig
-from echojepa.config.listen import ListenConfig
 from echojepa.config.pretrain import PAPER_LATENT, FaultConfig, LatentConfig, OptimConfig, PretrainConfig
 from echojepa.config.values import (
     PAPER_MASKS,
