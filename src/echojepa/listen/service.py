@@ -32,7 +32,7 @@ class Attempts(NamedTuple):
     next_at: float
 
 
-class Answerer(Protocol):
+class Answering(Protocol):
     """Whoever answers."""
 
     def __call__(self, inbox: Path, out: Path) -> Outcome:
@@ -54,7 +54,7 @@ class Listener:
     def __init__(
         self,
         settings: ListenConfig,
-        answer: Answerer,
+        answer: Answering,
         send: Callable[[Sequence[Path]], None] | None,
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
