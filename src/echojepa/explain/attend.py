@@ -20,7 +20,7 @@ from echojepa.evaluation.features.backbones import ComparedBackbone, find_backbo
 from echojepa.evaluation.mechanism import VARIED
 from echojepa.explain.films import RULE, LoopMap, film, loop_map, top_of
 from echojepa.explain.heads import reader_of
-from echojepa.explain.loops import ChosenLoops, ShownLoop, by_ids, first_of_patients, of_files
+from echojepa.explain.loops import FACTS, ChosenLoops, ShownLoop, by_ids, first_of_patients, of_files, of_rows
 from echojepa.explain.regions import Masks, PhantomTruth, coverage, pixel_regions
 from echojepa.explain.shares import AttentionRow, ClipMap, Whose, beat_rows, share_rows, shift_rows
 from echojepa.explain.sources import ClipBatch, MapSource, check_source, source_of
@@ -157,18 +157,17 @@ def speckle_series(root: Path) -> list[ChosenLoops]:
     """
     store = LoopStore.open(root)
     moved = {row["study_id"]: row["value"] for row in store.labels().to_pylist() if row["label"] == SPECKLE}
-    table = store.metadata(["loop_id", "study_id", "patient_id", "view"]).to_pylist()
-    found: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
-    for row in table:
+    table = store.metadata([*FACTS, "study_id"]).to_pylist()
+    found: dict[tuple[str, str], list[tuple[float, str, int]]] = defaultdict(list)
+    for number, row in enumerate(table):
         if row["study_id"] in moved:
-            found[row["patient_id"], row["view"]].append((moved[row["study_id"]], row["loop_id"]))
+            found[row["patient_id"], row["view"]].append((moved[row["study_id"]], row["loop_id"], number))
     if not found:
         raise UserError(
             f"{root} varies no speckle; make such a set with `echojepa simulate --preset counterfactual "
             "--vary speckle`"
         )
-    orders = [[name for _, name in sorted(several)] for several in found.values()]
-    return [by_ids(root, names) for names in orders]
+    return [of_rows(store, table, [number for *_, number in sorted(several)]) for several in found.values()]
 
 
 def shifts(

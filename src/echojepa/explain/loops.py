@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.config import InputSpec
+from echojepa.config import IngestConfig, InputSpec
 from echojepa.data.clips.clips import clock, fitted, frame_indices
 from echojepa.data.importers.archive import list_archive
 from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused
@@ -26,9 +26,6 @@ from echojepa.data.verify.verify import evenly_spaced
 from echojepa.errors import UserError
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind
 
-MAX_SIDE = 256
-"""Files whose sector is larger than this many pixels are reduced to it, as by ingest unless told
-otherwise."""
 FACTS = ("loop_id", "patient_id", "view", "split", "kind", "manufacturer")
 
 
@@ -158,7 +155,8 @@ def of_files(paths: Sequence[Path], workers: int) -> ChosenLoops:
     """
     key, files = secrets.token_bytes(32), list(list_archive(tuple(paths)).videos)
     jobs = [
-        Job(path, str(place), key, "", MAX_SIDE, cleared=False) for place, path in enumerate(files, start=1)
+        Job(path, str(place), key, "", IngestConfig.max_side, cleared=False)
+        for place, path in enumerate(files, start=1)
     ]
     loops: list[ConvertedLoop] = []
     facts, why = [], Counter[str]()

@@ -34,9 +34,15 @@ def occlusion(backbone: Backbone, head: Probes | None, clips: Tensor, sector: Te
     its unit, or the sum of changes of probabilities for classes; without a head the pooled feature, whose
     move is its Euclidean length. UserError for a head that reads several clips at once.
     """
-    if head is not None and head.shape.slots > 1:
-        raise UserError("this head reads several clips at once; give one of a task of single clips")
+    if head is not None:
+        check_single(head)
     return torch.stack([one_clip(backbone, head, *one, group) for one in zip(clips, sector, strict=True)])
+
+
+def check_single(head: Probes) -> None:
+    """UserError for a head that reads several clips at once: no map of one clip is its."""
+    if head.shape.slots > 1:
+        raise UserError("this head reads several clips at once; give one of a task of single clips")
 
 
 @torch.inference_mode()

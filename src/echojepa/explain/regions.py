@@ -32,15 +32,15 @@ Masks = dict[str, NDArray[np.bool_]]
 """Masks (n, H, W) by the names of regions."""
 
 
-def luma(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Brightness of frames (T, H, W) or (T, H, W, 3)."""
+def grey_of(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Frames (T, H, W) or (T, H, W, 3) as the mean of their channels."""
     return frames.mean(-1, dtype=np.float32) if frames.ndim == 4 else frames.astype(np.float32)
 
 
 def pixel_regions(loop: ShownLoop, indices: NDArray[np.int64]) -> Masks:
     """What the pixels tell of some frames: the sector, and the quarter of it whose brightness changes most
     over the loop, or is highest on average. These two are a quarter of the area whatever they show."""
-    grey = luma(loop.frames)
+    grey = grey_of(loop.frames)
     found = {SECTOR: loop.sector}
     for name, level in ((MOVING, grey.std(0)), (BRIGHT, grey.mean(0))):
         found[name] = loop.sector & (level > np.percentile(level[loop.sector], QUARTER))
@@ -62,8 +62,7 @@ class PhantomTruth:
     @cached_property
     def places(self) -> dict[str, int]:
         """Rows by loop."""
-        ids = pq.read_table(self.path, columns=["loop_id"])["loop_id"].to_pylist()
-        return {name: place for place, name in enumerate(ids)}
+        return {name: place for place, name in enumerate(self.table["loop_id"].to_pylist())}
 
     @cached_property
     def table(self) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.errors import ConfigError, UserError, unknown
-from echojepa.explain.occlusion import Group, occlusion
+from echojepa.explain.occlusion import Group, check_single, occlusion
 from echojepa.models.probe import Probes
 from echojepa.models.vit import Block
 
@@ -156,8 +156,7 @@ def head_attention(backbone: Backbone, head: Probes, clips: Tensor) -> Tensor:
 
     UserError for a head that reads several clips at once, or that has no pooler.
     """
-    if head.shape.slots > 1:
-        raise UserError("this head reads several clips at once; give one of a task of single clips")
+    check_single(head)
     if head.pooler is None:
         raise UserError("a linear probe weighs all tokens alike; name an attentive one with --probe")
     tokens = backbone(clips).tokens.to(head.target.device)

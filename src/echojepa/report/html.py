@@ -24,7 +24,7 @@ from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_results
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
-from echojepa.explain.loops import by_ids
+from echojepa.explain.loops import FACTS, of_rows
 from echojepa.explain.maps import Islands, embedding_map, islands
 from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
@@ -69,13 +69,13 @@ def attention_player(
 ) -> Player:
     """Attention received in the encoder's last block, and that of a fine-tuned head where there is one, over
     the longest loop of a site (by default the last site that came in)."""
-    table = store.metadata(["loop_id", "site", "times"]).to_pylist()
+    table = store.metadata([*FACTS, "site", "times"]).to_pylist()
     wanted = site or table[-1]["site"]
     rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
     if not rows:
         raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
     row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
-    loop = by_ids(store.root, [table[row]["loop_id"]])[0]
+    loop = of_rows(store, table, [row])[0]
     maps = [loop_map(loop, backbone, backbone.name, source_of("layer:-1", backbone))]
     name = ""
     if finetuned:
@@ -137,8 +137,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_embeddings(results: Path) -> dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]]:
-    """Pooled features of test loops, their views and their patients, by backbone."""
+Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]]
+"""Pooled features of loops, their views and their patients, by backbone."""
+
+
+def read_embeddings(results: Path) -> Embeddings:
+    """Those of test loops."""
     found = {}
     for file in sorted((results / "embeddings").glob("*.parquet")):
         table = read_parquet(file, ("backbone", "embedding", "view", "patient_id")).to_pydict()
@@ -147,13 +151,15 @@ def read_embeddings(results: Path) -> dict[str, tuple[NDArray[np.float32], NDArr
     return found
 
 
-def islands_of(results: Path) -> dict[str, Islands]:
+def islands_of(embeddings: Embeddings) -> dict[str, Islands]:
     """How far views lie together in the features of each backbone."""
-    every = {name: islands(*parts) for name, parts in read_embeddings(results).items()}
+    every = {name: islands(*parts) for name, parts in embeddings.items()}
     return {name: found for name, found in every.items() if found is not None}
 
 
-def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
+def draw_figures(
+    config: ReportConfig, probes: Sequence[ProbeCard], embeddings: Embeddings
+) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
     steps = [line["step"] for line in lines]
@@ -165,7 +171,7 @@ def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str,
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
     maps = {
         name: (embedding_map(vectors, config.map_method), views)
-        for name, (vectors, views, _) in read_embeddings(config.results).items()
+        for name, (vectors, views, _) in embeddings.items()
     }
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
     panels = {
@@ -206,13 +212,13 @@ def write_report(config: ReportConfig) -> Path:
     rows = read_results(config.results)
     probes = chosen_probes(config.results, sorted({row.task for row in rows}))
     store = LoopStore.open(config.data)
-    card = load_card(config.run)
+    card, embeddings = load_card(config.run), read_embeddings(config.results)
     return write_page(
         config.out,
         "template.html",
         tables=result_tables(rows),
-        figures=draw_figures(config, probes),
-        islands=islands_of(config.results),
+        figures=draw_figures(config, probes, embeddings),
+        islands=islands_of(embeddings),
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
         ),

@@ -24,6 +24,7 @@ from typing import Any
 from echojepa.errors import ConfigError, UserError
 from echojepa.files.records import read_record, write_record
 from echojepa.serve.refusals import GONE, Refusal
+from echojepa.serve.studies import INPUT
 
 MARK, RECORD = "serve.json", "job.json"
 
@@ -128,7 +129,7 @@ class JobStore:
             record = JobRecord(secrets.token_hex(12), self._next, JobState.UPLOADING, now, now, 0, 0, 0, "")
             self._next += 1
             self._records[record.id] = record
-        (self.folder / record.id / "input").mkdir(parents=True)
+        (self.folder / record.id / INPUT).mkdir(parents=True)
         self._write(record)
         return record
 

@@ -100,9 +100,7 @@ class WorkerProcess:
                     return f"it took longer than the {self.seconds:.0f} seconds that a study may take"
             return self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            return (
-                "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
-            )
+            return ENDED
 
     def stop(self, grace: float = GRACE) -> None:
         """End it, and whatever it started; one that works on nothing ends by itself."""

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from echojepa.serve.jobs import JobState, JobStore
 from echojepa.serve.refusals import Refusal
-from echojepa.serve.worker import INPUT, SCRATCH, STUDIES, Answered, Step, Unanswered
+from echojepa.serve.studies import INPUT, SCRATCH, STUDIES
+from echojepa.serve.worker import Answered, Step, Unanswered
 
 STARTING = Step(0, 0, "starting")
 

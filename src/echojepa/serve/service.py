@@ -15,9 +15,9 @@ from echojepa.serve.jobs import ENDED, JobRecord, JobState, JobStore
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import Verdict, write_review
 from echojepa.serve.runner import Answerer, Runner
-from echojepa.serve.studies import film_file
+from echojepa.serve.studies import STUDIES, film_file
 from echojepa.serve.uploads import PIECE, UploadedFile, Uploads
-from echojepa.serve.worker import STUDIES, Ready, Step
+from echojepa.serve.worker import Ready, Step
 
 DOWNLOADS = {
     JSON: "application/json",

@@ -9,6 +9,8 @@ from echojepa.answer.writing.films import LoopFilm, films_of
 from echojepa.answer.writing.output import write_answer
 from echojepa.files.records import decode_plain, read_plain, read_record, write_record
 
+INPUT, SCRATCH, STUDIES = "input", "scratch", "studies"
+"""Within the folder of what was sent in: uploaded files, where zips are unpacked, answered studies."""
 FILMS, POSTERS = "films", "posters.json"
 
 

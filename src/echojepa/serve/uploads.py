@@ -8,6 +8,7 @@ from pathlib import Path
 
 from echojepa.serve.jobs import JobState, JobStore
 from echojepa.serve.refusals import Refusal
+from echojepa.serve.studies import INPUT
 
 PIECE = 4 << 20
 """Bytes of a piece at most."""
@@ -118,4 +119,4 @@ class Uploads:
         return files[file - 1]
 
     def _path(self, job: str, file: int) -> Path:
-        return self.store.place(job) / "input" / f"{file:06d}"
+        return self.store.place(job) / INPUT / f"{file:06d}"

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import resource
 import signal
-import sys
 import traceback
 import zipfile
 from dataclasses import dataclass
@@ -19,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echojepa.errors import UserError
+from echojepa.processes.workers import bound_memory
+from echojepa.serve.studies import INPUT, SCRATCH, STUDIES, write_study
 
 if TYPE_CHECKING:
     from echojepa.answer.model import Model
-
-INPUT, SCRATCH, STUDIES = "input", "scratch", "studies"
-"""Names within a study's folder."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +93,6 @@ def work(pipe: Connection) -> None:
         pipe.send(outcome(folder, model, settings, pipe))
 
 
-def bound_memory(more: int) -> None:
-    """Let this process, and those that it starts, hold so many bytes beyond what it holds now."""
-    if sys.platform == "linux":  # elsewhere address space is not held to a limit
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, hard))
-
-
 def outcome(folder: Path, model: Model, settings: WorkerSettings, pipe: Connection) -> Answered | Unanswered:
     """What became of a study; whatever is in it, the worker goes on."""
     try:
@@ -123,7 +112,6 @@ def outcome(folder: Path, model: Model, settings: WorkerSettings, pipe: Connecti
 def answer_folder(folder: Path, model: Model, settings: WorkerSettings, pipe: Connection) -> int:
     """Answer what was uploaded and write it; how many studies it was."""
     from echojepa.answer.predict import answers
-    from echojepa.serve.studies import write_study
 
     def tell(done: int, total: int, note: str = "") -> None:
         pipe.send(Step(done, total, DOING[note]))

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from echojepa.answer.values import StudyAnswer
-from echojepa.serve.studies import write_study
-from echojepa.serve.worker import STUDIES, Answered, Ready, Step, Unanswered
+from echojepa.serve.studies import STUDIES, write_study
+from echojepa.serve.worker import Answered, Ready, Step, Unanswered
 
 from ..conftest import Made
 

@@ -183,12 +183,9 @@ def header_of(source: Path | bytes) -> Dataset | None:
     DICOM file. Only what goes back to the file's own archive may keep them."""
     if isinstance(source, Path):
         with source.open("rb") as file:
-            return header_of_content(mmap(file.fileno(), 0, access=ACCESS_READ))
-    return header_of_content(source)
-
-
-def header_of_content(content: mmap | bytes) -> Dataset | None:
-    """As `header_of`."""
+            content: mmap | bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
+    else:
+        content = source
     with discreetly():
         try:
             data = read_header(content).data
