@@ -2,6 +2,7 @@
 
     python benchmarks/pretrain_arms.py ARM --data DATA --runs RUNS --steps 5000    # pretrain and read out
     python benchmarks/pretrain_arms.py ARM --untrained --data DATA --runs RUNS     # its random start
+    python benchmarks/pretrain_arms.py ARM --pixels 2 --data DATA --runs RUNS      # plain pixels of its input
     python benchmarks/pretrain_arms.py --table --runs RUNS                         # what was found so far
 
 An arm is a change of one base recipe, written below by name. A call that was stopped goes on from its last
@@ -211,7 +212,7 @@ ARMS: dict[str, tuple[Change, ...]] = {
 
 def arm_config(options: argparse.Namespace) -> PretrainConfig:
     """The settings of an arm's run."""
-    start = "-start" if options.untrained else ""
+    start = "-start" if options.untrained else f"-pixels-{options.pixels}" if options.pixels else ""
     config = base(options.data, options.runs / f"{options.tag}{options.arm}{start}-s{options.seed}")
     config = replace(config, steps=options.steps, seed=options.seed, pictures=options.runs / "pictures")
     for change in ARMS[options.arm]:
@@ -256,9 +257,28 @@ def layers_of(depth: int) -> list[int]:
     return sorted({max(1, round(depth * share / 4)) for share in (1, 2, 3, 4)})
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """In place of an encoder: the brightness of blocks of some pixels a side and two frames."""
+
+    side: int
+    spec: InputSpec
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(T', H', W')."""
+        return (self.spec.frames // 2, self.spec.size // self.side, self.spec.size // self.side)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Prepared clips (B, 3, T, H, W) -> (B, N, 1)."""
+        return F.avg_pool3d(pixels[:, :1], (2, self.side, self.side)).flatten(2).transpose(1, 2)
+
+
 @torch.inference_mode()
-def tokens_of(encoder: VisionTransformer, spec: InputSpec, clips: Tensor) -> list[Tensor]:
+def tokens_of(encoder: VisionTransformer | Blocks, spec: InputSpec, clips: Tensor) -> list[Tensor]:
     """Features (B, N, D) of clips at each layer that is read; layer-normalised, as the last is."""
+    if isinstance(encoder, Blocks):
+        return [encoder.tokens(prepare(spec, clips))]
     x, rotary = encoder.enter(prepare(spec, clips), None)
     found, wanted = [], layers_of(len(encoder.blocks))
     for number, block in enumerate(encoder.blocks, start=1):
@@ -270,7 +290,7 @@ def tokens_of(encoder: VisionTransformer, spec: InputSpec, clips: Tensor) -> lis
 
 
 def tokens_by_layer(
-    encoder: VisionTransformer, spec: InputSpec, dataset: ClipDataset
+    encoder: VisionTransformer | Blocks, spec: InputSpec, dataset: ClipDataset
 ) -> Iterator[list[Tensor]]:
     """Of 64 clips at a time, in order, what `tokens_of` gives."""
     for some in torch.arange(len(dataset)).split(64):
@@ -295,7 +315,7 @@ def pooled_forms(tokens: Tensor, grid: tuple[int, int, int]) -> dict[str, Tensor
 
 
 def features(
-    encoder: VisionTransformer, spec: InputSpec, dataset: ClipDataset
+    encoder: VisionTransformer | Blocks, spec: InputSpec, dataset: ClipDataset
 ) -> dict[tuple[str, int], NDArray[np.float32]]:
     """Every form of every layer of the middle clip of each loop."""
     found: dict[tuple[str, int], list[Tensor]] = {}
@@ -306,10 +326,14 @@ def features(
     return {key: torch.cat(parts).float().numpy() for key, parts in found.items()}
 
 
-def kernel_of(x: NDArray[np.float32]) -> Numbers:
-    """Inner products (n, n) of features (n, columns), standardised over all loops that are read out."""
-    z = x - x.mean(0)
-    z /= z.std(0) + 1e-6
+def kernel_of(x: NDArray[np.float32], fitted: int) -> Numbers:
+    """Inner products (n, n) of features (n, columns), standardised by the first `fitted` of them.
+
+    What hardly varies among these (a corner that is black in nearly all) is not blown up.
+    """
+    z = x - x[:fitted].mean(0)
+    spread = z[:fitted].std(0)
+    z /= np.maximum(spread, 0.1 * np.sqrt(np.square(spread).mean()) + 1e-9)
     return (z @ z.T).astype(np.float64)
 
 
@@ -388,14 +412,14 @@ def choose(
 
 
 def predicted(
-    layers: list[Numbers],
+    layers: list[NDArray[np.float32]],
     ask: Question,
     loops: Loops,
     *,
     cross: bool,
     share: float = 1.0,
 ) -> tuple[NDArray[np.int64], Numbers, list[int]]:
-    """Rows that were predicted, the error of each, and the layers chosen."""
+    """Rows that were predicted, the error of each, and the layers chosen, of features (loops, columns)."""
     rows = np.flatnonzero(ask.usable)
     if cross:
         fold = folds_of(loops.patients, rows, 2)
@@ -408,8 +432,11 @@ def predicted(
             fit = few_labels(loops.patients, fit, share)
         if len(fit) > FIT_AT_MOST:
             fit = np.sort(np.random.default_rng(3).permutation(fit)[:FIT_AT_MOST])
-        layer, penalty = choose(layers, ask, loops.patients, fit)
-        output = ridge(layers[layer], ask.y, fit, held)[penalty]
+        read, own = np.concatenate([fit, held]), np.arange(len(fit))
+        part = Question(ask.y[read], ask.usable[read], ask.wrong)
+        kernels = [kernel_of(x[read], len(fit)) for x in layers]
+        layer, penalty = choose(kernels, part, loops.patients[read], own)
+        output = ridge(kernels[layer], part.y, own, np.arange(len(fit), len(read)))[penalty]
         asked.append(held)
         errors.append(ask.wrong(output, ask.y[held]))
         chosen.append(layer)
@@ -441,11 +468,11 @@ of loops in the wrong view, LVEF points off by loop."""
 
 
 def read_out(
-    encoder: VisionTransformer, config: PretrainConfig, options: argparse.Namespace
+    encoder: VisionTransformer | Blocks, config: PretrainConfig, options: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Figures of an encoder, and the error of each loop behind them, for paired intervals."""
     loops, dataset = read_clips(config.data, config.spec, options.runs / "pictures", config.pictures_gb)
-    found = {key: kernel_of(x) for key, x in features(encoder.eval(), config.spec, dataset).items()}
+    found = features(encoder, config.spec, dataset)
     asked = questions(loops)
     figures: dict[str, Any] = {}
     errors: dict[str, NDArray[Any]] = {"rows": loops.rows, "patients": loops.patients}
@@ -475,16 +502,19 @@ def run_arm(options: argparse.Namespace) -> None:
             print(f"{options.arm} {done}/{total} {note} {time.process_time():.0f} s", flush=True)
 
     summary: dict[str, Any] = {"steps": 0, "clips": 0, "flops": 0, "loss": None, "warnings": []}
-    if options.untrained:
-        encoder, spent = build_encoder(config), 0.0
+    spent = 0.0
+    if options.pixels:
+        encoder = Blocks(options.pixels, config.spec)
+    elif options.untrained:
+        encoder = build_encoder(config).eval()
     else:
         summary = dataclasses.asdict(pretrain(config, progress))
-        encoder, spent = load_weights(config.out).build_encoder(), json.loads(clock.read_text("utf-8"))
+        encoder, spent = load_weights(config.out).build_encoder().eval(), json.loads(clock.read_text("utf-8"))
     began = time.process_time()
     figures, errors = read_out(encoder, config, options)
     np.savez_compressed(config.out / "readouts.npz", **errors)
     line = {
-        "arm": "random" if options.untrained else options.arm,
+        "arm": "random" if options.untrained else "pixels" if options.pixels else options.arm,
         "tag": options.tag, "seed": options.seed, "run": config.out.name,
         "data": str(config.data), "cross": options.cross, "cpu_seconds": round(spent),
         "readout_seconds": round(time.process_time() - began),
@@ -558,6 +588,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="a finished run whose encoder makes JEPA's targets")
     parser.add_argument("--note", default="", help="written with the line")
     parser.add_argument("--untrained", action="store_true", help="read out the arm's random start instead")
+    parser.add_argument("--pixels", type=int, default=0, help="read blocks of so many pixels a side instead")
     parser.add_argument("--validate", type=int, default=0, help="loops read out every 5 %% of a run")
     parser.add_argument("--cross", action="store_true", help="predict all patients by folds")
     parser.add_argument("--table", action="store_true")

@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0, "version": 0, "randomness": 0, "progress": 0, "vocabulary": 1, "files": 1, "shipped": 1,
     "tasks": 2, "config": 2, "recipes": 3, "processes": 3, "models": 3, "weights": 4, "data": 4, "phantom": 5,
     "training": 5, "backbones": 6, "evaluation": 7, "explain": 8, "report": 9, "answer": 9.5,
+    "serve": 9.7, "listen": 9.7,
     "terminal": 10, "demo": 10, "commands": 10.5, "cli": 11, "__main__": 12, "__init__": 12,
 }  # fmt: skip
 RANKS_WITHIN = {
@@ -39,11 +40,16 @@ RANKS_WITHIN = {
         "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
         "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
     },
+    "serve": {
+        "refusals": 0, "studies": 0, "worker": 1, "reviews": 1, "jobs": 1, "process": 2,
+        "uploads": 2, "runner": 2, "service": 3, "access": 3, "api": 4, "pages": 4, "app": 5, "server": 6,
+    },
+    "listen": {"audit": 0, "studies": 0, "receiving": 1, "answering": 1, "sending": 2, "service": 3},
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
 SOLE_IMPORTERS = {
     "pydicom": {"data/reading/dicom/"},
-    "av": {"data/reading/video.py"},
+    "av": {"data/reading/video.py", "explain/writing.py"},
     "ray": {"processes/cluster.py"},
     "nibabel": {"data/reading/volumes.py"},
     "imagecodecs": {"data/reading/dicom/codecs.py", "data/store/encoding.py"},
@@ -52,6 +58,10 @@ SOLE_IMPORTERS = {
     "tyro": {"cli.py"},
     "rich": {"terminal.py"},
     "jinja2": {"report/page.py"},
+    "fastapi": {"serve/"},
+    "starlette": {"serve/"},
+    "uvicorn": {"serve/server.py"},
+    "pynetdicom": {"listen/receiving.py"},
     "highdicom": {"answer/writing/structured_report.py"},
 }  # fmt: skip
 MOST_MODULES = 16

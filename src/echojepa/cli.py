@@ -13,22 +13,25 @@ from typing import Any
 
 import tyro
 
-from echojepa.commands.answers import run_assemble, run_predict
+from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
 from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
-from echojepa.commands.models import run_convert, run_embed, run_pretrain, run_report
+from echojepa.commands.models import run_attend, run_convert, run_embed, run_pretrain, run_report
 from echojepa.config import (
     AssembleConfig,
+    AttendConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
     FinetuneConfig,
     IngestConfig,
+    ListenConfig,
     PredictConfig,
     PretrainConfig,
     ProbeConfig,
     ReportConfig,
+    ServeConfig,
     SheetConfig,
     SimulateConfig,
     VerifyConfig,
@@ -116,9 +119,12 @@ COMMANDS: dict[str, Command] = {
     "finetune": Command(FinetuneConfig, run_finetune),
     "embed": Command(EmbedConfig, run_embed),
     "evaluate": Command(EvaluateConfig, run_evaluate),
+    "attend": Command(AttendConfig, run_attend),
     "report": Command(ReportConfig, run_report),
     "assemble": Command(AssembleConfig, run_assemble),
     "predict": Command(PredictConfig, run_predict),
+    "serve": Command(ServeConfig, run_serve),
+    "listen": Command(ListenConfig, run_listen),
     "convert": Command(ConvertConfig, run_convert),
     "demo": Command(DemoConfig, run_demo),
 }

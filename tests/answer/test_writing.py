@@ -142,6 +142,26 @@ def test_the_same_study_and_model_give_the_same_bytes(
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
 
 
+def test_no_library_warns_of_a_name_while_objects_are_written(
+    answer: StudyAnswer, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """highdicom quotes a physician's name of one part, as one is here."""
+    write_answer(answer, tmp_path, dicom=True)
+    assert not [warning for warning in recwarn if "SECRET" in str(warning.message)]
+
+
+def test_a_study_with_more_loops_gets_another_report_in_the_same_series(
+    answer: StudyAnswer, out: Path, tmp_path: Path
+) -> None:
+    """An archive drops a second object with a UID that it has."""
+    fewer = (*answer.loops[:-1], replace(answer.loops[-1], header=None))
+    write_answer(replace(answer, loops=fewer), tmp_path, dicom=True)
+    for name in (REPORT, KEY_IMAGE):
+        one, other = pydicom.dcmread(out / name), pydicom.dcmread(tmp_path / name)
+        assert one.SOPInstanceUID != other.SOPInstanceUID
+        assert one.SeriesInstanceUID == other.SeriesInstanceUID
+
+
 def test_the_page_opens_in_chromium_plays_and_asks_for_nothing(
     out: Path, open_page: Callable[[Path], str]
 ) -> None:

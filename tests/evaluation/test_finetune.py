@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import Architecture, ConfigError, FinetuneConfig, InputSpec, PlanConfig, TuningConfig
-from echojepa.data.clips.clips import letterbox
+from echojepa.data.clips.clips import letterbox, places
 from echojepa.data.identity.splits import LeakageError
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
@@ -35,7 +34,9 @@ from echojepa.evaluation.protocol.cohort import read_cohort
 from echojepa.evaluation.protocol.plans import Plan, PlanBlock
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.run import PlanRun
-from echojepa.explain.attention import attention_film, encoder_attention, head_attention
+from echojepa.explain.films import as_colour, loop_map, overlay
+from echojepa.explain.loops import by_ids
+from echojepa.explain.sources import head_attention, source_of
 from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import fit
@@ -416,16 +417,16 @@ def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start
         head.pooler.q.bias[0] = 50 * folded
     maps = head_attention(encoder, head, clips)
     assert (maps.flatten(1)[:, 5] > 7.9).all() and maps.flatten(1).argmax(1).tolist() == [5, 5, 5]
-    store = LoopStore.open(dataset)
-    looks = [partial(encoder_attention, encoder), partial(head_attention, encoder, head)]
-    film = attention_film(store, 0, SPEC, looks, 64)
-    span = len(film.frames) * film.seconds
-    assert film.frames.shape[1:] == (64, 192, 3) and span == pytest.approx(store.times(0)[-1], rel=0.6)
-    cine, _, looked = (film.frames[:, :, part : part + 64].astype(int) for part in (0, 64, 128))
-    painted = (np.abs(looked - cine).sum(-1) > 60).reshape(len(cine), 2, 32, 2, 32).any((2, 4))
-    later = np.arange(len(cine)) % SPEC.frames >= SPEC.frames // 2
-    assert painted[later, 0, 1].all(), "token 5 is the second tubelet's, above, right"
-    assert not painted[~later].any()
+    names = LoopStore.open(dataset).metadata(["loop_id"])["loop_id"].to_pylist()
+    loop = by_ids(dataset, names[:1])[0]
+    shown = loop_map(loop, encoder, "tuned", source_of("probe", encoder, head))
+    plain = as_colour(loop.frames)
+    painted = (overlay(plain, loop, shown, 3.0) != plain).any(-1)
+    _, slot = loop.slots(SPEC, shown.starts, 2)
+    rows, columns = (place < 16 for place in places(SPEC, loop.sector.shape))
+    cell = loop.sector & rows[:, None] & ~columns
+    assert painted[slot == 1][:, cell].mean() > 0.9, "token 5 is the second tubelet's, above, right"
+    assert not painted[slot == 0].any() and not painted[:, ~cell].any()
 
 
 def test_the_figure_needs_a_finished_fine_tuning(start: Path, tmp_path: Path) -> None:
@@ -439,11 +440,11 @@ def test_the_page_shows_the_fine_tuned_head_beside_the_encoder(
     store, run = LoopStore.open(dataset), VideoTransformer.from_pretrained(start)
     alone, beside = attention_player(store, run, None), attention_player(store, run, None, tuned)
     assert alone.finetuned == "" and "fine-tuned on lvef" in beside.finetuned
-    widths = []
+    heights = []
     for player in (alone, beside):
         picture = Image.open(io.BytesIO(base64.b64decode(player.frames[0].split(",")[1])))
-        widths.append(picture.width)
-    assert widths == [640, 960]
+        heights.append(picture.height)
+    assert heights[1] == pytest.approx(2 * heights[0], abs=2), "a line of panels more"
     other = VideoTransformer.from_pretrained(start, replace(SPEC, seconds=0.1))
     with pytest.raises(UserError, match="give a fine-tuning of this run"):
         attention_player(store, other, None, tuned)

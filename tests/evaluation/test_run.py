@@ -184,7 +184,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
     config = settings(dataset, tmp_path)
     run = PlanRun(PLAN, config)
     run.run(quiet)
-    (backbone,) = backbones_module.find_backbones(config)
+    (backbone,) = backbones_module.find_backbones(config.backbones)
     rows = [row for _, row in run.cohort.loops]
     clips = [(0, rows[number], 0) for number in (7, 3, 11)]
     features = Extraction(run.cohort, backbone, config, run.cache).features(Presentation(1), clips)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.config import PlanConfig, ReportConfig
+from echojepa.config import AttendConfig, PlanConfig, ReportConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.probes.heads import Choice
@@ -32,7 +33,7 @@ from echojepa.evaluation.results import (
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.scoring import COVERAGE, Scored, score
 from echojepa.evaluation.statistics.intervals import Estimate
-from echojepa.explain.attention import attention_received, overlay
+from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
 from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
@@ -102,20 +103,20 @@ def test_a_missing_stage_is_named(config: ReportConfig, tmp_path: Path) -> None:
         write_report(replace(config, attention_site="nowhere"))
 
 
-def test_attention_received_averages_to_one_and_finds_the_token_everybody_looks_at() -> None:
-    attention = torch.full((3, 24, 24), 0.5 / 23)
-    attention[:, :, 7] = 0.5
-    received = attention_received(attention / attention.sum(-1, keepdim=True), (2, 3, 4))
-    assert received.mean().item() == pytest.approx(1.0)
-    assert int(received.flatten().argmax()) == 7
-
-
-def test_an_overlay_colours_the_sector_and_leaves_the_rest() -> None:
-    frames = np.full((4, 30, 30), 100, dtype=np.uint8)
-    mask = np.zeros((30, 30), dtype=bool)
-    mask[:, :15] = True
-    painted = overlay(frames, torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0)), mask)
-    assert (painted[:, :, 15:] == 100).all() and (painted[:, :, :15] != 100).any()
+def test_attend_shows_and_asks_the_probes_of_the_results(config: ReportConfig, tmp_path: Path) -> None:
+    """Each backbone its own probe, told by its weights; a kind that has no pooling is refused."""
+    wanted = AttendConfig(
+        (str(config.run),), tmp_path / "seen", data=config.data, results=config.results, split="train",
+        sources=("probe", "occlusion"), loops=2, films=1, hide=(2, 2, 2), resamples=5,
+    )  # fmt: skip
+    made = attend(wanted, quiet)
+    assert "the prediction (%)" in made.page and "## probe" in made.page
+    record = json.loads((tmp_path / "seen" / "attend.json").read_text())
+    assert len(record["sources"]) == 4, "the random start has its own probe"
+    with pytest.raises(UserError, match="no head on tokens"):
+        attend(replace(wanted, probe="ridge"), quiet)
+    with pytest.raises(UserError, match="holds no probe 'attentive' of the task 'rvsp'"):
+        attend(replace(wanted, task="rvsp"), quiet)
 
 
 def test_umap_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

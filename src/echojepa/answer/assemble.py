@@ -176,12 +176,8 @@ def stored_probe(
 ) -> StoredProbe | None:
     """The probe of a task on this very backbone, whatever tables call it, of the kind that erred least on
     the validation patients who choose; None where there is none."""
-    found = [
-        one
-        for kind in config.probes
-        for one in find_probes(config.results, task.name, kind, calibrated=calibrated).values()
-        if one.card().weights == backbone.weights[:12]
-    ]
+    kinds = (find_probes(config.results, task.name, kind, calibrated=calibrated) for kind in config.probes)
+    found = [one for kind in kinds for one in kind.values() if one.card().weights == backbone.weights[:12]]
     return min(found, key=lambda one: error_of_judges(one, task), default=None)
 
 

@@ -45,14 +45,14 @@ class Gathered:
 
 
 @contextmanager
-def gathered(inputs: Sequence[Path]) -> Iterator[Gathered]:
-    """The files of studies, zip archives unpacked for as long as this lasts; UserError for what is not there
-    or no archive."""
-    with tempfile.TemporaryDirectory(prefix="echojepa-") as scratch:
+def gathered(inputs: Sequence[Path], scratch: Path | None = None) -> Iterator[Gathered]:
+    """The files of studies, zip archives unpacked for as long as this lasts, in `scratch` or where the system
+    keeps what is temporary; UserError for what is not there or no archive."""
+    with tempfile.TemporaryDirectory(prefix="echojepa-", dir=scratch) as folder:
         entries: list[tuple[Path | None, str]] = []
         seen: set[Path] = set()
         for number, source in enumerate(inputs):
-            for path, why in entries_of(source, Path(scratch, str(number))):
+            for path, why in entries_of(source, Path(folder, str(number))):
                 if path is None or path not in seen:
                     entries.append((path, why))
                     seen |= {path} if path else set()

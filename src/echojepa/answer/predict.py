@@ -36,10 +36,15 @@ def predict(
 
 
 def answers(
-    inputs: Sequence[Path], model: Model, progress: Progress, workers: int = 0
+    inputs: Sequence[Path],
+    model: Model,
+    progress: Progress,
+    workers: int = 0,
+    scratch: Path | None = None,
 ) -> Iterator[StudyAnswer]:
-    """As `predict`, one study at a time: the caller may write an answer and let it go."""
-    with gathered(inputs) as given:
+    """As `predict`, one study at a time: the caller may write an answer and let it go. `scratch`: a folder to
+    unpack zips in, where it is not the system's."""
+    with gathered(inputs, scratch) as given:
         studies = read_studies(given, model.card, progress, workers)
     while studies:
         yield answer_study(studies.pop(0), model, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -140,3 +140,10 @@ class VideoTransformer(Backbone):
         """Attention (B, heads, N, N) of one block for uint8 clips (B, 3, T, H, W)."""
         parts = self.parts(prepare(self.spec, clips.to(self.device)))
         return torch.cat([self.encoder.attention(part, block) for part in parts]).float()
+
+    @torch.inference_mode()
+    def attentions(self, clips: Tensor) -> Iterator[Tensor]:
+        """The same of every block in order, one at a time."""
+        pixels = prepare(self.spec, clips.to(self.device)).to(self.encoder.patch_embed.proj.weight.dtype)
+        for attention in self.encoder.attentions(pixels):
+            yield attention.float()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from echojepa.config import AssembleConfig, PredictConfig
+from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
+from echojepa.errors import UserError
 from echojepa.terminal import console, progress_bar, show_table
 
 if TYPE_CHECKING:
@@ -48,6 +50,15 @@ def run_predict(config: PredictConfig) -> None:
     console.print("Research use only. Not a medical device.")
 
 
+def run_serve(config: ServeConfig) -> None:
+    """Serve until it is stopped."""
+    try:
+        from echojepa.serve.server import serve
+    except ImportError as error:
+        raise UserError(f"serve needs {error.name}; run: pip install 'echojepa[serve]'") from None
+    serve(config, console.print)
+
+
 def show_answer(answer: StudyAnswer) -> None:
     """Print one study's answer."""
     rows = []
@@ -59,3 +70,24 @@ def show_answer(answer: StudyAnswer) -> None:
             rows.append((task.name, f"{task.value:.1f} {task.unit}", f"{low:.1f} to {high:.1f}"))
     title = f"Study {answer.number}: {len(answer.loops)} loops, {len(answer.unused)} files not used"
     show_table(title, ("task", "value", "90 % interval"), rows)
+
+
+def run_listen(config: ListenConfig) -> None:
+    """Listen until it is interrupted or told to end."""
+    import signal
+
+    from echojepa.listen.answering import AnsweringProcess
+    from echojepa.listen.sending import Destination, Sender
+    from echojepa.listen.service import Listener
+
+    send = Sender(config.ae_title, Destination.parse(config.to)) if config.to else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    with (
+        closing(AnsweringProcess(config.model, config.workers)) as answer,
+        Listener(config, answer, send, console.print) as listener,
+    ):
+        console.print(f"{config.ae_title} listens at {config.host}:{listener.port}. Ctrl-C stops it.")
+        console.print("Research use only. Not a medical device.")
+        with suppress(KeyboardInterrupt):
+            listener.wait()
+    console.print("Stopped; the same command goes on.")

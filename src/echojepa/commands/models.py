@@ -1,8 +1,9 @@
-"""Commands that train, apply and convert encoders, and the report."""
+"""Commands that train, apply, explain and convert encoders, and the report."""
 
 from __future__ import annotations
 
 from echojepa.config import (
+    AttendConfig,
     ConvertConfig,
     EmbedConfig,
     PretrainConfig,
@@ -42,6 +43,22 @@ def run_embed(config: EmbedConfig) -> None:
     )
     if summary.csv is not None:
         console.print(f"Also as text: {summary.csv}")
+
+
+def run_attend(config: AttendConfig) -> None:
+    """Make maps, print their numbers and say where the films are."""
+    from echojepa.explain.attend import attend
+
+    with progress_bar("attend") as show:
+        made = attend(config, show)
+    console.print(made.page)
+    for why in made.left_out:
+        console.print(f"Not shown: {why}")
+    for folder in made.folders:
+        console.print(f"Film: {folder}")
+    console.print(
+        f"Numbers: {config.out / 'numbers.parquet'}. Attention shows where an encoder looks, not why."
+    )
 
 
 def run_report(config: ReportConfig) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from echojepa.config.answers import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
 from echojepa.config.commands import (
-    AssembleConfig,
+    AttendConfig,
     ConvertConfig,
     DemoConfig,
     EmbedConfig,
     IngestConfig,
     Layout,
-    PredictConfig,
     ReportConfig,
     SheetConfig,
     SimulateConfig,

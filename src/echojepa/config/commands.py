@@ -153,42 +153,6 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True)
-class AssembleConfig:
-    """Put an encoder and the probes of an evaluation into one folder that answers for studies."""
-
-    results: Path
-    """Folder that `echojepa probe --calibrated` wrote."""
-    backbone: str
-    """The encoder that was probed, as it was given there: a run folder, or weights of another layout."""
-    out: Path
-    """Folder to write; nothing is overwritten."""
-    tasks: tuple[str, ...] = ("lvef", "rvsp", "view")
-    """Tasks to take, of those that have a probe: names, or JSON files as for `echojepa probe`."""
-    probes: tuple[str, ...] = ("attentive", "ridge, over time")
-    """Kinds of probe that may be taken; of those that were trained, validation patients choose."""
-    name: str = ""
-    """Name of the model; by default that of its folder."""
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Answer for studies: values with intervals, or why there is none. Research use only."""
-
-    studies: tuple[Path, ...]
-    """Folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies."""
-    out: Path
-    """Folder for prediction.json, prediction.csv and prediction.html; a folder a study where there are
-    several."""
-    model: Path = Path("shipped:small")
-    """Folder that `echojepa assemble` made, or `shipped:small`, which comes with the package and was trained
-    on synthetic hearts alone."""
-    dicom: bool = False
-    """Write a DICOM SR and a key image for the archive, too (extra `dicom-sr`); both name the patient."""
-    workers: int = 0
-    """Processes that read files; 0 uses every core."""
-
-
-@dataclass(frozen=True)
 class ConvertConfig:
     """Write JEPA weights, read from any layout, in another one."""
 
@@ -200,6 +164,60 @@ class ConvertConfig:
     """Folder to write, or file for `meta`; nothing is overwritten."""
     untold: Untold = field(default_factory=Untold)
     """What no tensor of a file tells, where it is not as in the released files."""
+
+
+@dataclass(frozen=True)
+class AttendConfig:
+    """Show where encoders look, on films of loops, and put numbers beside what that claims."""
+
+    backbones: tuple[str, ...]
+    """Run folders, fine-tuned ones too, weights of other layouts, or names, as for `echojepa probe`; the
+    random start of each is added."""
+    out: Path
+    """Folder for `numbers.md`, `.csv` and `.parquet`, and a folder of each shown loop: MP4, GIF, PNG,
+    arrays."""
+    data: Path | None = None
+    """Data set made by `echojepa ingest`, or by `simulate --layout store`: then regions are exactly known."""
+    files: tuple[Path, ...] = ()
+    """In place of a data set: DICOM and video files, or folders of them."""
+    sources: tuple[str, ...] = ("layer:-1", "rollout", "occlusion")
+    """What maps are of: `layer:N` (mean of its heads), `layer:N:HEAD`, `rollout`, `probe` (a probe's pooling
+    weights), `occlusion` (how far hiding a token moves the probe's prediction, or the pooled feature). Layers
+    count from 0, or from the end by negative numbers."""
+    results: Path | None = None
+    """Folder that `echojepa probe` wrote, for its probes; a fine-tuned encoder has its own."""
+    task: str = "lvef"
+    """Task of the probe in `results`."""
+    probe: str = "attentive"
+    """Name of the probe in `results`."""
+    split: str = "val"
+    """Patients of the data set: `train`, `val` or `test`."""
+    view: str | None = None
+    """Loops of this view only."""
+    loops: int = 8
+    """Loops that numbers are of, at most: the first of a patient, of evenly spaced patients."""
+    loop_ids: tuple[str, ...] = ()
+    """In place of these: loops by their ids."""
+    films: int = 2
+    """Loops that are shown, the first ones of those."""
+    hide: tuple[int, int, int] = (1, 1, 1)
+    """Tokens hidden together by `occlusion`, in time, rows and columns; more are quicker and coarser."""
+    speckle: Path | None = None
+    """Data set of `simulate --preset counterfactual --vary speckle`: how far other speckle moves maps."""
+    resamples: int = 1000
+    """Bootstrap resamples of patients."""
+    seed: int = 0
+    """Of the bootstrap."""
+    workers: int = 0
+    """Processes that read files; 0 uses every core."""
+
+    def __post_init__(self) -> None:
+        if (self.data is None) == (not self.files):
+            raise ConfigError("give either a data set with --data, or files with --files")
+        if not self.backbones or not self.sources:
+            raise ConfigError("give a backbone and a source at least")
+        if min(self.loops, self.resamples, *self.hide) < 1 or self.films < 0:
+            raise ConfigError("loops, resamples and the numbers of hide must be 1 at least, films 0 or more")
 
 
 @dataclass(frozen=True)

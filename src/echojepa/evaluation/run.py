@@ -60,7 +60,8 @@ class PlanRun:
     def run(self, progress: Progress) -> list[ResultRow]:
         """Every number of the plan; writes `results.parquet`, `comparisons.parquet` and the tables."""
         config = self.config
-        runs = [self.cells_of(one) for one in find_backbones(config)]
+        found = find_backbones(config.backbones, precision=config.precision, engine=config.engine)
+        runs = [self.cells_of(one) for one in found]
         varied = self.counterfactuals
         needed = sum(run.bytes_needed() for run in runs)
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)

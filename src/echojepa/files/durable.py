@@ -41,9 +41,12 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file's content on the disk and not only in its cache."""
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
+    """Have a file's content, or what a folder lists, on the disk and not only in its cache."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def replace_folder(temporary: Path, path: Path) -> None:

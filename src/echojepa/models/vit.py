@@ -7,7 +7,9 @@ V-JEPA 2 (arXiv 2506.09985) and its released code: LayerNorm eps 1e-6, fused qkv
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -197,15 +199,18 @@ class VisionTransformer(nn.Module):
         """What the first block is given: embedded tokens and their rotary positions."""
         return self.positions.add(self.patch_embed(clips, ids), ids), self.positions.rotary(ids)
 
-    @torch.no_grad()
     def attention(self, clips: Tensor, block: int) -> Tensor:
         """Softmax attention (B, heads, N queries, N keys) of one block, counted from 0 or from the
-        end by negative numbers; IndexError outside. Fused attention keeps no weights: they are recomputed."""
-        chosen = range(len(self.blocks))[block]
+        end by negative numbers; IndexError outside."""
+        return next(islice(self.attentions(clips), range(len(self.blocks))[block], None))
+
+    @torch.no_grad()
+    def attentions(self, clips: Tensor) -> Iterator[Tensor]:
+        """The same of every block in order, one at a time. Fused attention keeps no weights: they are
+        computed again."""
         x, rotary = self.enter(clips, None)
-        for earlier in self.blocks[:chosen]:
-            x = earlier(x, rotary)
-        layer = self.blocks[chosen]
-        assert isinstance(layer, Block)
-        q, k, _ = layer.attn.queries_keys_values(layer.norm1(x), rotary)
-        return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(-1)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            q, k, _ = block.attn.queries_keys_values(block.norm1(x), rotary)
+            yield (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(-1)
+            x = block(x, rotary)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from echojepa.errors import UserError
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -16,4 +18,15 @@ def locked(path: Path) -> Iterator[None]:
     """
     with path.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def held_alone(path: Path, otherwise: str) -> Iterator[None]:
+    """As `locked`, but does not wait: UserError, saying `otherwise`, where somebody else holds it."""
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(otherwise) from None
         yield

@@ -155,7 +155,12 @@ def _bound(limits: Limits) -> None:
     worker of thousands of files the two drift apart until a job is ended that has only begun.
     """
     signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)
+    bound_memory(limits.memory)
+
+
+def bound_memory(more: int) -> None:
+    """Let this process, and those that it starts, allocate so many bytes beyond what it holds now."""
     if sys.platform == "linux":  # elsewhere address space is not held to a limit
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        size = pages * resource.getpagesize() + limits.memory
+        size = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -23,8 +23,11 @@ from echojepa.evaluation.protocol.cohort import synthetic_share
 from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_results
 from echojepa.evaluation.tables.page import of_all_sites
-from echojepa.explain.attention import attention_film, encoder_attention, head_attention
-from echojepa.explain.maps import embedding_map
+from echojepa.explain.films import RULE, film, loop_map, top_of
+from echojepa.explain.loops import FACTS, of_rows
+from echojepa.explain.maps import Islands, embedding_map, islands
+from echojepa.explain.sources import source_of
+from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.page import jpeg_uri, write_page
@@ -43,8 +46,8 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
-PLAYER_SIZE, PLAYER_QUALITY = 320, 88
-"""Pixels of the attention player's images, and their JPEG quality."""
+PLAYER_QUALITY = 88
+"""JPEG quality of the attention player's images."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,27 @@ def attention_player(
 ) -> Player:
     """Attention received in the encoder's last block, and that of a fine-tuned head where there is one, over
     the longest loop of a site (by default the last site that came in)."""
-    table = store.metadata(["site", "times"]).to_pylist()
+    table = store.metadata([*FACTS, "site", "times"]).to_pylist()
     wanted = site or table[-1]["site"]
     rows = [row for row, entry in enumerate(table) if entry["site"] == wanted]
     if not rows:
         raise UserError(f"no loop of site '{wanted}'. Known: {sorted({entry['site'] for entry in table})}")
     row = max(rows, key=lambda candidate: len(table[candidate]["times"]))
-    maps, name = [partial(encoder_attention, backbone)], ""
+    loop = of_rows(store, table, [row])[0]
+    maps = [loop_map(loop, backbone, backbone.name, source_of("layer:-1", backbone))]
+    name = ""
     if finetuned:
         encoder, readout = load_finetuned(finetuned)
         if encoder.spec != backbone.spec:
             raise UserError(
                 f"{finetuned} is fed {encoder.spec}, the run {backbone.spec}; give a fine-tuning of this run"
             )
-        maps.append(partial(head_attention, encoder, readout.model))
+        maps.append(loop_map(loop, encoder, encoder.name, source_of("probe", encoder, readout.model)))
         name = encoder.name
-    film = attention_film(store, row, backbone.spec, maps, PLAYER_SIZE)
-    pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in film.frames]
-    return Player(pictures, round(1000 * film.seconds), wanted, len(pictures) * film.seconds, name)
+    frames = film(loop, maps, {one.source: top_of([one]) for one in maps})
+    pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in frames]
+    length = int(durations(loop.times).sum())
+    return Player(pictures, round(length / len(pictures)), wanted, length / 1000, name)
 
 
 def plain(row: ResultRow) -> bool:
@@ -131,7 +137,29 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str, Markup | None]:
+Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]]
+"""Pooled features of loops, their views and their patients, by backbone."""
+
+
+def read_embeddings(results: Path) -> Embeddings:
+    """Those of test loops."""
+    found = {}
+    for file in sorted((results / "embeddings").glob("*.parquet")):
+        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id")).to_pydict()
+        vectors = np.array(table["embedding"], dtype=np.float32)
+        found[table["backbone"][0]] = vectors, np.array(table["view"]), np.array(table["patient_id"])
+    return found
+
+
+def islands_of(embeddings: Embeddings) -> dict[str, Islands]:
+    """How far views lie together in the features of each backbone."""
+    every = {name: islands(*parts) for name, parts in embeddings.items()}
+    return {name: found for name, found in every.items() if found is not None}
+
+
+def draw_figures(
+    config: ReportConfig, probes: Sequence[ProbeCard], embeddings: Embeddings
+) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
     steps = [line["step"] for line in lines]
@@ -141,11 +169,10 @@ def draw_figures(config: ReportConfig, probes: Sequence[ProbeCard]) -> dict[str,
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    maps = {}
-    for file in sorted((config.results / "embeddings").glob("*.parquet")):
-        table = read_parquet(file, ("backbone", "embedding", "view")).to_pydict()
-        points = embedding_map(np.array(table["embedding"], dtype=np.float32), config.map_method)
-        maps[table["backbone"][0]] = (points, np.array(table["view"]))
+    maps = {
+        name: (embedding_map(vectors, config.map_method), views)
+        for name, (vectors, views, _) in embeddings.items()
+    }
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
     panels = {
         "curves": (curves, partial(figures.curve_panels, xlabel="step")),
@@ -185,12 +212,13 @@ def write_report(config: ReportConfig) -> Path:
     rows = read_results(config.results)
     probes = chosen_probes(config.results, sorted({row.task for row in rows}))
     store = LoopStore.open(config.data)
-    card = load_card(config.run)
+    card, embeddings = load_card(config.run), read_embeddings(config.results)
     return write_page(
         config.out,
         "template.html",
         tables=result_tables(rows),
-        figures=draw_figures(config, probes),
+        figures=draw_figures(config, probes, embeddings),
+        islands=islands_of(embeddings),
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
         ),
@@ -205,4 +233,5 @@ def write_report(config: ReportConfig) -> Path:
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,
+        rule=RULE,
     )

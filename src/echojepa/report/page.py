@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,21 @@ def jpeg_uri(pixels: NDArray[np.uint8], quality: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def render(template: str, package: str = "echojepa.report", **values: Any) -> str:
+    """Fill a template of a package; it may include what lies here, as every page does."""
+    loaders = [jinja2.PackageLoader(name, ".") for name in dict.fromkeys((package, "echojepa.report"))]
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template(template).render(version=__version__, **values)
+
+
 def write_page(out: Path, template: str, **values: Any) -> Path:
     """Fill a template and write the page; the file or none."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    text = resources.files("echojepa.report").joinpath(template).read_text("utf-8")
+    text = render(template, **values)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, environment.from_string(text).render(version=__version__, **values))
+    write_text(out, text)
     return out

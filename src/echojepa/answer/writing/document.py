@@ -9,7 +9,8 @@ from typing import Any
 
 from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of `prediction.json`: version 2 may hold reviews; what reads it reads version 1, too."""
 DIGITS = 6
 """Significant digits of numbers: more are noise, and differ between machines."""
 
@@ -88,25 +89,32 @@ def loop_entry(loop: LoopFinding) -> dict[str, Any]:
     }
 
 
-def table_rows(answer: StudyAnswer) -> Iterator[dict[str, object]]:
-    """A row a task, for spreadsheets; what is not known is empty."""
-    for task in answer.tasks:
-        entry = task_entry(task)
-        interval = entry["interval"] or {}
-        abstention = entry["abstention"] or {}
+def table_rows(document: dict[str, Any]) -> Iterator[dict[str, object]]:
+    """A row a task of what `prediction.json` holds, for spreadsheets; what is not known is empty."""
+    reviews = {one["task"]: one for one in document.get("reviews", ())}
+    for task in document["tasks"]:
+        interval, abstention = task["interval"] or {}, task["abstention"] or {}
+        review = reviews.get(task["name"], {})
         yield {
-            "study": answer.number,
-            "task": task.name,
-            "value": "" if task.value is None else entry["value"],
-            "unit": task.unit,
+            "study": document["study"]["number"],
+            "task": task["name"],
+            "value": "" if task["value"] is None else task["value"],
+            "unit": task["unit"],
             "low": interval.get("low", ""),
             "high": interval.get("high", ""),
             "level": interval.get("level", ""),
             "calibration_patients": interval.get("calibration_patients", ""),
             "abstention": abstention.get("reason", ""),
             "detail": abstention.get("detail", ""),
-            "loops": " ".join(str(share.loop) for share in task.loops),
-            "model": answer.model.name,
-            "model_sha256": answer.model.sha256,
-            "notice": NOTICE,
+            "loops": " ".join(str(share["loop"]) for share in task["loops"]),
+            "verdict": review.get("verdict", ""),
+            "reason": as_text(review.get("reason", "")),
+            "model": document["model"]["name"],
+            "model_sha256": document["model"]["sha256"],
+            "notice": document["notice"],
         }
+
+
+def as_text(words: str) -> str:
+    """A person's words as a spreadsheet shows them: it takes some first letters for a formula's."""
+    return f"'{words}" if words.startswith(("=", "+", "-", "@", "\t")) else words

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import document_of, table_rows
+from echojepa.answer.writing.films import LoopFilm, films_of
 from echojepa.answer.writing.page import write_answer_page
 from echojepa.errors import UserError
 from echojepa.files.records import write_record
@@ -33,19 +35,27 @@ def places_of(answers: Iterator[StudyAnswer], out: Path) -> Iterator[tuple[Study
         yield answer, out if len(first) == 1 else out / f"study-{answer.number}"
 
 
-def write_answer(answer: StudyAnswer, folder: Path, *, dicom: bool = False) -> list[Path]:
+def write_answer(
+    answer: StudyAnswer, folder: Path, *, dicom: bool = False, films: Mapping[int, LoopFilm] | None = None
+) -> list[Path]:
     """Write JSON, CSV and page, with `dicom` the SR and key image, and return what was written.
+
+    `films`: those of all loops, where they were made before.
 
     No DICOM object is written of a study without an answer, or without a DICOM file: there is nothing to say,
     or nowhere to send it. UserError where highdicom is needed and not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / JSON, folder / CSV]
-    write_record(written[0], document_of(answer))
-    write_csv(written[1], table_rows(answer))
-    written.append(write_answer_page(answer, folder / HTML))
+    written = write_document(document_of(answer), films_of(answer) if films is None else films, folder)
     if dicom:
         from echojepa.answer.writing.structured_report import write_dicom_objects
 
         written += write_dicom_objects(answer, folder)
     return written
+
+
+def write_document(document: dict[str, Any], films: Mapping[int, LoopFilm], folder: Path) -> list[Path]:
+    """Write JSON, CSV and page of what `prediction.json` holds, over those that are there; their paths."""
+    write_record(folder / JSON, document)
+    write_csv(folder / CSV, table_rows(document))
+    return [folder / JSON, folder / CSV, write_answer_page(document, films, folder / HTML)]

@@ -1,27 +1,22 @@
 """`prediction.html`: one page with the answer, the loops it rests on, and what was not used.
 
-Loops play at their own frame times. The page asks for nothing from outside and names nobody.
+It is made of what `prediction.json` holds and of the films, so that whoever has both can make it again. Loops
+play at their own frame times. The page asks for nothing from outside and names nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
-from echojepa.data.store.memory import loop_of
-from echojepa.report.page import jpeg_uri, write_page
+from echojepa.answer.writing.films import MOST_FRAMES, LoopFilm
+from echojepa.report.page import write_page
 
-SIDE, QUALITY = 232, 72
-"""Longer side of the page's pictures, pixels, and their JPEG quality."""
-MOST_FRAMES = 150
-"""Frames of a loop on the page at most, from its first on."""
 TITLES = {
     "lvef": "Left ventricular ejection fraction",
     "rvsp": "Right ventricular systolic pressure",
@@ -70,22 +65,43 @@ REFERENCES = {
 }
 
 
-def write_answer_page(answer: StudyAnswer, path: Path) -> Path:
-    """Write the page whole."""
-    return write_page(
-        path,
-        "prediction.html",
-        answer=answer,
-        notice=NOTICE,
-        headlines=[headline(task) for task in answer.tasks],
-        cards=[card(loop, answer) for loop in in_order(answer.loops)],
-        synthetic=synthetic_share([loop.synthetic for loop in answer.loops]),
-    )
+Entry = dict[str, Any]
+"""A part of `prediction.json`."""
 
 
-def in_order(loops: Sequence[LoopFinding]) -> list[LoopFinding]:
+def write_answer_page(document: Entry, films: Mapping[int, LoopFilm], path: Path) -> Path:
+    """Write the page whole; loops that serve no task are one picture each."""
+    used = {loop["number"] for loop in document["loops"] if loop["used_for"]}
+    shown = {number: film if number in used else film.middle for number, film in films.items()}
+    return write_page(path, "prediction.html", **page_values(document, shown))
+
+
+def page_values(
+    document: Entry, films: Mapping[int, LoopFilm], served: Mapping[str, str] | None = None
+) -> Entry:
+    """What a page of an answer shows; `served` says where a server has whole films, by their number, and
+    takes reviews, by the task's name."""
+    return {
+        "served": served,
+        "answer": document,
+        "notice": document["notice"],
+        "headlines": [headline(task, reviews_of(document, task)) for task in document["tasks"]],
+        "cards": [
+            card(loop, document, films[loop["number"]], served is not None)
+            for loop in in_order(document["loops"])
+        ],
+        "synthetic": synthetic_share([loop["synthetic"] for loop in document["loops"]]),
+    }
+
+
+def reviews_of(document: Entry, task: Entry) -> Entry | None:
+    """What a person said of a task's answer; None where nobody did."""
+    return next((one for one in document.get("reviews", ()) if one["task"] == task["name"]), None)
+
+
+def in_order(loops: Sequence[Entry]) -> list[Entry]:
     """Loops that serve a task first."""
-    return sorted(loops, key=lambda loop: (not loop.used_for, loop.number))
+    return sorted(loops, key=lambda loop: (not loop["used_for"], loop["number"]))
 
 
 def synthetic_share(flags: Sequence[bool]) -> str:
@@ -93,31 +109,32 @@ def synthetic_share(flags: Sequence[bool]) -> str:
     return "all" if flags and all(flags) else "some" if any(flags) else "none"
 
 
-def headline(task: TaskAnswer) -> dict[str, Any]:
+def headline(task: Entry, review: Entry | None) -> Entry:
     """A task as the page shows it."""
-    shown: dict[str, Any] = {
+    name, interval = task["name"], task["interval"]
+    shown: Entry = {
         "task": task,
-        "title": TITLES.get(task.name, task.name),
-        "short": task.name.upper() if task.name in TITLES else task.name,
+        "title": TITLES.get(name, name),
+        "short": name.upper() if name in TITLES else name,
+        "review": review,
         "strip": None,
     }
-    if task.value is not None and task.interval is not None:
+    if interval is not None:
         shown |= {
-            "value": f"{task.value:.0f}",
-            "low": f"{task.interval.low:.0f}",
-            "high": f"{task.interval.high:.0f}",
-            "level": f"{100 * task.interval.level:.0f}",
+            "value": f"{task['value']:.0f}",
+            "low": f"{interval['low']:.0f}",
+            "high": f"{interval['high']:.0f}",
+            "level": f"{100 * interval['level']:.0f}",
             "strip": strip(task),
         }
     return shown
 
 
-def strip(task: TaskAnswer) -> dict[str, Any]:
+def strip(task: Entry) -> Entry:
     """Places on the strip, in per cent of its width; ends stay on it."""
-    assert task.value is not None and task.interval is not None
-    ends = task.interval.low, task.interval.high
+    ends = task["interval"]["low"], task["interval"]["high"]
     reach = max(ends[1] - ends[0], 1e-6)
-    reference = REFERENCES.get(task.name, Reference(ends[0] - reach, ends[1] + reach, (), ""))
+    reference = REFERENCES.get(task["name"], Reference(ends[0] - reach, ends[1] + reach, (), ""))
     low, high = min(reference.low, ends[0]), max(reference.high, ends[1])
 
     def place(value: float) -> float:
@@ -135,7 +152,7 @@ def strip(task: TaskAnswer) -> dict[str, Any]:
     ]
     ticks = [{"at": place(edge), "text": f"{edge:.0f}"} for edge in ticks_of(low, high)]
     return {
-        "value": place(task.value),
+        "value": place(task["value"]),
         "low": place(ends[0]),
         "width": place(ends[1]) - place(ends[0]),
         "bands": bands,
@@ -152,66 +169,48 @@ def ticks_of(low: float, high: float) -> NDArray[np.float64]:
     return np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
 
 
-def card(loop: LoopFinding, answer: StudyAnswer) -> dict[str, Any]:
-    """A loop as the page shows it: all frames where it serves a task, else the middle one."""
-    pictures, times = ([], []) if loop.picture_withheld else pictures_of(loop)
+def card(loop: Entry, document: Entry, film: LoopFilm, served: bool) -> Entry:
+    """A loop as the page shows it; `served`: its film is elsewhere, and whole."""
+    count = min(loop["frames"], MOST_FRAMES) if served and film.frames else len(film.frames)
     shares = {
-        task.name: f"{100 * share.weight:.0f} %"
-        for task in answer.tasks
-        for share in task.loops
-        if share.loop == loop.number
+        task["name"]: f"{100 * share['weight']:.0f} %"
+        for task in document["tasks"]
+        for share in task["loops"]
+        if share["loop"] == loop["number"]
     }
     return {
         "loop": loop,
-        "pictures": pictures,
-        "milliseconds": times,
-        "cut": bool(loop.used_for) and loop.frames > MOST_FRAMES,
+        "film": film,
+        "poster": next(iter(film.middle.frames), None),
+        "count": count,
+        "cut": 1 < count < loop["frames"],
         "shares": shares,
-        "view": view_words(loop),
+        "view": view_words(loop["view"]),
         "facts": facts_of(loop),
     }
 
 
-def view_words(loop: LoopFinding) -> str:
+def view_words(view: Entry) -> str:
     """Where the view comes from."""
-    chance = None if loop.view_probability is None else f"{100 * loop.view_probability:.0f} %"
-    if loop.view_source == "probe":
+    chance = None if view["probability"] is None else f"{100 * view['probability']:.0f} %"
+    if view["source"] == "probe":
         return f"by the model, {chance}"
-    if loop.view_source == "none":
-        return f"perhaps {loop.likeliest_view}" if loop.likeliest_view else "not stated"
-    if loop.likeliest_view and loop.likeliest_view != loop.view:
-        return f"stated by the file; the model takes it for {loop.likeliest_view}"
+    if view["source"] == "none":
+        return f"perhaps {view['likeliest']}" if view["likeliest"] else "not stated"
+    if view["likeliest"] and view["likeliest"] != view["name"]:
+        return f"stated by the file; the model takes it for {view['likeliest']}"
     return f"stated by the file; the model agrees, {chance}" if chance else "stated by the file"
 
 
-def facts_of(loop: LoopFinding) -> list[tuple[str, str]]:
+def facts_of(loop: Entry) -> list[tuple[str, str]]:
     """Quality, in words."""
-    quality = loop.quality
-    assumed = "" if quality.heart_rate_stated else ", assumed"
+    quality = loop["quality"]
+    assumed = "" if quality["heart_rate_stated"] else ", assumed"
+    colour = ", colour" if loop["colour"] else ""
     return [
-        ("length", f"{quality.seconds:.1f} s"),
-        ("beats", f"{quality.beats:.1f} at {quality.heart_rate:.0f}/min{assumed}"),
-        ("frames", f"{loop.frames} at {quality.frame_rate:.0f}/s{', colour' if loop.colour else ''}"),
-        ("brightness", f"{quality.brightness:.0f} of 255"),
-        ("distance", f"{quality.distance:.2f}"),
+        ("length", f"{quality['seconds']:.1f} s"),
+        ("beats", f"{quality['beats']:.1f} at {quality['heart_rate']:.0f}/min{assumed}"),
+        ("frames", f"{loop['frames']} at {quality['frame_rate']:.0f}/s{colour}"),
+        ("brightness", f"{quality['brightness']:.0f} of 255"),
+        ("distance", f"{quality['distance']:.2f}"),
     ]
-
-
-def pictures_of(loop: LoopFinding) -> tuple[list[str], list[int]]:
-    """Frames as data URIs, and how long each is shown, milliseconds."""
-    pixels = loop_of(loop.row)
-    chosen = list(range(min(loop.frames, MOST_FRAMES))) if loop.used_for else [loop.frames // 2]
-    steps = np.diff(pixels.times)
-    steps = np.append(steps, np.median(steps))
-    return (
-        [small_jpeg(frame) for frame in pixels.frames(chosen)],
-        [max(1, round(1000 * float(steps[index]))) for index in chosen],
-    )
-
-
-def small_jpeg(frame: NDArray[np.uint8]) -> str:
-    """A small JPEG of a frame (H, W) or (H, W, 3)."""
-    height, width = frame.shape[:2]
-    factor = SIDE / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)

@@ -2,7 +2,8 @@
 
 Both carry the source's patient and study modules unchanged and are readable by their owner alone. One rule
 makes them the same bytes for the same study and model: UIDs are 2.25 and a hash of the model's checksum, the
-study's UID and what is named; dates and times are those of the study, 1900-01-01 where it states none.
+study's UID, what is named and, for an object, the loops that were there, so that a study with more of them
+gets another report in the same series; dates and times are the study's, 1900-01-01 where it states none.
 Series and instances are new. Codes: LOINC, SNOMED CT and UCUM, as DICOM PS3.16 has them (CID 12200, 12204).
 """
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from echojepa.answer.values import NOTICE, Interval, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
@@ -38,6 +40,7 @@ OWN = "99ECHOJEPA"
 PROCEDURE: Code = ("40701008", "SCT", "Echocardiography")
 HEART: Code = ("80891009", "SCT", "Heart")
 COMMENT: Code = ("121106", "DCM", "Comment")
+REVIEW: Code = ("REVIEW", OWN, "Verdict of a reader")
 NUMBERS = 9001, 9002
 """Series numbers, beyond those that scanners give."""
 PICTURE = 640
@@ -52,17 +55,19 @@ def check_installed() -> Any:
 
 
 def write_dicom_objects(answer: StudyAnswer, folder: Path) -> list[Path]:
-    """Write both; nothing where the study has no answer, or none that rests on a DICOM file."""
+    """Write both; nothing where the study has no answer, or none that rests on a DICOM file. The library
+    warns of unusual names, and quotes them: not aloud."""
     answered = [task for task in answer.tasks if task.value is not None and sources_of(answer, task)]
     if not answered:
         return []
     place = ReturnAddress.of(answer, sources_of(answer, answered[0])[0])
-    objects = {
-        REPORT: report_of(answer, answered, place),
-        KEY_IMAGE: key_image_of(answer, answered, place),
-    }
-    for name, made in objects.items():
-        write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
+    with discreetly():
+        objects = {
+            REPORT: report_of(answer, answered, place),
+            KEY_IMAGE: key_image_of(answer, answered, place),
+        }
+        for name, made in objects.items():
+            write_file(folder / name, lambda file, made=made: made.save_as(file), private=True)
     return [folder / name for name in objects]
 
 
@@ -80,6 +85,8 @@ class ReturnAddress:
     """Of the weightiest source."""
     model: str
     """Checksum of the model."""
+    loops: str
+    """SOPInstanceUIDs of all loops of the study that have one."""
     date: str
     time: str
 
@@ -89,9 +96,9 @@ class ReturnAddress:
         stated = day(loop.header, "StudyDate")
         time = "".join(c for c in str(value(loop.header, "StudyTime") or "") if c.isdigit())[:6]
         whole = time if len(time) == 6 else "000000"
-        return cls(
-            loop.header, answer.model.sha256, stated.strftime("%Y%m%d") if stated else "19000101", whole
-        )
+        loops = sorted(str(one.header.SOPInstanceUID) for one in answer.loops if one.header is not None)
+        date = stated.strftime("%Y%m%d") if stated else "19000101"
+        return cls(loop.header, answer.model.sha256, "/".join(loops), date, whole)
 
     def uid(self, what: str) -> str:
         """A UID of something of this model and study."""
@@ -143,7 +150,7 @@ def report_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Return
         content=content[0],
         series_instance_uid=place.uid("series of reports"),
         series_number=NUMBERS[0],
-        sop_instance_uid=place.uid("report"),
+        sop_instance_uid=place.uid(f"report/{place.loops}"),
         instance_number=1,
         manufacturer="echojepa",
         is_complete=True,
@@ -151,6 +158,30 @@ def report_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Return
         is_verified=False,
     )
     return place.settle(made)
+
+
+def write_reviews(path: Path, sentences: Sequence[str]) -> None:
+    """Put what a person said of the answers into an SR, in place of what was said before; it becomes another
+    instance of its series, by a hash of the sentences."""
+    with discreetly():
+        made = check_installed().sr.srread(path)
+        kept = [item for item in made.ContentSequence if not is_review(item)]
+        said = [
+            check_installed().sr.TextContentItem(
+                name=concept(REVIEW), value=sentence, relationship_type="CONTAINS"
+            )
+            for sentence in sentences
+        ]
+        made.ContentSequence = [*kept, *said]
+        text = "/".join((made.SeriesInstanceUID, *sentences))
+        made.SOPInstanceUID = f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+        write_file(path, lambda file: made.save_as(file), private=True)
+
+
+def is_review(item: Any) -> bool:
+    """Whether an item of an SR is what a person said."""
+    return item.ConceptNameCodeSequence[0].CodeValue == REVIEW[0]
 
 
 def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: ReturnAddress) -> Any:
@@ -236,7 +267,7 @@ def key_image_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Ret
         coordinate_system="PATIENT",
         series_instance_uid=place.uid("series of key images"),
         series_number=NUMBERS[1],
-        sop_instance_uid=place.uid("key image"),
+        sop_instance_uid=place.uid(f"key image/{place.loops}"),
         instance_number=1,
         manufacturer="echojepa",
         patient_orientation=("L", "P"),

@@ -106,6 +106,58 @@ def is_short(times: NDArray[np.float64], spec: InputSpec) -> bool:
     return float(times[-1]) + own < interval * spec.frames * (1 - 1e-6)
 
 
+def even_start(times: NDArray[np.float64], spec: InputSpec, number: int, clips: int) -> float:
+    """When (see `clock`) clip `number` of the `clips` evenly spaced ones of a loop begins."""
+    if spec.clips == "halves":
+        return float(number * (len(times) // clips))
+    return latest_start(times, spec) * (number + 0.5) / clips
+
+
+def squared(spec: InputSpec, pixels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Letterboxed frames (..., S, S) of (height, width); of clips as the released code makes them, the
+    short side resized, the long one by the same in whole pixels, and its middle."""
+    if spec.clips == "even":
+        return pixels
+    within = [(pixels.shape[-1] - length) // 2 for length in shape]
+    frame = pixels[..., within[0] : within[0] + shape[0], within[1] : within[1] + shape[1]]
+    sides, (top, left), short = middle_of(spec, shape)
+    if min(shape) != short:
+        frame = resize(frame, sides, spec.interpolation)
+    return frame[..., top : top + short, left : left + short]
+
+
+def middle_of(spec: InputSpec, shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Of frames of (height, width) as the released code makes clips: their sides after resizing, where the
+    square that is kept begins, and its side."""
+    short = spec.resized or spec.size
+    height, width = (short * length // min(shape) for length in shape)
+    top, left = (round((length - spec.size) / 2) - (short - spec.size) // 2 for length in (height, width))
+    return (height, width), (top, left), short
+
+
+def fitted(spec: InputSpec, frames: NDArray[np.uint8]) -> Tensor:
+    """Frames (T, H, W) or (T, H, W, 3) as a clip of this spec shows them: uint8 (1 or 3, T, size, size)."""
+    return fit(spec, squared(spec, letterbox(frames), frames.shape[1:3]))
+
+
+def places(spec: InputSpec, shape: Sequence[int]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Where `fitted` puts the centres of the rows (H,) and columns (W,) of frames (H, W): pixels from the
+    clip's upper left corner, outside of 0 to `size` for what is cut off."""
+    side = spec.resized or spec.size
+    if spec.clips == "halves":
+        sides, corner, whole = middle_of(spec, shape)
+        found = [
+            (np.arange(length) + 0.5) * (after / length) - start
+            for length, after, start in zip(shape, sides, corner, strict=True)
+        ]
+    else:
+        whole = max(shape)
+        found = [np.arange(length) + 0.5 + (whole - length) // 2 for length in shape]
+    cut = int(whole * spec.margin)
+    rows, columns = ((place - cut) * (side / (whole - 2 * cut)) - (side - spec.size) // 2 for place in found)
+    return rows, columns
+
+
 class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Map-style clips: uint8 (3, T, size, size) and the row they come from.
 
@@ -146,10 +198,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def clip(self, row: int, number: int) -> Tensor:
         """Clip `number` of the evenly spaced ones of a row of the table, the whole picture."""
         loop = self._loop(row)
-        if self.spec.clips == "halves":
-            start = float(number * (len(loop.times) // self.clips_per_loop))
-        else:
-            start = latest_start(loop.times, self.spec) * (number + 0.5) / self.clips_per_loop
+        start = even_start(loop.times, self.spec, number, self.clips_per_loop)
         return self._cut(loop, row, start, None)
 
     def random_clip(self, row: int, epoch: int, index: int) -> Tensor:
@@ -169,29 +218,12 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             pixels = loop.pixels[:, indices]
         elif self.perturb:
             frames = loop.frames()
-            pixels = self._squared(self.perturb(letterbox(frames), row)[:, indices], frames.shape[1:3])
+            pixels = squared(self.spec, self.perturb(letterbox(frames), row)[:, indices], frames.shape[1:3])
         else:
             frames = loop.frames(indices)
-            pixels = self._squared(letterbox(frames), frames.shape[1:3])
+            pixels = squared(self.spec, letterbox(frames), frames.shape[1:3])
         if self.augment and generator:
             pixels = self.augment(pixels, self.spec, generator)
         else:
             pixels = fit(self.spec, pixels)
         return pixels.expand(3, -1, -1, -1)
-
-    def _squared(self, pixels: Tensor, shape: Sequence[int]) -> Tensor:
-        """Letterboxed frames (..., S, S) of (height, width); of clips as the released code makes them, the
-        short side resized, the long one by the same in whole pixels, and its middle."""
-        spec = self.spec
-        if spec.clips == "even":
-            return pixels
-        within = [(pixels.shape[-1] - length) // 2 for length in shape]
-        frame = pixels[..., within[0] : within[0] + shape[0], within[1] : within[1] + shape[1]]
-        short = spec.resized or spec.size
-        height, width = (short * length // min(shape) for length in shape)
-        if min(shape) != short:
-            frame = resize(frame, (height, width), spec.interpolation)
-        top, left = (
-            round((length - spec.size) / 2) - (short - spec.size) // 2 for length in frame.shape[-2:]
-        )
-        return frame[..., top : top + short, left : left + short]

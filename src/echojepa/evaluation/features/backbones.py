@@ -10,7 +10,7 @@ from pathlib import Path
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
-from echojepa.config import ConfigError, InputSpec, PlanConfig
+from echojepa.config import ConfigError, Engine, InputSpec, Precision
 from echojepa.evaluation.features.cache import weights_digest
 
 BIG = 50_000_000
@@ -76,15 +76,17 @@ def random_start(name: str) -> Backbone:
     return load_backbone(name).random_start()
 
 
-def find_backbones(config: PlanConfig) -> list[ComparedBackbone]:
+def find_backbones(
+    names: Sequence[str], *, precision: Precision = "float32", engine: Engine = "torch"
+) -> list[ComparedBackbone]:
     """Every backbone once, and its random start, loaded one at a time; names are made different.
 
     CheckpointError as `load_backbone`; ConfigError for weights given twice.
     """
     found: dict[str, ComparedBackbone] = {}
     asked: set[str] = set()
-    for name in config.backbones:
-        make = partial(load_backbone, name, precision=config.precision, engine=config.engine)
+    for name in names:
+        make = partial(load_backbone, name, precision=precision, engine=engine)
         one = measured(make, name)
         if one.weights in asked:
             raise ConfigError(f"the backbone '{name}' is given twice, or has the weights of another one")

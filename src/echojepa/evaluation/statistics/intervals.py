@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from echojepa.evaluation.statistics.formulas import Counts, Values
+from echojepa.evaluation.statistics.formulas import Counts, Values, mean
 from echojepa.evaluation.statistics.metrics import Metric
 
 UNDEFINED_ALLOWED = 0.05
@@ -112,6 +112,14 @@ def over_seeds(
     if known < 2 or np.isnan(resampled).mean() > UNDEFINED_ALLOWED:
         half = float("nan")
     return Estimate(float(value), float(value) - half, float(value) + half, known, len(truth))
+
+
+def mean_over_patients(values: Values, patients: Values, *, resamples: int, seed: int) -> Estimate:
+    """The mean of values (n,) of items with its 95 % interval; a single patient has none (nan)."""
+    known = len(np.unique(patients))
+    spread = [mean(values, counts) for counts in patient_counts(patients, resamples, seed)]
+    low, high = percentile_interval(np.concatenate(spread), known)
+    return Estimate(float(values.mean()), low, high, known, len(values))
 
 
 def ratio_of_means(over: Values, under: Values, *, resamples: int, seed: int) -> Estimate:

@@ -34,6 +34,8 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
 """Transfer syntaxes whose samples stand in the file as they are."""
+SYNTAXES = (*NATIVE, *CODECS, *uid.MPEGTransferSyntaxes)
+"""All transfer syntaxes that are read."""
 
 
 @discreetly()

@@ -178,12 +178,17 @@ def _maker(stated: str) -> str:
     return next((name for start, name in MAKERS.items() if words.startswith(start)), OTHER_MAKER)
 
 
-def header_of(path: Path) -> Dataset | None:
-    """All attributes of a file but its pixels, identifiers among them; None where it is no DICOM file. Only
-    what goes back to the file's own archive may keep them."""
-    with path.open("rb") as file, discreetly():
+def header_of(source: Path | bytes) -> Dataset | None:
+    """All attributes of a file, or of its bytes, but its pixels, identifiers among them; None where it is no
+    DICOM file. Only what goes back to the file's own archive may keep them."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            content: mmap | bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
+    else:
+        content = source
+    with discreetly():
         try:
-            data = read_header(mmap(file.fileno(), 0, access=ACCESS_READ)).data
+            data = read_header(content).data
         except Rejected:
             return None
     if "PixelData" in data:

@@ -1,0 +1,60 @@
+"""The loops of an answer as pages play them: small pictures, each shown for as long as its frame lasted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from echojepa.answer.values import LoopFinding, StudyAnswer
+from echojepa.data.store.memory import loop_of
+from echojepa.report.page import jpeg_uri
+
+SIDE, QUALITY = 232, 72
+"""Longer side of the pictures, pixels, and their JPEG quality."""
+MOST_FRAMES = 150
+"""Frames of a loop that are shown at most, from its first on."""
+
+
+@dataclass(frozen=True)
+class LoopFilm:
+    """A loop in pictures; without any where they are withheld."""
+
+    frames: tuple[str, ...]
+    """Data URIs."""
+    ms: tuple[int, ...]
+    """How long each is shown, milliseconds."""
+
+    @property
+    def middle(self) -> LoopFilm:
+        """The picture that stands for it."""
+        at = len(self.frames) // 2
+        return LoopFilm(self.frames[at : at + 1], self.ms[at : at + 1])
+
+
+def films_of(answer: StudyAnswer) -> dict[int, LoopFilm]:
+    """A film of every loop, by its number."""
+    return {loop.number: film_of(loop) for loop in answer.loops}
+
+
+def film_of(loop: LoopFinding) -> LoopFilm:
+    """The first frames of a loop."""
+    if loop.picture_withheld:
+        return LoopFilm((), ())
+    pixels = loop_of(loop.row)
+    steps = np.diff(pixels.times)
+    steps = np.append(steps, np.median(steps))[:MOST_FRAMES]
+    frames = pixels.frames(list(range(len(steps))))
+    return LoopFilm(
+        tuple(map(small_jpeg, frames)), tuple(max(1, round(1000 * float(step))) for step in steps)
+    )
+
+
+def small_jpeg(frame: NDArray[np.uint8]) -> str:
+    """A small JPEG of a frame (H, W) or (H, W, 3)."""
+    height, width = frame.shape[:2]
+    factor = SIDE / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)

@@ -1,0 +1,153 @@
+"""The listener: pynetdicom's threads receive, one answers, one sends. The disk alone hands studies on."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from echojepa.config import ListenConfig
+from echojepa.errors import UserError
+from echojepa.listen.answering import AnswerFailed, Outcome
+from echojepa.listen.audit import Audit
+from echojepa.listen.receiving import no_library_talks, receiving
+from echojepa.listen.sending import NotSent
+from echojepa.listen.studies import SUFFIX, Bounds, Studies
+
+FIRST_WAIT, LONGEST_WAIT = 2.0, 600.0
+"""Seconds until an answer is sent again, doubled with each attempt up to the longest."""
+TICK = 0.2
+"""Seconds between two looks at what there is to do."""
+
+
+class Attempts(NamedTuple):
+    """Of sending a study's answer."""
+
+    made: int
+    next_at: float
+
+
+class Answering(Protocol):
+    """Whoever answers."""
+
+    def __call__(self, inbox: Path, out: Path) -> Outcome:
+        """Answer for the files of a folder into another; AnswerFailed where that failed."""
+        ...
+
+    def close(self) -> None:
+        """End; an answer under way fails."""
+        ...
+
+
+class Listener:
+    """Entered, it listens at `port`, answers and sends; left, it stops, and what it holds stays on the disk.
+
+    `send(files)` has them in the archive, NotSent where it has not; without it, answers stay in the folder
+    `results`. `clock` gives seconds.
+    """
+
+    def __init__(
+        self,
+        settings: ListenConfig,
+        answer: Answering,
+        send: Callable[[Sequence[Path]], None] | None,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings, self.answer, self.send, self.clock = settings, answer, send, clock
+        bounds = Bounds(int(settings.most_gib * 2**30), settings.most_instances, settings.most_studies)
+        self.studies = Studies(settings.out, bounds, keep=settings.keep, clock=clock)
+        self.audit = Audit(settings.out / "audit.jsonl", tell)
+        self.port = 0
+        self._attempts: dict[int, Attempts] = {}
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Listener:
+        with ExitStack() as opening:
+            opening.callback(self.studies.close)
+            opening.enter_context(no_library_talks())
+            self.port = opening.enter_context(receiving(self.settings, self.studies, self.audit))
+            self._open = opening.pop_all()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(step,)) for step in (self.answer_next, self.send_next)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self.audit("started", studies=len(self.studies.waiting))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.answer.close()
+        for thread in self._threads:
+            thread.join()
+        self._open.close()
+        self.audit("stopped", studies=len(self.studies.waiting))
+
+    def wait(self) -> None:
+        """Until it is interrupted; UserError where one of its threads ended, which none should."""
+        while all(thread.is_alive() for thread in self._threads):
+            time.sleep(1)
+        raise UserError("a part of the listener ended; what it holds is on the disk: start it again")
+
+    def _repeat(self, step: Callable[[], bool]) -> None:
+        while not self._stop.is_set():
+            if not step():
+                self._stop.wait(TICK)
+
+    def answer_next(self) -> bool:
+        """Answer for the study that has been complete for longest; whether there was one."""
+        found = self.studies.complete(self.settings.quiet)
+        if found is None:
+            return False
+        study, instances = found
+        made = study.folder / ".answer"
+        try:
+            if study.known.issuperset(instances):
+                self.audit("nothing new", study=study.number, deleted=self.studies.release(study))
+                return True
+            self.audit("complete", study=study.number, instances=len(instances))
+            outcome = self.answer(study.inbox, made)
+            self.studies.put_answer(study, made, instances)
+            self.audit("answered", study=study.number, **asdict(outcome))
+        except (AnswerFailed, OSError) as error:
+            self.studies.fail(study, instances)
+            why = str(error) if isinstance(error, AnswerFailed) else type(error).__name__
+            why = "the listener stopped" if self._stop.is_set() else why
+            self.audit("failed", study=study.number, why=why)
+            shutil.rmtree(made, ignore_errors=True)
+        return True
+
+    def send_next(self) -> bool:
+        """Have the next answer arrive; whether there was one whose time has come."""
+        none = Attempts(0, float("-inf"))
+        due = [
+            (attempts.next_at, study.number, study)
+            for study in self.studies.waiting
+            if study.answered and (attempts := self._attempts.get(study.number, none)).next_at <= self.clock()
+        ]
+        if not due:
+            return False
+        _, number, study = min(due, key=lambda one: one[:2])
+        files = sorted(study.results.rglob("*" + SUFFIX))
+        try:
+            if self.send and files:
+                self.send(files)
+            deleted = self.studies.settle(study, leave=self.send is None or self.settings.keep)
+        except (NotSent, OSError) as error:
+            made = self._attempts.get(number, none).made + 1
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(made - 1, 16))
+            self._attempts[number] = Attempts(made, self.clock() + wait)
+            why = str(error) if isinstance(error, NotSent) else type(error).__name__
+            self.audit("not sent", study=number, attempt=made, seconds_to_next=wait, why=why)
+            return True
+        self._attempts.pop(number, None)
+        self.audit("sent" if self.send else "left here", study=number, objects=len(files), deleted=deleted)
+        return True

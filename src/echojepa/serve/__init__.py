@@ -1,0 +1,1 @@
+"""Answers for studies over HTTP: a JSON API, and pages on it."""

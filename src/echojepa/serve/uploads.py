@@ -1,0 +1,122 @@
+"""Uploads in pieces that resume: a piece says where it begins, and is kept whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from echojepa.serve.jobs import JobState, JobStore
+from echojepa.serve.refusals import Refusal
+from echojepa.serve.studies import INPUT
+
+PIECE = 4 << 20
+"""Bytes of a piece at most."""
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A file of a study: how much of it is here."""
+
+    file: int
+    """Its place, 1 the first."""
+    size: int
+    offset: int
+    """Bytes that are here: where the next piece begins."""
+
+
+class Uploads:
+    """Files on their way in; safe for threads."""
+
+    def __init__(self, store: JobStore, most_files: int, most_bytes: int) -> None:
+        self.store, self.most_files, self.most_bytes = store, most_files, most_bytes
+        self._sizes: dict[str, list[int]] = {}
+        self._offsets: dict[str, list[int]] = {}
+        self._lock = threading.RLock()
+
+    def announce(self, job: str, sizes: list[int]) -> list[UploadedFile]:
+        """Say which files will come, by their sizes in bytes; Refusal beyond the limits. All of the study."""
+        with self._lock:
+            self._open(job)
+            known = self._sizes.get(job, []) + sizes
+            if len(known) > self.most_files or sum(known) > self.most_bytes:
+                raise Refusal(
+                    413,
+                    f"a study may have {self.most_files} files of {self.most_bytes / 1e6:.0f} MB in all; "
+                    f"this one has {len(known)} files of {sum(known) / 1e6:.1f} MB",
+                )
+            self.store.change(job, files=len(known), size=sum(known))
+            self._sizes[job] = known
+            offsets = self._offsets.setdefault(job, [])
+            for number in range(len(offsets) + 1, len(known) + 1):
+                self._path(job, number).touch(0o600)
+                offsets.append(0)
+            return self.files(job)
+
+    def append(self, job: str, file: int, offset: int, piece: bytes) -> UploadedFile:
+        """Keep a piece that begins at `offset`; Refusal for another, which says where the next one begins."""
+        with self._lock:
+            self._open(job)
+            there = self._one(job, file)
+            if offset != there.offset:
+                raise Refusal(
+                    409,
+                    f"the next piece of file {file} begins at byte {there.offset}, not at {offset}",
+                    {"Upload-Offset": str(there.offset)},
+                )
+            if offset + len(piece) > there.size:
+                raise Refusal(
+                    413, f"file {file} was announced with {there.size} bytes; this piece goes beyond"
+                )
+            with self._path(job, file).open("r+b") as out:
+                out.seek(offset)
+                out.write(piece)
+            self._offsets[job][file - 1] += len(piece)
+            self.store.change(job)
+            return self._one(job, file)
+
+    def files(self, job: str) -> list[UploadedFile]:
+        """The files of a study that is being uploaded, by place; none of one that is further."""
+        with self._lock:
+            sizes = self._sizes.get(job, [])
+            return [
+                UploadedFile(number, size, offset)
+                for number, (size, offset) in enumerate(
+                    zip(sizes, self._offsets.get(job, []), strict=True), start=1
+                )
+            ]
+
+    def check_whole(self, job: str) -> None:
+        """Refusal where a file is missing or not whole."""
+        with self._lock:
+            self._open(job)
+            files = self.files(job)
+            cut = [one for one in files if one.offset < one.size]
+            if cut:
+                raise Refusal(
+                    409,
+                    f"{len(cut)} of {len(files)} files are not whole: of file {cut[0].file} are "
+                    f"{cut[0].offset} of {cut[0].size} bytes here; send the rest",
+                )
+            if not files:
+                raise Refusal(409, "the study has no files; announce and send them first")
+
+    def forget(self, job: str) -> None:
+        """Nothing more comes for a study."""
+        with self._lock:
+            self._sizes.pop(job, None)
+            self._offsets.pop(job, None)
+
+    def _open(self, job: str) -> None:
+        state = self.store.get(job).state
+        if state is not JobState.UPLOADING:
+            raise Refusal(409, f"this study is {state.value}; it takes no more files")
+
+    def _one(self, job: str, file: int) -> UploadedFile:
+        files = self.files(job)
+        if not 1 <= file <= len(files):
+            raise Refusal(404, f"the study has {len(files)} announced files; there is no file {file}")
+        return files[file - 1]
+
+    def _path(self, job: str, file: int) -> Path:
+        return self.store.place(job) / INPUT / f"{file:06d}"

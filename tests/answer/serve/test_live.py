@@ -1,0 +1,214 @@
+"""The server as people start it: a study in, an answer out, and nobody named anywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import jsonschema
+import pydicom
+import pytest
+
+from echojepa.answer.values import StudyAnswer
+from echojepa.answer.writing.document import document_of, schema
+from echojepa.serve import process
+from echojepa.serve.worker import Answered, Step, Unanswered, WorkerSettings
+
+from ..conftest import Made
+from ..test_writing import SECRETS
+from .conftest import Live, send, settled, started
+
+MUTANTS = 120
+
+
+def answer_of(client: httpx.Client, files: list[bytes]) -> tuple[str, dict]:
+    """Id and end of a study."""
+    job = send(client, files)
+    assert client.post(f"/api/jobs/{job}/start").status_code == 202
+    return job, settled(client, job)
+
+
+def zip_of(entries: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def mutant(whole: bytes, chance: random.Random) -> bytes:
+    """Bytes changed, cut, doubled or put in, most of them in the header."""
+    changed = bytearray(whole)
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(min(len(changed), 3000) if chance.random() < 0.8 else len(changed))
+        kind = chance.randrange(4)
+        if kind == 0:
+            changed[at] = chance.randrange(256)
+        elif kind == 1:
+            changed[at : at + chance.randint(1, 40)] = chance.randbytes(chance.randint(0, 40))
+        elif kind == 2:
+            changed[at:at] = changed[at : at + chance.randint(1, 400)]
+        elif chance.random() < 0.3 and at > 200:
+            del changed[at:]
+    return bytes(changed)
+
+
+def test_a_study_that_is_uploaded_gets_the_answer_that_predict_gives(
+    live: Live, made: Made, answered: StudyAnswer
+) -> None:
+    """As files, and as a zip with names that lead elsewhere."""
+    files = [path.read_bytes() for path in sorted(made.tested.iterdir())]
+    expected = json.loads(json.dumps(document_of(answered)))
+    named = {f"../../{number}.dcm": content for number, content in enumerate(files)}
+    with live.client() as client:
+        for sent in (files, [zip_of(named)]):
+            job, said = answer_of(client, sent)
+            assert said["state"] == "done" and said["studies"] == 1, said
+            document = client.get(f"/api/jobs/{job}/studies/1").json()
+            jsonschema.validate(document, schema())
+            assert document["tasks"] == expected["tasks"] and document["loops"] == expected["loops"]
+            assert {path.name for path in (live.out / "jobs" / job).iterdir()} == {"job.json", "studies"}
+    assert not list(live.out.parent.rglob("*0.dcm")), "a name in a zip leads nowhere"
+
+
+def test_no_identifier_is_in_any_page_file_name_or_log(live: Live, made: Made) -> None:
+    """Planted in every attribute that may hold one, in names within a zip, and in a file that is no study."""
+    entries = {"SECRETFOLDER/SECRETNOTE.txt": b"SECRETTEXT"}
+    for number, path in enumerate(sorted(made.tested.iterdir())):
+        data = pydicom.dcmread(path)
+        for name, value in SECRETS.items():
+            setattr(data, name, value)
+        buffer = io.BytesIO()
+        data.save_as(buffer)
+        entries[f"SECRETFOLDER/SECRETFILE{number}.dcm"] = buffer.getvalue()
+    with live.client() as client:
+        job, said = answer_of(client, [zip_of(entries), b"SECRETTEXT"])
+        at = f"/api/jobs/{job}/studies/1"
+        assert said["state"] == "done", said
+        client.put(f"{at}/reviews/lvef", json={"verdict": "accepted", "reason": "well seen"})
+        pages = ["/", f"/jobs/{job}/studies/1", f"/api/jobs/{job}", at, f"{at}/films/1", "/api/jobs"]
+        pages += [f"{at}/files/prediction.{kind}" for kind in ("json", "csv", "html")]
+        texts = [client.get(page) for page in pages]
+        assert all(text.status_code == 200 for text in texts)
+        report = client.get(f"{at}/files/prediction.sr.dcm").content
+    assert SECRETS["PatientID"].encode() in report, "what goes back names its patient"
+    places = [path for path in (live.out / "jobs" / job).rglob("*") if path.suffix != ".dcm"]
+    told = [text.text + str(text.headers) for text in texts] + [str(place) for place in places]
+    told += [path.read_text() for path in places if path.is_file()] + [live.log.read_text()]
+    words = ["SECRET", *map(str, SECRETS.values()), data.SOPInstanceUID, data.StudyInstanceUID]
+    assert not [word for word in words for text in told if word in text]
+    assert "Traceback" not in live.log.read_text() and "arning" not in live.log.read_text()
+
+
+def test_bombs_and_things_that_are_no_study_cost_themselves_alone(live: Live, made: Made) -> None:
+    bomb = zip_of({str(number): bytes(60_000_000) for number in range(2)})
+    lying = bytearray(zip_of({"a": bytes(20_000_000)}))
+    for at in (lying.index(b"PK\x03\x04") + 22, lying.index(b"PK\x01\x02") + 24):
+        lying[at : at + 4] = (10).to_bytes(4, "little")
+    with live.client() as client:
+        expected = {
+            "the zip holds 2 files of 120 MB": [bomb],
+            "the zip is empty": [zip_of({})],
+        }
+        for sentence, files in expected.items():
+            _, said = answer_of(client, files)
+            assert said["state"] == "failed" and sentence in said["sentence"], said
+        job, said = answer_of(client, [b"", b"\0" * 1000, b"%PDF-1.7", bytes(lying)])
+        assert said["state"] == "done", said
+        document = client.get(f"/api/jobs/{job}/studies/1").json()
+        assert document["unused_files"][3]["reason"] == "damaged in the zip" and not document["loops"]
+        assert "No answer" in client.get(f"/jobs/{job}/studies/1").text
+        assert answer_of(client, [next(made.tested.iterdir()).read_bytes()])[1]["state"] == "done"
+
+
+def test_damaged_files_are_named_with_their_reason_and_the_sound_one_is_read(live: Live, made: Made) -> None:
+    chance = random.Random(23)
+    whole = next(made.tested.glob("A4C*")).read_bytes()
+    with live.client() as client:
+        job, said = answer_of(client, [whole, *(mutant(whole, chance) for _ in range(MUTANTS))])
+        assert said["state"] == "done", said
+        told: Counter[str] = Counter()
+        for number in range(1, said["studies"] + 1):
+            document = client.get(f"/api/jobs/{job}/studies/{number}").json()
+            jsonschema.validate(document, schema())
+            assert client.get(f"/jobs/{job}/studies/{number}").status_code == 200
+            told.update(
+                ["loop"] * len(document["loops"]) + [file["reason"] for file in document["unused_files"]]
+            )
+    assert sum(told.values()) == MUTANTS + 1 and told["loop"] >= 1 and len(told) > 3
+
+
+@pytest.mark.slow
+def test_a_thousand_damaged_uploads(free_model: Path, made: Made, tmp_path: Path) -> None:
+    """Each a study of its own: DICOM, zips and nonsense; every one ends in a sentence or an answer."""
+    chance, seen = random.Random(7), Counter()
+    wholes = [path.read_bytes() for path in sorted(made.tested.iterdir())]
+    packed = zip_of({"a": wholes[0]})
+    server = started(free_model, tmp_path)
+    try:
+        with server.client() as client:
+            for number in range(1000):
+                whole = packed if number % 4 == 3 else wholes[number % 3]
+                job, said = answer_of(client, [mutant(whole, chance)])
+                seen[said["state"], said["sentence"]] += 1
+                if said["state"] == "done":
+                    jsonschema.validate(client.get(f"/api/jobs/{job}/studies/1").json(), schema())
+                client.delete(f"/api/jobs/{job}")
+            job, said = answer_of(client, wholes)
+            document = client.get(f"/api/jobs/{job}/studies/1").json()
+            assert said["state"] == "done" and document["tasks"][0]["value"]
+    finally:
+        print(*seen.items(), sep="\n")
+        server.process.terminate()
+        stopped = server.process.wait(60)
+    assert stopped == 0 and "Traceback" not in server.log.read_text()
+
+
+WORKER = """
+import os, time
+from multiprocessing.connection import Connection
+from echojepa.serve.worker import Answered, Ready, Step
+
+def main(descriptor):
+    pipe = Connection(descriptor)
+    pipe.recv()
+    pipe.send(Ready("m", "0", "all", ()))
+    while True:
+        folder = pipe.recv().name
+        pipe.send(Step(0, 1, "reading files"))
+        if folder == "deadly":
+            os._exit(3)
+        if folder == "endless":
+            time.sleep(600)
+        pipe.send(Answered(1))
+        if folder == "last":
+            os._exit(0)
+"""
+
+
+def test_a_worker_that_dies_or_takes_too_long_costs_its_study_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the midst of work, while idle, and out of time; another takes its place."""
+    (tmp_path / "w.py").write_text(WORKER)
+    monkeypatch.setattr(process, "MAIN", f"exec(open({str(tmp_path / 'w.py')!r}).read()); main")
+    worker = process.WorkerProcess(WorkerSettings(tmp_path, 1, 0, 1, 1), 60)
+    try:
+        expected = {"deadly": "ended", "fine": 1, "last": 1, "well": 1, "endless": "given up", "good": 1}
+        for name, end in expected.items():
+            steps: list[Step] = []
+            said = worker.answer(Path(name), steps.append, lambda: name == "endless")  # noqa: B023
+            if isinstance(end, int):
+                assert said == Answered(end), name
+            else:
+                assert isinstance(said, Unanswered) and end in said.sentence
+        worker.seconds = 0
+        late = worker.answer(Path("endless"), lambda step: None, lambda: False)
+        assert isinstance(late, Unanswered) and "longer than" in late.sentence
+    finally:
+        worker.stop()
