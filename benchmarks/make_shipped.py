@@ -15,13 +15,13 @@ from pathlib import Path
 from echojepa.cli import main as echojepa
 
 PATIENTS, SEED = 1000, 11
-PROBES = ("attentive", "ridge, over time")
+PROBES = ("attentive, over time", "ridge, over time")
 
 
-def stages(work: Path, steps: int) -> list[list[str]]:
+def stages(work: Path) -> list[list[str]]:
     """The arguments of every command, in order."""
     data, teacher, run, results = (str(work / name) for name in ("data", "teacher", "run", "results"))
-    pictures = ["--pictures", str(work / "pictures"), "--steps", str(steps)]
+    pictures = ["--pictures", str(work / "pictures")]
     phantom = f"--preset benchmark --seconds 1.5 --site teaching --layout store --patients {PATIENTS}"
     return [
         ["simulate", *phantom.split(), "--seed", str(SEED), "--out", data],
@@ -39,9 +39,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=2500)
     options = parser.parse_args()
-    for arguments in stages(options.work, options.steps):
+    for arguments in stages(options.work):
         print("echojepa", *arguments, flush=True)
         if echojepa(arguments):
             raise SystemExit(1)

@@ -227,25 +227,25 @@ def micro_mae(data: Path, out: Path) -> PretrainConfig:
 
 
 def small(data: Path, out: Path) -> PretrainConfig:
-    """An hour on one core: few tokens a clip, many updates, targets hidden in time alone. Synthetic so far.
+    """Half an hour on one core: few tokens a clip, many updates, targets hidden in time alone.
 
     What keeps the paper's objective (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. What
-    does not: targets are hidden in time and not in blocks, which on so few places teach nothing, and each
-    position's mean over clips is subtracted from them; pixels are normalised to an echo's own mean and
-    spread. With `--latent.teacher R`, the run of `small-mae`, targets are those of a frozen pixel encoder
-    (SALT, arXiv 2509.24317), which read best of all that was tried (docs/sweep.md).
+    does not: what is hidden is hidden in time and not in blocks, which on so few places teach nothing;
+    targets are the mean of all layers, less each position's mean over clips; pixels are normalised to an
+    echo's own mean and spread. With `--latent.teacher R`, the run of `small-mae`, targets are those of a
+    frozen pixel encoder (SALT, arXiv 2509.24317), which read best of all that was tried (docs/sweep.md).
 
         echojepa pretrain small --data D --out R
 
-    Hardware: one CPU core. Hours: 1.
+    Hardware: one CPU core. Hours: 0.5. Loss: LOSS_SMALL.
     """
     return PretrainConfig(
         data=data,
         out=out,
-        architecture=Architecture("nano", patch=8),
+        architecture=Architecture("nano", patch=12),
         spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
         masks=(TIME_MASK,),
-        latent=LatentConfig(centred=True),
+        latent=LatentConfig(layers="all", centred=True),
         augment="shift",
         predictor_width=64,
         predictor_depth=2,
@@ -260,17 +260,20 @@ def small(data: Path, out: Path) -> PretrainConfig:
 
 
 def small_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel baseline and teacher of `small`: same encoder, data, predictor; VideoMAE's mask and loss
-    (arXiv 2203.12602).
+    """The pixel objective on the encoder of `small`, and its teacher: forecasts and hindcasts of pixels.
+
+    VideoMAE's loss (arXiv 2203.12602) on its normalised pixels, but not its mask: tubes that hide nine tenths
+    of the places leave one or two of sixteen. Here all places are seen for three eighths of the clip, and
+    the pixels of three others are inferred.
 
         echojepa pretrain small-mae --data D --out R
 
-    Hardware: one CPU core. Hours: 0.5.
+    Hardware: one CPU core. Hours: 0.4. Loss: LOSS_MAE.
     """
     jepa = small(data, out)
     optim = replace(jepa.optim, lr=1e-3, beta2=0.95, weight_decay=0.05)
     return replace(
-        jepa, objective="videomae", masks=(TUBE_MASK,), latent=LatentConfig(), batch_size=32, optim=optim
+        jepa, objective="videomae", latent=LatentConfig(), optim=optim, batch_size=32, steps=4000
     )
 
 

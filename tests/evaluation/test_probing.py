@@ -121,21 +121,25 @@ def test_lvef_is_learned_from_a_known_feature_and_not_from_noise(kind: str) -> N
     assert on_test(predictions(labelled(0.0), LVEF, kind), R2) < 0.3
 
 
-def test_a_swing_of_any_phase_is_read_over_time_and_not_from_the_flattened_grid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["ridge", "attentive"])
+def test_a_swing_of_any_phase_is_read_over_time_and_not_from_the_flattened_grid(
+    tmp_path: Path, kind: str
+) -> None:
     rng = torch.Generator().manual_seed(0)
     count, slots = 240, 8
     size, phase = 1 + torch.rand(count, generator=rng), 6.3 * torch.rand(count, generator=rng)
-    tokens = 0.1 * torch.randn(count, slots, 4, 6, generator=rng)
+    tokens = 0.1 * torch.randn(count, slots, 4, 8, generator=rng)
     turns = torch.arange(slots) * 6.2832 / slots
     tokens[:, :, 2, 3] += size[:, None] * torch.cos(turns + phase[:, None])
     features = Features(Tokens.of(tokens.flatten(1, 2)), tokens.mean((1, 2)), (slots, 2, 2), addresses(count))
     splits = np.array([("train", "train", "train", "val", "test")[i % 5] for i in range(count)])
     data = samples_of(features, 20 * size, splits)
-    assert on_test(predictions(data, LVEF, "ridge"), R2) < 0.3
-    assert on_test(predictions(data, LVEF, "ridge, over time"), R2) > 0.8
-    readout, choice = fit_probe(data, LVEF, PROBES["ridge, over time"], CONFIG, 0)
-    cell = Cell(LVEF, PROBES["ridge, over time"], EVERYWHERE, 1.0, 0, ())
-    facts = BackboneFacts(backbone="b", weights="w", parameters=1, tokens=32, embed_dim=6)
+    over_time = f"{kind}, over time"
+    assert on_test(predictions(data, LVEF, kind), R2) < 0.3
+    assert on_test(predictions(data, LVEF, over_time), R2) > 0.8
+    readout, choice = fit_probe(data, LVEF, PROBES[over_time], CONFIG, 0)
+    cell = Cell(LVEF, PROBES[over_time], EVERYWHERE, 1.0, 0, ())
+    facts = BackboneFacts(backbone="b", weights="w", parameters=1, tokens=32, embed_dim=8)
     stored = StoredProbe(tmp_path)
     stored.save(readout, choice, cell, (), features.grid, facts)
     torch.testing.assert_close(stored.readout().outputs(data), readout.outputs(data))

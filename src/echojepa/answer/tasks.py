@@ -15,8 +15,8 @@ from echojepa.answer.model import Model, ValuePart
 from echojepa.answer.values import Abstention, Interval, LeftOut, LoopFinding, LoopShare, TaskAnswer
 from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.evaluation.features.samples import SlotFeatures, with_features
-from echojepa.evaluation.features.tokens import Features
-from echojepa.evaluation.probes.fitting import Readout
+from echojepa.evaluation.features.tokens import Features, over_time
+from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
 from echojepa.evaluation.probes.heads import HeadProbe
 from echojepa.evaluation.protocol.samples import ClipSamples
 from echojepa.evaluation.statistics.conformal import cells_of
@@ -165,6 +165,8 @@ def shares(
 @torch.no_grad()
 def slot_weights(readout: Readout, data: SlotFeatures) -> NDArray[np.float64]:
     """Weight (S,) of each slot of one study, 0 where absent; they sum to 1."""
+    if isinstance(readout, OverTimeProbe):
+        return slot_weights(readout.inner, replace(data, features=over_time(data.features)))
     tokens, present = data.tokens(torch.arange(1))
     if isinstance(readout, HeadProbe) and readout.model.pooler is not None:
         attention = readout.model.attention(tokens, None if present.all() else present)

@@ -20,7 +20,7 @@ class AssembleConfig:
     """Folder to write; nothing is overwritten."""
     tasks: tuple[str, ...] = ("lvef", "rvsp", "view")
     """Tasks to take, of those that have a probe: names, or JSON files as for `echojepa probe`."""
-    probes: tuple[str, ...] = ("attentive", "ridge, over time")
+    probes: tuple[str, ...] = ("attentive", "attentive, over time", "ridge, over time")
     """Kinds of probe that may be taken; of those that were trained, validation patients choose."""
     name: str = ""
     """Name of the model; by default that of its folder."""

@@ -55,6 +55,7 @@ PROBES: dict[str, ProbeKind] = {
         ProbeKind("attentive"),
         ProbeKind("attentive, no position", position=False),
         ProbeKind("attentive, depth 4", depth=4),
+        ProbeKind("attentive, over time", over_time=True),
         ProbeKind("attentive, equal width", width=EQUAL_WIDTH),
         ProbeKind("ridge", depth=None),
         ProbeKind("ridge, equal width", depth=None, width=EQUAL_WIDTH),
