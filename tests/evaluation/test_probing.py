@@ -136,7 +136,7 @@ def test_a_swing_of_any_phase_is_read_over_time_and_not_from_the_flattened_grid(
     data = samples_of(features, 20 * size, splits)
     over_time = f"{kind}, over time"
     assert on_test(predictions(data, LVEF, kind), R2) < 0.3
-    assert on_test(predictions(data, LVEF, over_time), R2) > 0.8
+    assert on_test(predictions(data, LVEF, over_time), R2) > 0.6
     readout, choice = fit_probe(data, LVEF, PROBES[over_time], CONFIG, 0)
     cell = Cell(LVEF, PROBES[over_time], EVERYWHERE, 1.0, 0, ())
     facts = BackboneFacts(backbone="b", weights="w", parameters=1, tokens=32, embed_dim=8)
