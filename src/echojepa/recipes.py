@@ -252,7 +252,7 @@ def small(data: Path, out: Path) -> PretrainConfig:
         predictor_heads=2,
         optim=OptimConfig(lr=5e-4, warmup=0.06, cooldown=0.3, ema_start=0.99, ema_end=0.9985),
         batch_size=16,
-        steps=5000,
+        steps=4000,
         checkpoint_every=500,
         monitor_every=500,
         faults=FaultConfig(on_collapse="warn"),
@@ -272,9 +272,7 @@ def small_mae(data: Path, out: Path) -> PretrainConfig:
     """
     jepa = small(data, out)
     optim = replace(jepa.optim, lr=1e-3, beta2=0.95, weight_decay=0.05)
-    return replace(
-        jepa, objective="videomae", latent=LatentConfig(), optim=optim, batch_size=32, steps=4000
-    )
+    return replace(jepa, objective="videomae", latent=LatentConfig(), optim=optim, batch_size=32)
 
 
 def smoke(data: Path, out: Path) -> PretrainConfig:

@@ -260,6 +260,7 @@ def merged(cells: Iterable[Cell]) -> list[Cell]:
 FRACTIONS = (0.01, 0.1, 1.0)
 SEEDS = (0, 1, 2)
 READ_OUTS = ("linear", "attentive", "ridge")
+OVER_TIME = ("attentive, over time", "ridge, over time")
 FINETUNED = ("fine-tuned",)
 CONTROLS = ("attentive, no position", "attentive, equal width", "ridge, equal width", "attentive, depth 4")
 FUSIONS = (
@@ -282,5 +283,12 @@ _TABLES: Sequence[Plan] = (
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}
 PLANS["mechanism"] = Plan(
     "mechanism", (PlanBlock((LVEF,), ("linear", "attentive", "ridge")),), mechanism=True
+)
+PLANS["learned"] = Plan(
+    "learned",
+    (
+        PlanBlock((LVEF,), (*OVER_TIME, "attentive", "ridge")),
+        PlanBlock((VIEW,), (*OVER_TIME, "attentive"), fractions=FRACTIONS[:2], seeds=SEEDS),
+    ),
 )
 PLANS["paper"] = Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks))
