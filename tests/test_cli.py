@@ -55,15 +55,15 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (
             ["pretrain", "micr", "--data", "d", "--out", "o"],
             "unknown recipe 'micr'. Known: cooldown, cooldown-g, echojepa-g, echojepa-l, gpu, micro, "
-            "micro-mae, smoke, videomae-l.",
+            "micro-mae, small, small-mae, smoke, videomae-l.",
         ),
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
         (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
         (
             ["evaluate", "dmo", "--data", "d", "--out", "o", "--backbones", "b"],
-            "unknown plan 'dmo'. Known: demo, intervals, latent-vs-pixel, lvef-sites, mechanism, paper, "
-            "robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
+            "unknown plan 'dmo'. Known: demo, intervals, latent-vs-pixel, learned, lvef-sites, mechanism, "
+            "paper, robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
         ),
         (
             ["probe", "--data", "d", "--out", "o", "--backbones", "b", "--tasks", "lvfe"],

@@ -19,7 +19,7 @@ from echojepa.config import (
 )
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.files.records import encode, read_plain, write_record
-from echojepa.recipes import micro
+from echojepa.recipes import small
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
 SHIPPED_MODEL = "shipped:small"
@@ -70,7 +70,7 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
             "ingest",
             IngestConfig(example_cines(), data, key, site="real", seed=config.seed),
         ),
-        ("pretrain", "pretrain", replace(micro(data, run), steps=config.steps, seed=config.seed)),
+        ("pretrain", "pretrain", replace(small(data, run), steps=config.steps, seed=config.seed)),
         (
             "evaluate",
             "evaluate",

@@ -19,7 +19,7 @@ from echojepa.config import (
 
 
 def micro(data: Path, out: Path) -> PretrainConfig:
-    """Minutes on a laptop CPU: the recipe of `make demo`.
+    """Minutes on a laptop CPU, on places as fine as the paper's.
 
     Objective and masks are the paper's (arXiv 2602.02603, section 3); everything that depends on the
     size of the run is not. The paper's values scaled to this batch would give a learning rate of

@@ -250,7 +250,7 @@ class DemoConfig:
     """Folder for everything that the stages make."""
     patients: int = 200
     """Synthetic patients."""
-    steps: int = 600
+    steps: int = 800
     """Pretraining steps."""
     seed: int = 0
     """Seed of every stage."""

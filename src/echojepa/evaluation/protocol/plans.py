@@ -271,7 +271,7 @@ FUSIONS = (
     "attentive, no view dropout",
 )
 _TABLES: Sequence[Plan] = (
-    Plan("demo", (PlanBlock((LVEF, VIEW), READ_OUTS),)),
+    Plan("demo", (PlanBlock((LVEF, VIEW), (*READ_OUTS, "ridge, over time")),)),
     Plan("latent-vs-pixel", (PlanBlock((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
     Plan("lvef-sites", (PlanBlock((LVEF,), READ_OUTS, "sites"), PlanBlock((LVEF,), FINETUNED, "external"))),
     Plan("view-labels", (PlanBlock((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
