@@ -13,17 +13,24 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from echojepa.evaluation.probes.stored import CARD, PROBES_FOLDER, StoredProbe
 from echojepa.evaluation.protocol.plans import Condition
+from echojepa.evaluation.tables.curves import PALETTE, draw
 
 RESAMPLES = 5000
 START = "random encoder"
+SHOWN = ("attentive, over time", "ridge, over time")
+"""Probes of the figure."""
+TITLES = {"lvef": "LVEF: mean absolute error, points", "view": "View: wrong, % of loops"}
+COLOURS = ("#888888", *PALETTE)
 Numbers = NDArray[np.float64]
 
 
@@ -77,15 +84,37 @@ def crossed(errors: Numbers, patients: NDArray[np.str_]) -> tuple[float, float, 
     return float(errors.mean()), float(low), float(high)
 
 
-def main() -> None:
-    """Print a table of the folder."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path)
-    options = parser.parse_args()
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: one kind of encoder, read by one probe."""
+
+    task: str
+    probe: str
+    labels: float
+    """Share of the training patients whose labels it was given."""
+    encoder: str
+    runs: int
+    error: tuple[float, float, float]
+    gain: tuple[float, float, float] | None
+    """Error of the random start less its own; None for random starts."""
+
+    @property
+    def asked(self) -> str:
+        """What was asked, for a figure."""
+        return f"{self.probe}\n{100 * self.labels:g} % of labels"
+
+    def text(self) -> str:
+        """The line."""
+        cells = ["{:.2f} ({:.2f}, {:.2f})".format(*self.error)]
+        cells.append("{:+.2f} ({:+.2f}, {:+.2f})".format(*self.gain) if self.gain else "")
+        named = [self.task, self.probe, f"{100 * self.labels:g} %", self.encoder, str(self.runs)]
+        return "| " + " | ".join(named + cells) + " |"
+
+
+def lines_of(results: Path) -> list[Line]:
+    """Every line of a folder of results."""
     found: dict[tuple[str, str, float], dict[str, dict[str, list[Errors]]]] = {}
-    for file in sorted((options.results / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
+    for file in sorted((results / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
         stored = StoredProbe(file.parent)
         card = stored.card()
         kind, run = run_of(card.backbone)
@@ -93,26 +122,57 @@ def main() -> None:
             (card.task, card.probe, card.fraction), defaultdict(lambda: defaultdict(list))
         )
         rows[kind][run].append(errors_of(stored))
+    lines = []
+    for (task, probe, labels), rows in sorted(found.items()):
+        starts = {run: mean_over_labels(several) for run, several in rows[START].items()}
+        for kind, runs in rows.items():
+            mine = {run: mean_over_labels(several) for run, several in runs.items()}
+            errors = np.stack([one.errors for one in mine.values()])
+            patients = next(iter(mine.values())).patients
+            gain = None
+            if kind != START:
+                gain = crossed(np.stack([starts[run].errors for run in mine]) - errors, patients)
+            lines.append(Line(task, probe, labels, kind, len(mine), crossed(errors, patients), gain))
+    return lines
+
+
+def figure_of(lines: list[Line]) -> str:
+    """Errors with their intervals, a panel a task, as SVG."""
+    kinds = sorted({line.encoder for line in lines}, key=lambda kind: kind != START)
+
+    def paint(panels: Iterable[Axes]) -> None:
+        for axes, (task, title) in zip(panels, TITLES.items(), strict=True):
+            mine = [line for line in lines if line.task == task and line.probe in SHOWN]
+            asked = list(dict.fromkeys(line.asked for line in mine))[::-1]
+            for number, kind in enumerate(kinds):
+                its = [line for line in mine if line.encoder == kind]
+                middle, low, high = np.array([line.error for line in its]).T
+                where = [asked.index(line.asked) - 0.16 * (number - (len(kinds) - 1) / 2) for line in its]
+                reach = np.stack([middle - low, high - middle])
+                axes.errorbar(middle, where, xerr=reach, fmt="o", label=kind, color=COLOURS[number])
+            axes.set_yticks(range(len(asked)), asked)
+            axes.set_xlabel(title)
+            axes.grid(axis="x", alpha=0.3)
+        axes.legend()
+
+    return draw(9.0, 3.2, 2, paint)
+
+
+def main() -> None:
+    """Print the table of a folder, and draw it where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--figure", type=Path, help="SVG to write")
+    options = parser.parse_args()
+    lines = lines_of(options.results)
     print("| task | probe | labels | encoder | runs | error | better than random by |")
     print("|---|---|---|---|---|---|---|")
-    for (task, probe, fraction), rows in sorted(found.items()):
-        means = {
-            kind: {run: mean_over_labels(several) for run, several in runs.items()}
-            for kind, runs in rows.items()
-        }
-        for kind, runs in means.items():
-            errors = np.stack([one.errors for one in runs.values()])
-            patients = next(iter(runs.values())).patients
-            cells = ["{:.2f} ({:.2f}, {:.2f})".format(*crossed(errors, patients)), ""]
-            starts = means.get(START, {})
-            if kind != START and set(runs) <= set(starts):
-                gain = np.stack([starts[run].errors for run in runs]) - errors
-                cells[1] = "{:+.2f} ({:+.2f}, {:+.2f})".format(*crossed(gain, patients))
-            print(
-                f"| {task} | {probe} | {100 * fraction:g} % | {kind} | {len(runs)} | "
-                + " | ".join(cells)
-                + " |"
-            )
+    for line in lines:
+        print(line.text())
+    if options.figure:
+        options.figure.write_text(figure_of(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
