@@ -52,7 +52,13 @@ def answers(
 def answer_study(study: ReadStudy, model: Model, progress: Progress) -> StudyAnswer:
     """All that the model says of one study."""
     features = StudyFeatures(model, study.loops, progress)
-    found = findings_of(model, study, features)
+    return answer_found(study, model, findings_of(model, study, features), features)
+
+
+def answer_found(
+    study: ReadStudy, model: Model, found: Sequence[LoopFinding], features: StudyFeatures
+) -> StudyAnswer:
+    """All that the model says of a study of which this was `found` of each loop."""
     tasks = tuple(answer_task(model, part, found, study.timeless, features) for part in model.card.tasks)
     return StudyAnswer(
         number=study.number,
