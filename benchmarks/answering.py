@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from echojepa.answer.loops import StudyFeatures, findings_of, unfit
 from echojepa.answer.model import Model, ValuePart, load_model
 from echojepa.answer.predict import answer_found
-from echojepa.answer.study import ReadStudy, stored_study
+from echojepa.answer.study import ReadStudy, shown_to, stored_study
 from echojepa.answer.tasks import answer_task, fit
 from echojepa.answer.values import Abstention, LeftOut, LoopFinding, TaskAnswer
 from echojepa.data.store.loop_store import LoopStore
@@ -149,7 +149,7 @@ def ask(
             data = name + moved.get(row["loop_id"], "")
             studies.setdefault((data, row["patient_id"], row["study_id"]), []).append(number)
     for done, ((data, patient, study_id), rows) in enumerate(studies.items(), start=1):
-        study = stored_study(store, rows)
+        study = shown_to(model.backbone.spec, stored_study(store, rows))
         features = StudyFeatures(model, study.loops, quiet)
         for views, shown in ways(model, study):
             found = findings_of(model, shown, features)

@@ -18,8 +18,7 @@ from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbo
 from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, starting_weights
 from echojepa.evaluation.probes.fitting import Readout, fit_probe
-from echojepa.evaluation.probes.heads import Choice
-from echojepa.evaluation.probes.own import own_head
+from echojepa.evaluation.probes.own import own_head, read_own
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.probes.stored import (
     PROBES_FOLDER,
@@ -148,8 +147,9 @@ class BackboneCells:
         data = data.separate() if asked.probe.fusion == "late" else data
         seed = asked.seed + self.config.seed
         if asked.probe.name == OWN_HEAD:
-            readout, choice = own_head(self.backbone.source, asked.task), Choice({}, {}, True)
-            assert readout is not None, "who has no head has no part in the cell"
+            own = own_head(self.backbone.source, asked.task)
+            assert own is not None, "who has no head has no part in the cell"
+            readout, choice = read_own(own, data, asked.task)
         else:
             readout, choice = fit_probe(data, asked.task, asked.probe, self.config, seed)
         facts = self.extraction.describe(cell.presentation)
