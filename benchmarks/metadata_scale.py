@@ -77,6 +77,7 @@ def measure(root: Path) -> None:
     """What a training process does before its first step."""
     import torch
 
+    from echojepa.config import InputSpec
     from echojepa.training.pretrain import training_loops
 
     figures = {"imports_gb": peak()}
@@ -90,7 +91,7 @@ def measure(root: Path) -> None:
     store = LoopStore(root)
     timed("open_s", lambda: LoopStore.open(root) and store.table.count_rows())
     figures["rows"] = store.table.count_rows()
-    table: pa.Table = timed("training_loops_s", lambda: training_loops(store))  # pyright: ignore
+    table: pa.Table = timed("training_loops_s", lambda: training_loops(store, InputSpec()))  # pyright: ignore
     figures["training_loops"] = len(table)
     order: torch.Tensor = timed("permute_s", lambda: torch.randperm(len(table)))  # pyright: ignore
     chosen = table["row"].take(order[:1000].numpy()).to_pylist()

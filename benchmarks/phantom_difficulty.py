@@ -76,7 +76,7 @@ def read_loops(store: LoopStore) -> Loops:
     labels = {r["study_id"]: r["value"] for r in store.labels().to_pylist() if r["label"] == "lvef"}
     pictures, brightness = [], []
     for row in range(len(meta["loop_id"])):
-        times = store.times(row)
+        times = store.loop(row).times
         wanted = np.clip(np.searchsorted(times, np.arange(FRAMES) / RATE), 0, len(times) - 1)
         frames = store.frames(row, wanted.tolist())
         grey = luma(frames) if frames.ndim == 4 else frames

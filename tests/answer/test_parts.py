@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,8 +16,14 @@ from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
 from echojepa.answer.likeness import fit_likeness
+from echojepa.answer.model import Model
+from echojepa.answer.predict import answer_study
+from echojepa.answer.study import stored_study
 from echojepa.answer.tasks import slot_weights
 from echojepa.answer.values import StudyAnswer
+from echojepa.backbones.transformer import VideoTransformer
+from echojepa.config import InputSpec
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.features.samples import SlotFeatures
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.heads import HeadProbe
@@ -25,6 +32,8 @@ from echojepa.evaluation.probes.ridge import RidgeProbe
 from echojepa.evaluation.probes.stored import StoredProbe
 from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
+from echojepa.models.vit import VisionTransformer
+from echojepa.progress import quiet
 from echojepa.tasks import LVEF
 
 from .conftest import Made
@@ -74,6 +83,12 @@ def test_of_several_probes_those_who_choose_choose_and_not_those_who_calibrate()
 
     assert error_of_judges(errs(2.0, 9.0), LVEF) == pytest.approx(2.0)
     assert 0 < calibrate.sum() < 40
+
+
+def encoder_of(model: Model) -> VisionTransformer:
+    """The network of a model of ours."""
+    assert isinstance(model.backbone, VideoTransformer)
+    return model.backbone.encoder
 
 
 def one_study(present: list[bool]) -> SlotFeatures:
@@ -153,6 +168,18 @@ def test_a_file_of_no_known_study_goes_with_its_folder(
     (tmp_path / "b" / "note").write_text("nothing")
     first, second = ask(tmp_path)
     assert not first.unused and [file.file for file in second.unused] == [3]
+
+
+def test_a_loop_without_scale_is_left_out_where_the_model_is_fed_by_mm(made: Made, model: Model) -> None:
+    spec = InputSpec(size=32, frames=4, seconds=0.2, mm=4.0)
+    by_mm = replace(model, backbone=VideoTransformer("jepa", encoder_of(model), spec))
+    study = stored_study(LoopStore.open(made.dataset), [0, 1, 2])
+    first, *others = study.loops
+    mute = replace(first, row=replace(first.row, pixel_height_mm=None, pixel_width_mm=None))
+    answer = answer_study(replace(study, loops=(mute, *others)), by_mm, quiet)
+    assert [(file.file, file.reason) for file in answer.unused] == [(1, "no physical scale")]
+    assert [loop.file for loop in answer.loops] == [2, 3]
+    assert len(answer_study(study, model, quiet).loops) == 3
 
 
 @pytest.mark.slow

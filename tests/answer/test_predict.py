@@ -18,6 +18,8 @@ import pytest
 import echojepa
 from echojepa.answer.assemble import assemble
 from echojepa.answer.model import Model, load_model
+from echojepa.answer.predict import answer_study
+from echojepa.answer.study import stored_study
 from echojepa.answer.values import Abstention, LeftOut, StudyAnswer
 from echojepa.config import AssembleConfig
 from echojepa.data.reading.video import write_video
@@ -47,6 +49,17 @@ def test_the_value_is_that_of_the_evaluation_for_the_same_loops(made: Made, answ
     test = predictions(made).of_test()
     assert len(test.items) == 1
     assert answered.task("lvef").value == pytest.approx(test.values[0], abs=1e-3)
+
+
+def test_a_study_of_a_data_set_answers_as_its_files_do(
+    made: Made, model: Model, answered: StudyAnswer
+) -> None:
+    store = LoopStore.open(made.dataset)
+    rows = store.rows_where([], split="test")["row"].to_pylist()
+    answer = answer_study(stored_study(store, rows), model, quiet)
+    assert answer.task("lvef").value == pytest.approx(answered.task("lvef").value, abs=1e-3)
+    assert {loop.view for loop in answer.loops} == {loop.view for loop in answered.loops}
+    assert [loop.file for loop in answer.loops] == [row + 1 for row in rows]
 
 
 def test_the_interval_is_the_finite_sample_quantile_of_those_who_chose_nothing(

@@ -96,8 +96,8 @@ def test_a_loop_shorter_than_its_clip_says_so(store: LoopStore) -> None:
     strided = InputSpec(frames=4, seconds=None, stride=3)
     assert is_short(np.arange(11) / 7, strided) and not is_short(np.arange(12) / 7, strided)
     rows = [1, 4, 6]  # loops of a quarter of a second
-    assert all(is_short(store.times(row), spec) for row in rows)
-    assert not any(is_short(store.times(row), InputSpec(frames=2, seconds=0.1)) for row in rows)
+    assert all(is_short(store.loop(row).times, spec) for row in rows)
+    assert not any(is_short(store.loop(row).times, InputSpec(frames=2, seconds=0.1)) for row in rows)
 
 
 def test_a_shift_moves_all_frames_alike_and_brings_in_black() -> None:

@@ -46,7 +46,7 @@ def test_a_lossless_file_survives_bit_for_bit_inside_the_sector(tmp_path: Path) 
     expected = loop.frames[:, rows, columns] * sector.mask[rows, columns]
     np.testing.assert_array_equal(store.frames(0), expected)
     np.testing.assert_array_equal(store.mask(0), sector.mask[rows, columns])
-    np.testing.assert_allclose(store.times(0), loop.times, atol=1e-6)
+    np.testing.assert_allclose(store.loop(0).times, loop.times, atol=1e-6)
     np.testing.assert_array_equal(store.frames(0, [3, 1, 3]), expected[[3, 1, 3]])
     entry = store.metadata().to_pylist()[0]
     assert (entry["pixel_height_mm"], entry["pixel_width_mm"]) == pytest.approx(loop.regions[0].mm_per_pixel)

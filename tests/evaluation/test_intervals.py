@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 from scipy.stats import t as student
 
-from echojepa.evaluation.statistics.intervals import estimates, over_seeds, patient_counts
+from echojepa.evaluation.statistics.intervals import (
+    difference_of_shares,
+    estimates,
+    over_seeds,
+    patient_counts,
+    share_of_patients,
+)
 from echojepa.evaluation.statistics.metrics import AUROC, BALANCED, BIAS, MAE, METRICS, R2, Metric
 
 RNG = np.random.default_rng(0)
@@ -179,3 +185,32 @@ def test_all_metrics_share_one_set_of_resamples_and_name_who_stands_behind_them(
     for name, metric in metrics.items():
         alone = estimates(truth, chances, patients, {name: metric}, resamples=50, seed=0)[name]
         assert str(alone) == str(together[name])
+
+
+@pytest.mark.parametrize(("hits", "patients"), [(0, 12), (7, 12), (60, 60)])
+def test_a_share_with_one_item_a_patient_has_scipy_s_wilson_interval(hits: int, patients: int) -> None:
+    values = np.arange(patients) < hits
+    made = share_of_patients(values, np.arange(patients).astype(str))
+    theirs = binomtest(hits, patients).proportion_ci(0.95, method="wilson")
+    assert (made.value, made.low, made.high) == pytest.approx((hits / patients, theirs.low, theirs.high))
+
+
+def test_loops_of_a_patient_make_no_share_surer() -> None:
+    values, patients = np.array([True, False, True]), np.array(["a", "b", "c"])
+    once, often = share_of_patients(values, patients), share_of_patients(values.repeat(9), patients.repeat(9))
+    assert (once.value, once.low, once.high) == (often.value, often.low, often.high)
+    assert (often.patients, often.items) == (3, 27)
+    uneven = share_of_patients(np.array([True, False, False, False]), np.array(["a", "b", "b", "b"]))
+    assert uneven.value == 0.5, "each patient counts once"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ends"),
+    [((56, 70), (48, 80), (0.0524, 0.3339)), ((9, 10), (3, 10), (0.1705, 0.8090))],
+)
+def test_a_difference_of_shares_has_the_interval_that_newcombe_printed(one, other, ends) -> None:
+    first, second = (
+        share_of_patients(np.arange(n) < hits, np.arange(n).astype(str)) for hits, n in (one, other)
+    )
+    made = difference_of_shares(first, second)
+    assert (made.low, made.high) == pytest.approx(ends, abs=5e-5)

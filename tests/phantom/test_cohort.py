@@ -98,7 +98,7 @@ def test_the_sidecar_has_a_row_a_loop_and_labels_are_its_own(written: Path) -> N
     assert [row["loop_id"] for row in truth] == store.metadata(["loop_id"])["loop_id"].to_pylist()
     labels = {(row["study_id"], row["label"]): row["value"] for row in store.labels().to_pylist()}
     for number, row in enumerate(truth):
-        assert row["synthetic"] and len(row["phase"]) == len(row["volume"]) == len(store.times(number))
+        assert row["synthetic"] and len(row["phase"]) == len(row["volume"]) == len(store.loop(number).times)
         assert labels[row["study_id"], "lvef"] == pytest.approx(row["lvef"])
         assert labels[row["study_id"], "rvsp"] == pytest.approx(row["rvsp"])
         assert row["patient"]["ejection"] == pytest.approx(row["lvef"] / 100, abs=0.01)

@@ -168,7 +168,7 @@ def test_recomputing_blocks_changes_nothing(config: PretrainConfig, alone: Path,
 
 def test_ranks_share_a_step_without_overlap_and_masks_have_one_length(config: PretrainConfig) -> None:
     store, device = LoopStore.open(config.data), torch.device("cpu")
-    rows = training_loops(store)["row"].to_numpy()
+    rows = training_loops(store, InputSpec())["row"].to_numpy()
     whole = Steps(store, rows, config, World(0, 1, device))[3]
     parts = [Steps(store, rows, config, World(rank, 2, device))[3] for rank in range(2)]
     assert torch.equal(torch.cat([part.clips for part in parts]), whole.clips)

@@ -227,7 +227,7 @@ def damage(monkeypatch: pytest.MonkeyPatch, rows: set[int]) -> None:
 def loops_of(dataset: Path) -> dict[int, str]:
     """Row and id of each training loop."""
     store = LoopStore.open(dataset)
-    rows = training_loops(store)["row"].to_pylist()
+    rows = training_loops(store, InputSpec())["row"].to_pylist()
     return dict(zip(rows, store.loop_ids(rows), strict=True))
 
 

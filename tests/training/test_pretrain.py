@@ -186,7 +186,7 @@ def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -
 
 def test_only_training_patients_are_seen(store: LoopStore) -> None:
     splits = store.metadata(["split"])["split"].to_pylist()
-    rows = training_loops(store)["row"].to_pylist()
+    rows = training_loops(store, InputSpec())["row"].to_pylist()
     assert rows and rows == [row for row, split in enumerate(splits) if split == "train"]
 
 

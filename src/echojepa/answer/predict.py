@@ -9,7 +9,7 @@ from pathlib import Path
 from echojepa.answer.gathering import gathered
 from echojepa.answer.loops import StudyFeatures, findings_of
 from echojepa.answer.model import Model, load_model
-from echojepa.answer.study import ReadStudy, read_studies
+from echojepa.answer.study import ReadStudy, read_studies, shown_to
 from echojepa.answer.tasks import answer_task, reads
 from echojepa.answer.values import LeftOut, LoopFinding, StudyAnswer, TaskAnswer
 from echojepa.progress import Progress, quiet
@@ -52,8 +52,15 @@ def answers(
 
 def answer_study(study: ReadStudy, model: Model, progress: Progress) -> StudyAnswer:
     """All that the model says of one study."""
+    study = shown_to(model.backbone.spec, study)
     features = StudyFeatures(model, study.loops, progress)
-    found = findings_of(model, study, features)
+    return answer_found(study, model, findings_of(model, study, features), features)
+
+
+def answer_found(
+    study: ReadStudy, model: Model, found: Sequence[LoopFinding], features: StudyFeatures
+) -> StudyAnswer:
+    """All that the model says of a study of which this was `found` of each loop."""
     tasks = tuple(answer_task(model, part, found, study.timeless, features) for part in model.card.tasks)
     return StudyAnswer(
         number=study.number,

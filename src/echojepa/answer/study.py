@@ -16,9 +16,13 @@ from typing import Any
 from echojepa.answer.gathering import Gathered
 from echojepa.answer.model import ModelCard
 from echojepa.answer.values import UnusedFile
+from echojepa.config import InputSpec
+from echojepa.data.clips.scale import NO_SCALE
 from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused
 from echojepa.data.ingest.ingest import convert_here
 from echojepa.data.reading.dicom.reader import header_of
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.rows import StoredLoop
 from echojepa.progress import Progress
 from echojepa.vocabulary import Kind, Reason
 
@@ -36,7 +40,7 @@ class ReadLoop:
     """A cine loop in memory."""
 
     file: int
-    row: ConvertedLoop
+    row: StoredLoop
     withheld: bool
     """Whether still text was found in it, so that its picture is not shown."""
     header: Any
@@ -80,6 +84,26 @@ def read_studies(given: Gathered, card: ModelCard, progress: Progress, workers: 
     )
     results = [again.get(job.file_id, result) for job, result in zip(jobs, results, strict=True)]
     return grouped(given, results, set(map(int, again)))
+
+
+def stored_study(store: LoopStore, rows: Sequence[int]) -> ReadStudy:
+    """A study of a data set, as `read_studies` gives those of files; `file` is a loop's row, 1 the first."""
+    return ReadStudy(1, tuple(ReadLoop(row + 1, store.row(row), False, None) for row in rows), ())
+
+
+def shown_to(spec: InputSpec, study: ReadStudy) -> ReadStudy:
+    """The study with loops that a model can be shown; for one fed by mm, those without scale are not used."""
+    if spec.mm is None:
+        return study
+    detail = "the model is fed by millimetres, and nothing says how large a pixel is"
+    scaled: list[ReadLoop] = []
+    unused = list(study.unused)
+    for loop in study.loops:
+        if loop.row.pixel_height_mm and loop.row.pixel_width_mm:
+            scaled.append(loop)
+        else:
+            unused.append(UnusedFile(loop.file, NO_SCALE, detail))
+    return replace(study, loops=tuple(scaled), unused=tuple(sorted(unused, key=lambda one: one.file)))
 
 
 def converted(jobs: Sequence[Job], progress: Progress, workers: int) -> list[ConvertedLoop | Refused]:

@@ -19,6 +19,7 @@ from echojepa.evaluation.features.samples import SlotFeatures, with_features
 from echojepa.evaluation.features.tokens import Features, over_time
 from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
 from echojepa.evaluation.probes.heads import HeadProbe
+from echojepa.evaluation.probes.own import VectorProbe
 from echojepa.evaluation.protocol.samples import ClipSamples
 from echojepa.evaluation.statistics.conformal import cells_of
 from echojepa.tasks import Task
@@ -169,7 +170,9 @@ def slot_weights(readout: Readout, data: SlotFeatures) -> NDArray[np.float64]:
     if isinstance(readout, OverTimeProbe):
         return slot_weights(readout.inner, replace(data, features=over_time(data.features)))
     tokens, present = data.tokens(torch.arange(1))
-    if isinstance(readout, HeadProbe) and readout.model.pooler is not None:
+    if isinstance(readout, VectorProbe):
+        weights = present[0].double().numpy()
+    elif isinstance(readout, HeadProbe) and readout.model.pooler is not None:
         attention = readout.model.attention(tokens, None if present.all() else present)
         weights = attention[0, 0].mean(0).unflatten(0, (present.shape[1], -1)).sum(1).double().numpy()
     else:

@@ -11,6 +11,7 @@ from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant
 from echojepa.backbones.discovr import DISCOVR
 from echojepa.backbones.echoprime import EchoPrime, is_echoprime
+from echojepa.backbones.heads import OFFICIAL, SUFFIX, read_heads
 from echojepa.backbones.panecho import PanEcho, is_panecho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import Engine, InputSpec, Precision, Untold
@@ -45,12 +46,12 @@ def load_backbone(
     """A frozen backbone by the path of its weights, or by name.
 
     A folder: a finished run of ours, Hugging Face's V-JEPA 2 or VideoMAE. A file: V-JEPA, V-JEPA 2, 2.1 or
-    EchoJEPA, VideoMAE, DISCOVR, EchoPrime, PanEcho, told apart by what is in it. A name: `constant`,
-    `untrained:...` for an architecture with random weights, `random:RUN` for what a run of ours started from,
-    `shipped:small` for the encoder of the model that comes with the package.
-    `spec` replaces the input that a video transformer's weights name, or do not; `untold` is what else no
-    tensor of a file tells. A video transformer computes in float32 or bf16, by torch or, on a CPU, by
-    OpenVINO, which has int8 too; the others in float32.
+    EchoJEPA, VideoMAE, DISCOVR, EchoPrime, PanEcho, told apart by what is in it; a JSON file: weights with
+    heads of their own (`backbones.heads`). A name: `constant`, `untrained:...` for an architecture with
+    random weights, `random:RUN` for what a run of ours started from, `shipped:small` for the encoder of the
+    model that comes with the package. `spec` replaces the input that a video transformer's weights name, or
+    do not; `untold` is what else no tensor of a file tells. A video transformer computes in float32 or bf16,
+    by torch or, on a CPU, by OpenVINO, which has int8 too; the others in float32.
 
     Raises CheckpointError with what was found and what was expected; no code of a file is ever run.
     """
@@ -74,6 +75,11 @@ def find_backbone(name: str | Path, spec: InputSpec | None, untold: Untold | Non
     path = located(name) / ENCODER if str(name).startswith(SHIPPED) else Path(name)
     if path.is_dir():
         return load_folder(path, spec, untold)
+    if path.is_file() and path.suffix == SUFFIX:
+        record = read_heads(path)
+        return find_backbone(
+            path.parent / record.weights, spec or (OFFICIAL if record.official else None), untold
+        )
     if not path.is_file():
         raise CheckpointError(
             f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, "

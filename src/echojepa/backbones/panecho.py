@@ -26,6 +26,17 @@ from echojepa.weights.tensors import build_from, file_sha256
 
 SPEC = InputSpec(size=224, frames=16, seconds=None, stride=1, resized=256, interpolation="area")
 WIDTH, LAYERS, HEADS = 768, 4, 8
+OWN_NAMES = {"lvef": "EF", "rvsp": "RVSP", "edv": "LVEDV", "esv": "LVESV"}
+"""Its name of the labels that the package names otherwise."""
+UNITS = {
+    "EF": "%", "GLS": "%", "LVEDV": "mL", "LVESV": "mL", "LVSV": "mL", "LAVol": "mL",
+    "RVSP": "mmHg", "TVPkGrad": "mmHg", "RVSVel": "cm/s", "AVPkVel(m|s)": "m/s", "E|EAvg": "",
+    "IVSd": "cm", "LVPWd": "cm", "LVIDs": "cm", "LVIDd": "cm", "LVOTDiam": "cm", "RVIDd": "cm",
+    "TAPSE": "cm", "LAIDs2D": "cm", "RADimensionM-L(cm)": "cm", "AORoot": "cm",
+}  # fmt: skip
+"""Its heads that give a value, and their units (content/tasks.md); its other 19 tell classes."""
+NEGATED = "GLS"
+"""The head whose value is minus its output."""
 PREFIX = "encoder."
 TIMES = "time_encoder.pe"
 """Its fixed table of times: rebuilt here, as its own loader does for another number of frames."""
@@ -54,6 +65,17 @@ class FrameTransformer(nn.Module):
 def is_panecho(tensors: dict[str, Tensor]) -> bool:
     """Whether a file's tensors are PanEcho's: an encoder of frames in one of clips."""
     return any(key.startswith("encoder.encoder.model.") for key in tensors)
+
+
+def value_head(tensors: dict[str, Tensor], label: str) -> tuple[Tensor, Tensor, str] | None:
+    """Weight (1, 768), bias (1,) and unit of the head of a label, on the mean of tokens; None where there is
+    none."""
+    name = OWN_NAMES.get(label, label)
+    weight, bias = (tensors.get(f"{name}_head.1.{part}") for part in ("weight", "bias"))
+    if name not in UNITS or weight is None or bias is None:
+        return None
+    sign = -1.0 if name == NEGATED else 1.0
+    return sign * weight.float(), sign * bias.float(), UNITS[name]
 
 
 class PanEcho(Backbone):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run_probe(config: ProbeConfig) -> None:
     """Probe tasks of the user's choice, and print the table."""
-    from echojepa.evaluation.protocol.plans import PROBES, Plan, PlanBlock
+    from echojepa.evaluation.protocol.plans import OWN_HEAD, PROBES, Plan, PlanBlock
 
     for name in config.probes:
         if name not in PROBES:
@@ -27,7 +27,7 @@ def run_probe(config: ProbeConfig) -> None:
     values = tuple(task for task in tasks if not task.classes)
     blocks = (
         PlanBlock(values, config.probes, calibrated=config.calibrated),
-        PlanBlock(classes, config.probes),
+        PlanBlock(classes, tuple(name for name in config.probes if name != OWN_HEAD)),
     )
     run_plan(Plan("probe", blocks), config)
 

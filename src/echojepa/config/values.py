@@ -48,6 +48,10 @@ class InputSpec:
     spaced over the loop, which is played forwards and backwards. `halves`: at the start of each half (third,
     ..., by the number of clips), the last frame repeated, and of pictures that are not square the middle:
     what the released probes were trained on."""
+    mm: float | None = field(default=None, repr=False, metadata=LATER)
+    """Millimetres a pixel: pictures are shown at this scale, from their top and about their middle column, in
+    place of whole. Frames a second are `frames` / `seconds`: EchoJEPAv2's 0.36 mm and 24 a second are
+    mm=0.36, seconds=frames/24. None shows the whole picture, whatever its scale."""
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.stride is None):
@@ -64,6 +68,11 @@ class InputSpec:
             raise ValueError(
                 f"InputSpec has at most {MOST_PIXELS} pixels a side and as many frames, and a margin below "
                 f"0.5; got {self}"
+            )
+        whole = not self.margin and self.resized is None and self.clips == "even"
+        if self.mm is not None and not (self.mm > 0 and whole and self.interpolation == "bilinear"):
+            raise ValueError(
+                f"mm must be above 0; it goes with bilinear, without resized, margin and halves; got {self}"
             )
         if self.clips == "halves" and self.stride is None:
             raise ValueError(f"clips of halves are counted in stored frames: give a stride; got {self}")

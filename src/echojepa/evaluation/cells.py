@@ -18,6 +18,7 @@ from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbo
 from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, starting_weights
 from echojepa.evaluation.probes.fitting import Readout, fit_probe
+from echojepa.evaluation.probes.own import own_head, read_own
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.probes.stored import (
     PROBES_FOLDER,
@@ -27,7 +28,7 @@ from echojepa.evaluation.probes.stored import (
     write_predictions,
 )
 from echojepa.evaluation.protocol.cells import CellSamples
-from echojepa.evaluation.protocol.plans import PROBES, Condition
+from echojepa.evaluation.protocol.plans import OWN_HEAD, PROBES, Cell, Condition
 from echojepa.files.tables import write_parquet
 from echojepa.progress import Progress
 
@@ -57,6 +58,13 @@ def needs_of(cells: Sequence[CellSamples]) -> Needs:
         for shown, addresses in cell.needs().items():
             found[shown] |= addresses
     return found
+
+
+def takes_part(backbone: ComparedBackbone, cell: Cell) -> bool:
+    """Whether a backbone can be fine-tuned, or has the head, where that is what a cell is of."""
+    if cell.probe.name == OWN_HEAD:
+        return own_head(backbone.source, cell.task) is not None
+    return backbone.trainable or not cell.probe.finetuned
 
 
 def frozen_start(cell: CellSamples) -> CellSamples:
@@ -137,7 +145,13 @@ class BackboneCells:
         data = self.extraction.samples(cell, cell.trained, cell.presentation)
         grid = data.features.grid
         data = data.separate() if asked.probe.fusion == "late" else data
-        readout, choice = fit_probe(data, asked.task, asked.probe, self.config, asked.seed + self.config.seed)
+        seed = asked.seed + self.config.seed
+        if asked.probe.name == OWN_HEAD:
+            own = own_head(self.backbone.source, asked.task)
+            assert own is not None, "who has no head has no part in the cell"
+            readout, choice = read_own(own, data, asked.task)
+        else:
+            readout, choice = fit_probe(data, asked.task, asked.probe, self.config, seed)
         facts = self.extraction.describe(cell.presentation)
         stored.save(readout, choice, asked, cell.samples.classes, grid, facts)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from echojepa.config import PlanConfig, TuningConfig
-from echojepa.evaluation.cells import BackboneCells, FineTuned, Predicted
+from echojepa.errors import UserError
+from echojepa.evaluation.cells import BackboneCells, FineTuned, Predicted, takes_part
 from echojepa.evaluation.comparisons import COMPARISONS, comparisons, seed_rows
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, find_backbones
 from echojepa.evaluation.features.cache import check_room
@@ -18,7 +20,7 @@ from echojepa.evaluation.probes.fitting import constant_outputs
 from echojepa.evaluation.probes.predictions import average
 from echojepa.evaluation.protocol.cells import CellSamples, cell_samples, children_of, sites_of
 from echojepa.evaluation.protocol.cohort import read_cohort, synthetic_share
-from echojepa.evaluation.protocol.plans import Cell, Plan
+from echojepa.evaluation.protocol.plans import OWN_HEAD, Cell, Plan
 from echojepa.evaluation.protocol.samples import task_samples
 from echojepa.evaluation.results import CONSTANT, RESULTS, ResultRow, write_results
 from echojepa.evaluation.scoring import Scored, cell_rows, row_facts, score
@@ -62,6 +64,7 @@ class PlanRun:
         config = self.config
         found = find_backbones(config.backbones, precision=config.precision, engine=config.engine)
         runs = [self.cells_of(one) for one in found]
+        self.check_heads(runs)
         varied = self.counterfactuals
         needed = sum(run.bytes_needed() for run in runs)
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
@@ -81,8 +84,8 @@ class PlanRun:
     def cells_of(self, backbone: ComparedBackbone) -> BackboneCells:
         """All cells that a backbone can have a part in."""
         config = self.config
-        asked = [cell for cell in self.cells if backbone.trainable or not cell.probe.finetuned]
-        if len(asked) < len(self.cells):
+        asked = [cell for cell in self.cells if takes_part(backbone, cell)]
+        if not backbone.trainable and any(cell.probe.finetuned for cell in self.cells):
             self.untuned.append(backbone.name)
         cells = [self.cell(cell, backbone.test_loops(config.test_loops)) for cell in asked]
         finetuning = TuningConfig(
@@ -90,6 +93,16 @@ class PlanRun:
         )
         extraction = Extraction(self.cohort, backbone, config, self.cache)
         return BackboneCells(cells, extraction, FineTuned(finetuning, config), config.out)
+
+    def check_heads(self, runs: Sequence[BackboneCells]) -> None:
+        """UserError for a head that no backbone comes with."""
+        wanted = {cell.task.name for cell in self.cells if cell.probe.name == OWN_HEAD}
+        there = {own.cell.task.name for run in runs for own in run.cells if own.cell.probe.name == OWN_HEAD}
+        if wanted - there:
+            raise UserError(
+                f"no backbone comes with a head of {', '.join(sorted(wanted - there))}: PanEcho's file does "
+                "for its values (docs/reference/weights.md). Leave the task out, or train a probe"
+            )
 
     def rows_of(self, run: BackboneCells, plain: list[Scored], progress: Progress) -> list[ResultRow]:
         """A backbone's rows, cell by cell; what is scored of plain conditions is added to `plain`."""

@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import torch
 
-from echojepa.config import ConfigError, PretrainConfig
+from echojepa.config import ConfigError, InputSpec, PretrainConfig
+from echojepa.data.clips.scale import scaled_rows
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.files.records import write_record
 from echojepa.models.building import build_encoder, build_objective
@@ -52,9 +54,11 @@ class PretrainSummary:
     warnings: tuple[str, ...]
 
 
-def training_loops(store: LoopStore) -> pa.Table:
-    """Row and patient's ordinal of training patients' cine loops: test patients stay new to the encoder."""
-    return store.rows_where(["patient_ordinal"], split=Split.TRAIN, kind=Kind.CINE)
+def training_loops(store: LoopStore, spec: InputSpec) -> pa.Table:
+    """Row and patient's ordinal of training patients' cine loops: test patients stay new to the encoder.
+    Where it is fed by mm, of those that state their scale."""
+    rows = partial(store.rows_where, split=Split.TRAIN, kind=Kind.CINE)
+    return scaled_rows(rows, ["patient_ordinal"], spec)
 
 
 def planned_steps(model: Objective, config: PretrainConfig) -> int:
@@ -267,7 +271,7 @@ def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSumm
         if world.device.type == "cpu":
             keep_pages()
         store = LoopStore.open(config.data)
-        table = training_loops(store)
+        table = training_loops(store, config.spec)
         if len(table) < 3:
             raise ConfigError(f"{config.data} has {len(table)} training cine loops; at least 3 are needed")
         if world.first:

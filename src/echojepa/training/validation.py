@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.clips.scale import scaled_rows
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.contract import prepare
 from echojepa.tasks import LVEF
@@ -57,7 +59,8 @@ class ReadLoops:
 
 def read_loops(store: LoopStore, split: Split, most: int, config: PretrainConfig) -> ReadLoops:
     """At most so many loops of a split, evenly spaced over its rows."""
-    table = store.rows_where(["view", "study_id"], split=split, kind=Kind.CINE)
+    rows = partial(store.rows_where, split=split, kind=Kind.CINE)
+    table = scaled_rows(rows, ["view", "study_id"], config.spec)
     chosen = table.take(np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).round().astype(int)))
     studies = chosen["study_id"].to_pylist()
     ours = pc.field("study_id").isin(studies) & (pc.field("label") == LVEF.label)

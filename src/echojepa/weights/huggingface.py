@@ -190,6 +190,7 @@ def processor_of(spec: InputSpec) -> dict[str, Any]:
     side, widened = spec.resized or spec.size, spec.size * 256 // 224
     crop = spec.size if side == widened else -(-side * 224 // 256)
     possible = crop * 256 // 224 == side and spec.interpolation == "bilinear" and not spec.margin
+    possible &= spec.mm is None
     possible &= side in (spec.size, widened)
     return {
         "video_processor_type": "VJEPA2VideoProcessor",

@@ -85,7 +85,7 @@ def test_pictures_stand_upright_whole_and_calibrated(nifti, bring_in, loops) -> 
     np.testing.assert_array_equal(store.frames(1), loops[0])
     assert store.mask(0).all() and not rows[0]["colour"]
     assert rows[0]["pixel_height_mm"] == rows[0]["pixel_width_mm"] == pytest.approx(SPACING)
-    np.testing.assert_allclose(store.times(0), np.arange(6) / 41.7)
+    np.testing.assert_allclose(store.loop(0).times, np.arange(6) / 41.7)
 
 
 def test_splits_and_labels_are_the_publisher_s_and_all_else_is_counted(

@@ -20,7 +20,9 @@ from torch.utils.data import Dataset
 
 from echojepa.config import InputSpec
 from echojepa.data.clips.pictures import Kept, Pictures, letterbox
+from echojepa.data.clips.scale import ScaledLoop, at_scale
 from echojepa.data.store.rows import Loop, Loops
+from echojepa.errors import UserError
 from echojepa.models.contract import fit, resize
 from echojepa.randomness import derive_seed
 
@@ -136,7 +138,12 @@ def middle_of(spec: InputSpec, shape: Sequence[int]) -> tuple[tuple[int, int], t
 
 
 def fitted(spec: InputSpec, frames: NDArray[np.uint8]) -> Tensor:
-    """Frames (T, H, W) or (T, H, W, 3) as a clip of this spec shows them: uint8 (1 or 3, T, size, size)."""
+    """Frames (T, H, W) or (T, H, W, 3) as a clip of this spec shows them: uint8 (1 or 3, T, size, size).
+
+    UserError for a spec by mm: frames alone have no scale.
+    """
+    if spec.mm is not None:
+        raise UserError("this is made of pictures alone; it does not take a model that is fed by millimetres")
     return fit(spec, squared(spec, letterbox(frames), frames.shape[1:3]))
 
 
@@ -208,11 +215,13 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         start = torch.rand((), generator=generator).item() * latest_start(loop.times, self.spec)
         return self._cut(loop, row, start, generator)
 
-    def _loop(self, row: int) -> Loop | Kept:
+    def _loop(self, row: int) -> Loop | ScaledLoop | Kept:
         kept = self.pictures.loop(row) if self.pictures else None
-        return kept or self.store.loop(row)
+        return kept or at_scale(self.store.loop(row), self.spec)
 
-    def _cut(self, loop: Loop | Kept, row: int, start: float, generator: torch.Generator | None) -> Tensor:
+    def _cut(
+        self, loop: Loop | ScaledLoop | Kept, row: int, start: float, generator: torch.Generator | None
+    ) -> Tensor:
         indices = frame_indices(loop.times, start, self.spec).tolist()
         if isinstance(loop, Kept):
             pixels = loop.pixels[:, indices]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import InputSpec
+from echojepa.data.clips.scale import at_scale
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import ConfigError, UserError
 from echojepa.files.durable import write_file
@@ -83,14 +84,18 @@ class Pictures:
 
 
 def side_of(spec: InputSpec, reduced: bool) -> int | None:
-    """Side that pictures are reduced to: what the input is resized to, or none where crops are resized."""
+    """Side that pictures are reduced to: what the input is resized to, or none where crops are resized. By mm
+    they have the input's size."""
+    if spec.mm is not None:
+        return spec.size
     return (spec.resized or spec.size) if reduced else None
 
 
 def key_of(store: LoopStore, rows: NDArray[np.int64], spec: InputSpec, side: int | None) -> str:
     """A name for the pictures of these rows: equal for equal rows, pixels, side and way to resize."""
     facts = store.metadata(["loop_id", "pixel_sha256", "encoding"]).take(rows)
-    known: Any = (side, spec.interpolation if side else "", rows.tolist(), *facts.to_pydict().values())
+    shown = side if spec.mm is None else (side, spec.mm)
+    known: Any = (shown, spec.interpolation if side else "", rows.tolist(), *facts.to_pydict().values())
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 
@@ -150,7 +155,7 @@ def write_pictures(
         with partial.open("wb") as file:
             for number, row in enumerate(map(int, rows)):
                 try:
-                    loop = store.loop(row)
+                    loop = at_scale(store.loop(row), spec)
                     pixels = letterbox(loop.frames())
                 except UNREADABLE:
                     continue  # read from the store when its turn comes, which names it in the run's record

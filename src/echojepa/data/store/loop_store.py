@@ -125,10 +125,8 @@ class LoopStore:
         facts = read_facts(self.location)
         if facts.get("key_fingerprint") != fingerprint:
             with self.writing():
-                write_facts(
-                    self.location,
-                    facts | {"format_version": FORMAT_VERSION, "key_fingerprint": fingerprint},
-                )
+                stated = {"format_version": FORMAT_VERSION, "key_fingerprint": fingerprint}
+                write_facts(self.location, facts | stated)
 
     @property
     def moves(self) -> int:
@@ -250,25 +248,27 @@ class LoopStore:
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, splits, pixels' checksums, encodings and frame rates: equal for equal data."""
-        columns = ["loop_id", "split", "pixel_sha256", "encoding", "frame_rate"]
-        rows = self.metadata(columns).to_pylist()
+        rows = self.metadata(["loop_id", "split", "pixel_sha256", "encoding", "frame_rate"]).to_pylist()
         text = "\n".join(sorted("\t".join(map(str, row.values())) for row in rows))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def loop(self, row: int) -> Loop:
         """The pixels and times of a row, read in one go; DamagedLoop where they cannot be read."""
+        return Loop(self._take(row, READ_COLUMNS))
+
+    def row(self, row: int) -> StoredLoop:
+        """All of a row, frames as they are encoded; DamagedLoop as `loop`."""
+        return StoredLoop(**self._take(row, SCHEMA.names).to_pylist()[0])
+
+    def _take(self, row: int, columns: Sequence[str]) -> pa.Table:
         table = self.table
         try:
-            return Loop(table.take([row], columns=READ_COLUMNS))
+            return table.take([row], columns=list(columns))
         except LANCE_ERRORS as error:
             raise DamagedLoop(
                 f"row {row} of {self.location.child(TABLE)} cannot be read; its other rows may be whole. "
                 "Restore the file from a backup, or ingest the archive into a new folder"
             ) from error
-
-    def times(self, row: int) -> NDArray[np.float64]:
-        """Seconds since the first frame, (T,)."""
-        return self.loop(row).times
 
     def frames(self, row: int, indices: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Frames of a row, see `Loop.frames`."""

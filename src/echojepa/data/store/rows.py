@@ -91,7 +91,7 @@ def encode_loop(frames: Iterable[NDArray[np.uint8]], mask: NDArray[np.bool_], en
     )
 
 
-READ_COLUMNS = ["times", "encoding", "frames", "frame_crc32", "mask"]
+READ_COLUMNS = ["times", "encoding", "frames", "frame_crc32", "mask", "pixel_height_mm", "pixel_width_mm"]
 """What a `Loop` is made of."""
 
 
@@ -108,6 +108,12 @@ class Loop:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """Height and width of a pixel, millimetres; None where the file does not say."""
+        height, width = (self._row[name][0].as_py() for name in ("pixel_height_mm", "pixel_width_mm"))
+        return None if height is None or width is None else (height, width)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from echojepa.config import FrozenConfig, InputSpec
 from echojepa.data.clips.clips import ClipDataset, letterbox
+from echojepa.data.clips.scale import at_scale
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone
 from echojepa.evaluation.features.cache import (
     BYTES,
@@ -54,7 +55,9 @@ class ShownClips(Dataset[tuple[Tensor, int]]):
 
     def perturb(self, pixels: Tensor, row: int) -> Tensor:
         """A whole stored loop perturbed, the same for every backbone."""
-        sector = letterbox(self.source.store.loop(row).mask[None].astype(np.uint8))[0, 0].bool()
+        sector = letterbox(
+            at_scale(self.source.store.loop(row), self.source.spec).mask[None].astype(np.uint8)
+        )[0, 0].bool()
         kind = PERTURBATIONS[self.shown.perturbation]
         return kind.apply(pixels, sector, self.shown.severity, seed=self.seed, loop_id=self.ids[row])
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.backbones.contract import Backbone
+from echojepa.backbones.heads import OFFICIAL
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import InputSpec
 from echojepa.data.clips.clips import ClipDataset
@@ -40,15 +41,6 @@ RENAMED = (
     ("clip_embed.weight", "clip_embed"),
 )
 """Parts of their names and of ours."""
-
-
-OFFICIAL = InputSpec(
-    size=224, frames=16, seconds=None, stride=2, resized=256, interpolation="linear", clips="halves"
-)
-"""What the heads of released probe files were trained on: pictures whose short side is 256, their centre of
-224, and two clips, of every second frame from the start of each half of a video, the last frame repeated
-where it ends (evals/video_classification_frozen/utils.py, src/datasets/video_dataset.py and the settings:
-frame_step 2, num_segments 2). In training a clip of a long half begins anywhere in it; here at its start."""
 CLIPS_PER_LOOP = 2
 """Clips of a video whose predictions are averaged, or that fill a head's slots."""
 

@@ -23,6 +23,7 @@ from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout, ReducedProbe
 from echojepa.evaluation.probes.heads import Choice, HeadProbe
+from echojepa.evaluation.probes.own import VectorProbe
 from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.ridge import RidgeProbe
 from echojepa.evaluation.protocol.plans import EVERYWHERE, Cell, Condition
@@ -193,6 +194,8 @@ def described(readout: Readout) -> dict[str, Any]:
         return {"kind": "reduced", "inner": described(readout.inner)}
     if isinstance(readout, OverTimeProbe):
         return {"kind": "over time", "inner": described(readout.inner)}
+    if isinstance(readout, VectorProbe):
+        return {"kind": "vector"}
     if isinstance(readout, HeadProbe):
         shape = asdict(readout.model.shape)
         return {"kind": "heads", "shape": shape, "batch_size": readout.batch_size}
@@ -211,6 +214,8 @@ def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
         return ReducedProbe(inner, Standardiser(parts["mean"], parts["std"]), parts["axes"])
     if facts["kind"] == "over time":
         return OverTimeProbe(rebuilt(facts["inner"], tensors))
+    if facts["kind"] == "vector":
+        return VectorProbe(tensors["weight"], tensors["bias"])
     if facts["kind"] == "heads":
         shape = ProbeShape(**facts["shape"] | {"grid": tuple(facts["shape"]["grid"])})
         blank = Standardiser(torch.empty_like(tensors["input_mean"]), torch.empty_like(tensors["input_std"]))

@@ -46,6 +46,8 @@ class ProbeKind:
     """Whether the encoder is trained with it, and is not frozen."""
 
 
+OWN_HEAD = "own head"
+"""The probe that is not trained: the head that the weights come with."""
 EQUAL_WIDTH = 64
 """Width of the PCA control."""
 PROBES: dict[str, ProbeKind] = {
@@ -64,6 +66,7 @@ PROBES: dict[str, ProbeKind] = {
         ProbeKind("attentive, no embeddings", embeddings=False),
         ProbeKind("attentive, no view dropout", view_dropout=0.0),
         ProbeKind("fine-tuned", finetuned=True),
+        ProbeKind(OWN_HEAD, depth=0),
     )
 }
 

@@ -122,6 +122,30 @@ def mean_over_patients(values: Values, patients: Values, *, resamples: int, seed
     return Estimate(float(values.mean()), low, high, known, len(values))
 
 
+def share_of_patients(values: Values, patients: Values) -> Estimate:
+    """The mean over patients of their share of items (n,) that are true, 0 to 1, with Wilson's 95 % interval.
+
+    A patient counts as one trial: shares of patients vary no more than coins do, so that the interval is not
+    too narrow. It does not collapse where all items are true, or none.
+    """
+    names, owner = np.unique(patients, return_inverse=True)
+    shares = np.bincount(owner, np.asarray(values, dtype=np.float64)) / np.bincount(owner)
+    n, z = len(names), float(norm.ppf(0.975))
+    value = float(shares.mean())
+    middle = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2)))
+    return Estimate(value, middle - half, middle + half, n, len(values))
+
+
+def difference_of_shares(one: Estimate, other: Estimate) -> Estimate:
+    """One share minus that of other patients, with the 95 % interval of Newcombe, Statistics in Medicine
+    17:873 (1998), method 10: of Wilson's intervals. Patients and items are those of the first."""
+    apart = one.value - other.value
+    low = apart - float(np.hypot(one.value - one.low, other.high - other.value))
+    high = apart + float(np.hypot(one.high - one.value, other.value - other.low))
+    return Estimate(apart, low, high, one.patients, one.items)
+
+
 def ratio_of_means(over: Values, under: Values, *, resamples: int, seed: int) -> Estimate:
     """mean(over) / mean(under) with its 95 % percentile interval, patients of both drawn with replacement."""
     rng = np.random.default_rng(seed)

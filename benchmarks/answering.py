@@ -1,0 +1,400 @@
+"""Whether a model answers, how often its intervals hold the truth, and what it refuses.
+
+    python benchmarks/answering.py MODEL DATA [DATA ...] [--unlike DATA ...] [--split val] --out OUT
+
+`MODEL` is a folder of `echojepa assemble`. Of `DATA`, data sets like those it was trained on, the patients
+of one split are asked; of `--unlike`, everybody. A study's loops go through the code of `predict` from where
+its files are read on, twice: with the views that files state, and with the model's own where none is
+stated. A set of counterfactuals is told apart by its factor. OUT gets
+
+    answering.csv, answering.md   a row a number with its 95 % interval over patients; the same as tables
+    curve.csv, answering.png      error of what is answered as the threshold of likeness moves
+
+Validation patients chose thresholds and calibrated the intervals: `--split val` flatters both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+
+from echojepa.answer.loops import StudyFeatures, findings_of, unfit
+from echojepa.answer.model import Model, ValuePart, load_model
+from echojepa.answer.predict import answer_found
+from echojepa.answer.study import ReadStudy, shown_to, stored_study
+from echojepa.answer.tasks import answer_task, fit
+from echojepa.answer.values import Abstention, LeftOut, LoopFinding, TaskAnswer
+from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.probes.predictions import Predictions
+from echojepa.evaluation.probes.stored import StoredProbe
+from echojepa.evaluation.protocol.cohort import read_cohort
+from echojepa.evaluation.scoring import calibrated_on
+from echojepa.evaluation.statistics.conformal import calibrates
+from echojepa.evaluation.statistics.intervals import (
+    Estimate,
+    difference_of_shares,
+    mean_over_patients,
+    share_of_patients,
+)
+from echojepa.progress import quiet
+from echojepa.terminal import progress_bar
+from echojepa.vocabulary import Kind, Split
+
+STATED, TOLD = "stated", "the model's"
+"""Whose views count: the files', or the model's alone."""
+ALL, LIKE = "all tasks", "like training"
+RESAMPLES, SEED = 2000, 0
+FEWEST = 5
+"""Answered studies behind a point of the curve, at least."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task of one study, asked in one way."""
+
+    data: str
+    views: str
+    patient: str
+    task: str
+    truth: float | None
+    answer: TaskAnswer
+    steps: tuple[tuple[float, float | None], ...] = ()
+    """The value from each threshold of distance on; None for no answer."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A loop, looked at in one way."""
+
+    data: str
+    views: str
+    patient: str
+    left_out: LeftOut | None
+    """Why no task may rest on it."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A row of answering.csv."""
+
+    data: str
+    views: str
+    task: str
+    what: str
+    value: float
+    low: float
+    high: float
+    patients: int
+
+
+def main() -> None:
+    """Ask, count, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--unlike", nargs="*", default=[], type=Path)
+    parser.add_argument("--split", choices=[str(split) for split in Split], default=str(Split.VAL))
+    parser.add_argument("--out", required=True, type=Path)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    asked: list[Asked] = []
+    looked: list[Looked] = []
+    for path in (*options.data, *options.unlike):
+        split = options.split if path in options.data else None
+        with progress_bar(path.name) as show:
+            ask(model, LoopStore.open(path), path.name, split, asked, looked, show)
+    like = {path.name for path in options.data}
+    constants = {
+        part.task.name: width for part in model.card.tasks if (width := constant(options, part)) is not None
+    }
+    numbers = [*task_numbers(asked, like, constants), *loop_numbers(looked, like)]
+    points = list(curve(asked, like))
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_csv(options.out / "answering.csv", map(asdict, numbers))
+    write_csv(options.out / "curve.csv", points)
+    text = tables(numbers)
+    (options.out / "answering.md").write_text(text, encoding="utf-8")
+    print(text)
+    draw(points, model, options.out / "answering.png")
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """A table with the columns of its first row."""
+    kept = list(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(kept[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+
+
+def ask(
+    model: Model, store: LoopStore, name: str, split: str | None, asked: list[Asked], looked: list[Looked],
+    show: Callable[[int, int, str], None],
+) -> None:  # fmt: skip
+    """Ask about every study of a data set, or of the patients of one split."""
+    labels = {(row["study_id"], row["label"]): row["value"] for row in store.labels().to_pylist()}
+    moved = factors(store)
+    columns = ["study_id", "patient_id", "split", "kind", "loop_id"]
+    studies: dict[tuple[str, str, str], list[int]] = {}
+    for number, row in enumerate(store.metadata(columns).to_pylist()):
+        if row["kind"] == Kind.CINE and split in (None, row["split"]):
+            data = name + moved.get(row["loop_id"], "")
+            studies.setdefault((data, row["patient_id"], row["study_id"]), []).append(number)
+    for done, ((data, patient, study_id), rows) in enumerate(studies.items(), start=1):
+        study = shown_to(model.backbone.spec, stored_study(store, rows))
+        features = StudyFeatures(model, study.loops, quiet)
+        for views, shown in ways(model, study):
+            found = findings_of(model, shown, features)
+            looked += [Looked(data, views, patient, loop.left_out) for loop in found]
+            answer = answer_found(shown, model, found, features)
+            for part, task in zip(model.card.tasks, answer.tasks, strict=True):
+                steps = tuple(steps_of(model, part, found, features)) if views == STATED else ()
+                truth = labels.get((study_id, part.task.label))
+                asked.append(Asked(data, views, patient, task.name, truth, task, steps))
+        show(done, len(studies), "studies")
+
+
+def factors(store: LoopStore) -> dict[str, str]:
+    """Of counterfactuals of the phantom: which factor a loop has, at which value."""
+    path = store.root / "truth.parquet"
+    if not path.is_file():
+        return {}
+    rows = pq.read_table(path, columns=["loop_id", "factor", "factor_value"]).to_pylist()
+    return {r["loop_id"]: f", {r['factor']} {r['factor_value']:g}" for r in rows if r["factor"]}
+
+
+def ways(model: Model, study: ReadStudy) -> Iterator[tuple[str, ReadStudy]]:
+    """The study as its files state it, and without views where the model can tell them."""
+    yield STATED, study
+    if model.view:
+        silent = tuple(replace(loop, row=replace(loop.row, view=None)) for loop in study.loops)
+        yield TOLD, replace(study, loops=silent)
+
+
+def steps_of(
+    model: Model, part: ValuePart, found: Sequence[LoopFinding], features: StudyFeatures
+) -> Iterator[tuple[float, float | None]]:
+    """The value of a task at every threshold of distance at which other loops take part."""
+    before: list[int] = []
+    for distance in sorted({loop.quality.distance for loop in found}):
+        limits = replace(model.card.thresholds, most_distance=distance)
+        limited = [replace(loop, left_out=unfit(loop, limits)) for loop in found]
+        usable = fit(part.task, limited)
+        if usable != before:
+            yield distance, answer_task(model, part, limited, 0, features).value
+            before = usable
+
+
+def constant(options: argparse.Namespace, part: ValuePart) -> float | None:
+    """Width of the 90 % interval of a constant, the median of training patients, calibrated as the task's."""
+    cohort, task = read_cohort(options.data), part.task
+    owners = {
+        loop.study_id: loop for loop in cohort.loops.values() if (loop.study_id, task.label) in cohort.labels
+    }
+    patients, splits = (
+        np.array([getattr(loop, name) for loop in owners.values()], dtype=str)
+        for name in ("patient_id", "split")
+    )
+    truth = np.array([cohort.value(loop, task) for loop in owners.values()])
+    if not (splits == Split.TRAIN).any():
+        return None
+    seed = StoredProbe(options.model / part.probe.folder).card().seed
+    made = Predictions(
+        items=np.array(list(owners)), patients=patients, splits=splits, sites=splits, truth=truth, classes=(),
+        values=np.full(len(truth), np.median(truth[splits == Split.TRAIN])),
+    )  # fmt: skip
+    held = np.unique(patients[(splits == Split.VAL) & calibrates(patients, seed)])
+    found = calibrated_on(made, held, np.full(len(truth), "study"), task, seed)
+    return 2 * next(iter(found.half_widths.values()))
+
+
+def share(values: Sequence[bool], patients: Sequence[str]) -> Estimate:
+    """Share with its 95 % interval over patients."""
+    return share_of_patients(np.array(values), np.array(patients))
+
+
+def row_of(data: str, views: str, task: str, what: str, number: Estimate) -> Number:
+    """A row; shares become per cent."""
+    times = 100 if what.endswith("%") else 1
+    return Number(
+        data,
+        views,
+        task,
+        what,
+        times * number.value,
+        times * number.low,
+        times * number.high,
+        number.patients,
+    )
+
+
+def mean(values: Sequence[float], patients: Sequence[str]) -> Estimate:
+    """Mean with its 95 % interval over patients."""
+    return mean_over_patients(np.array(values), np.array(patients), resamples=RESAMPLES, seed=SEED)
+
+
+def groups(
+    names: Sequence[str], like: set[str], views: Sequence[str]
+) -> Iterator[tuple[str, list[int], list[int] | None]]:
+    """Data set (all that are like training together), its entries, and those of training to compare with."""
+    for way in (STATED, TOLD):
+        mine = [n for n, one in enumerate(views) if one == way]
+        base = [n for n in mine if names[n] in like]
+        if base:
+            yield LIKE, base, None
+        for name in sorted({names[n] for n in mine} - like):
+            yield name, [n for n in mine if names[n] == name], base or None
+
+
+def task_numbers(asked: Sequence[Asked], like: set[str], constants: dict[str, float]) -> Iterator[Number]:
+    """What is answered, how wide, how right, and what is refused, by data set, views and task."""
+    for task in (*dict.fromkeys(one.task for one in asked), ALL):
+        mine = [one for one in asked if task in (one.task, ALL)]
+        for data, chosen, base in groups([one.data for one in mine], like, [one.views for one in mine]):
+            here = [mine[n] for n in chosen]
+            for what, number in answers_of(here, [mine[n] for n in base] if base else None).items():
+                if task != ALL or "task" not in what:
+                    yield row_of(data, here[0].views, task, what.removesuffix(" of a task"), number)
+            if task in constants and data == LIKE:
+                width = Estimate(constants[task], math.nan, math.nan, 0, 0)
+                yield row_of(data, here[0].views, task, "width of a constant's interval", width)
+
+
+def answers_of(here: Sequence[Asked], base: Sequence[Asked] | None) -> dict[str, Estimate]:
+    """Numbers of a group; `of a task` is what has that task's unit."""
+    found = {
+        "answered, %": share([one.answer.value is not None for one in here], [one.patient for one in here])
+    }
+    refused = refusals(here)
+    if refused:
+        found["refused as unlike, of those with its views, %"] = refused
+        before = refusals(base) if base else None
+        if before:
+            found["refused more than like training, %"] = difference_of_shares(refused, before)
+    known = [(one, one.truth, one.answer.value, one.answer.interval) for one in here]
+    told = [
+        (one.patient, t, v, i) for one, t, v, i in known if t is not None and v is not None and i is not None
+    ]
+    if told:
+        names = [patient for patient, *_ in told]
+        found["interval holds the truth, %"] = share([i.low <= t <= i.high for _, t, _, i in told], names)
+        found["mean width of a task"] = mean([i.high - i.low for _, _, _, i in told], names)
+        found["mean absolute error of a task"] = mean([abs(v - t) for _, t, v, _ in told], names)
+    return found
+
+
+def refusals(here: Sequence[Asked]) -> Estimate | None:
+    """Share refused as unlike training, of what would be answered if likeness were not looked at."""
+    able = [one for one in here if one.answer.abstention in (None, Abstention.UNLIKE)]
+    if not able:
+        return None
+    return share([one.answer.abstention is not None for one in able], [one.patient for one in able])
+
+
+def loop_numbers(looked: Sequence[Looked], like: set[str]) -> Iterator[Number]:
+    """Shares of loops that take no part, by data set and views."""
+    for data, chosen, base in groups([one.data for one in looked], like, [one.views for one in looked]):
+        here, before = [looked[n] for n in chosen], [looked[n] for n in base or ()]
+        for why in (LeftOut.UNLIKE, LeftOut.UNCERTAIN):
+            own = part_of(here, why)
+            yield row_of(data, here[0].views, "loops", f"{why.value}, %", own)
+            if before:
+                more = difference_of_shares(own, part_of(before, why))
+                yield row_of(data, here[0].views, "loops", f"{why.value}: more than like training, %", more)
+
+
+def part_of(here: Sequence[Looked], why: LeftOut) -> Estimate:
+    """Share of loops that are left out for this."""
+    return share([one.left_out == why for one in here], [one.patient for one in here])
+
+
+def curve(asked: Sequence[Asked], like: set[str]) -> Iterator[dict[str, object]]:
+    """Share answered and error of what is answered, by threshold, data set and task; views as stated."""
+    every = [one for one in asked if one.views == STATED]
+    for task in dict.fromkeys(one.task for one in every):
+        mine = [one for one in every if one.task == task and one.steps]
+        named = [(LIKE if one.data in like else one.data, one) for one in mine]
+        for data in (LIKE, *sorted({name for name, _ in named} - {LIKE}), "everybody"):
+            here = [one for name, one in named if data in (name, "everybody")]
+            for threshold in np.unique([step for one in here for step, _ in one.steps]).tolist():
+                values = [value_at(one, threshold) for one in here]
+                errors = [abs(v - one.truth) for v, one in zip(values, here, strict=True)
+                          if v is not None and one.truth is not None]  # fmt: skip
+                yield {
+                    "task": task, "data": data, "threshold": threshold, "studies": len(here),
+                    "answered": sum(v is not None for v in values) / len(here),
+                    "error": float(np.mean(errors)) if len(errors) >= FEWEST else math.nan,
+                }  # fmt: skip
+
+
+def value_at(one: Asked, threshold: float) -> float | None:
+    """The value of a task where loops up to this distance take part."""
+    before = [value for step, value in one.steps if step <= threshold]
+    return before[-1] if before else None
+
+
+def tables(numbers: Sequence[Number]) -> str:
+    """A Markdown table of each task and of loops: a row a data set and way of telling views."""
+    lines = []
+    for task in dict.fromkeys(one.task for one in numbers):
+        mine = [one for one in numbers if one.task == task]
+        columns = list(dict.fromkeys(one.what for one in mine))
+        lines += [f"\n**{task}**\n", "| data | views | patients | " + " | ".join(columns) + " |"]
+        lines += ["|---" * (len(columns) + 3) + "|"]
+        for data, views in dict.fromkeys((one.data, one.views) for one in mine):
+            cells = {one.what: one for one in mine if (one.data, one.views) == (data, views)}
+            patients = max(one.patients for one in cells.values())
+            row = [words(cells[what]) if what in cells else "" for what in columns]
+            lines.append(f"| {data} | {views} | {patients} | " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def words(number: Number) -> str:
+    """A number with its interval."""
+    if math.isnan(number.low):
+        return f"{number.value:.1f}"
+    return f"{number.value:.1f} ({number.low:.1f} to {number.high:.1f})"
+
+
+def draw(points: Sequence[dict[str, object]], model: Model, path: Path) -> None:
+    """Above, error against share answered; below, share answered against the threshold; a column a task."""
+    tasks = {part.task.name: part.task.unit for part in model.card.tasks}
+    figure = Figure((4.4 * len(tasks), 6.4), dpi=110, layout="constrained")
+    axes = figure.subplots(2, len(tasks), squeeze=False)
+    limit = model.card.thresholds.most_distance
+    for column, (task, unit) in enumerate(tasks.items()):
+        above, below = axes[0][column], axes[1][column]
+        for data in dict.fromkeys(one["data"] for one in points if one["task"] == task):
+            mine = [one for one in points if (one["task"], one["data"]) == (task, data)]
+            answered, error, threshold = (
+                np.array([one[name] for one in mine], dtype=float)
+                for name in ("answered", "error", "threshold")
+            )
+            style = {"color": "black"} if data == "everybody" else {}
+            if np.isfinite(error).any():
+                (line,) = above.plot(100 * answered, error, label=data, linewidth=1.4, **style)
+                at = np.flatnonzero(threshold <= limit)
+                if len(at):
+                    above.plot(
+                        100 * answered[at[-1]], error[at[-1]], "o", color=line.get_color(), markersize=4
+                    )
+            below.step(threshold, 100 * answered, where="post", label=data, linewidth=1.4, **style)
+        above.set(
+            title=task, xlabel="studies answered, %", ylabel=f"mean absolute error, {unit}", ylim=(0, None)
+        )
+        below.axvline(limit, color="grey", linewidth=1, linestyle=":")
+        below.set(xlabel="threshold of distance (dotted: the model's)", ylabel="studies answered, %")
+    axes[1][0].legend(frameon=False, fontsize=7)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
