@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from echojepa.answer.values import NOTICE
+from echojepa.answer.worker import Ready, Step
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import LONGEST
 from echojepa.serve.service import DOWNLOADS, JobView, ServedLimits, Service
 from echojepa.serve.uploads import UploadedFile
-from echojepa.serve.worker import Ready, Step
 
 LARGEST = 1 << 50
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", description="As it was made.")]

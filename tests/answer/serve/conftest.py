@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ import httpx
 import pytest
 
 from echojepa.answer.values import StudyAnswer
-from echojepa.serve.studies import STUDIES, write_study
-from echojepa.serve.worker import Answered, Ready, Step, Unanswered
+from echojepa.answer.worker import Answered, Ready, Step, Unanswered
+from echojepa.answer.writing.films import films_of, write_films
+from echojepa.answer.writing.output import write_answer
 
 from ..conftest import Made
 
@@ -89,19 +91,18 @@ class Puppet:
     sentence: str = ""
 
     def answer(
-        self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
+        self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
         tell(Step(1, 3, "reading files"))
-        while self.hold(folder):
+        while self.hold(inbox.parent):
             if given_up():
                 return Unanswered("it was given up")
         if self.sentence:
             return Unanswered(self.sentence)
-        write_study(self.given, folder / STUDIES / "1", dicom=True)
-        return Answered(1)
-
-    def stop(self) -> None:
-        pass
+        films = films_of(self.given)
+        write_answer(self.given, out / "1", dicom=True, films=films)
+        write_films(films, out / "1")
+        return Answered(1, 1, 1, len(films), 0)
 
 
 MODEL = Ready("tiny", "0" * 64, "all", ("lvef",))
@@ -129,3 +130,4 @@ def settled(client: httpx.Client, job: str) -> dict:
         said = client.get(f"/api/jobs/{job}").json()
         if said["state"] not in ("waiting", "running"):
             return said
+        threading.Event().wait(0.02)

@@ -16,12 +16,12 @@ from fastapi.testclient import TestClient
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import schema
-from echojepa.config import ConfigError, ServeConfig
+from echojepa.config import ConfigError, ListenConfig, ServeConfig
 from echojepa.errors import UserError
 from echojepa.serve.access import AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore
-from echojepa.serve.server import check_address, token_of
+from echojepa.serve.server import token_of
 from echojepa.serve.service import ServedLimits, Service
 
 from .conftest import MODEL, Puppet, send, settled
@@ -315,10 +315,12 @@ def test_with_a_token_nothing_is_there_without_it(serve: Serve) -> None:
 def test_beyond_this_machine_a_token_is_needed_and_one_is_made(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "192.168.1.5", "::", "echo.hospital"):
         with pytest.raises(ConfigError, match="--token"):
-            check_address(ServeConfig(tmp_path, host=host))
-        check_address(ServeConfig(tmp_path, host=host, token=tmp_path / "t"))
-    for host in ("127.0.0.1", "::1", "localhost"):
-        check_address(ServeConfig(tmp_path, host=host))
+            ServeConfig(tmp_path, host=host)
+        with pytest.raises(ConfigError, match="--allow"):
+            ListenConfig(tmp_path, tmp_path, host=host)
+        assert ServeConfig(tmp_path, host=host, token=tmp_path / "t").host == host
+    for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
+        assert ServeConfig(tmp_path, host=host).host == ListenConfig(tmp_path, tmp_path, host=host).host
     made = token_of(ServeConfig(tmp_path, token=tmp_path / "made"))
     assert made is not None and len(made) > 40 and (tmp_path / "made").stat().st_mode & 0o077 == 0
     assert made == token_of(ServeConfig(tmp_path, token=tmp_path / "made"))

@@ -16,8 +16,6 @@ import pytest
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import document_of, schema
-from echojepa.serve import process
-from echojepa.serve.worker import Answered, Step, Unanswered, WorkerSettings
 
 from ..conftest import Made
 from ..test_writing import SECRETS
@@ -167,48 +165,3 @@ def test_a_thousand_damaged_uploads(free_model: Path, made: Made, tmp_path: Path
         server.process.terminate()
         stopped = server.process.wait(60)
     assert stopped == 0 and "Traceback" not in server.log.read_text()
-
-
-WORKER = """
-import os, time
-from multiprocessing.connection import Connection
-from echojepa.serve.worker import Answered, Ready, Step
-
-def main(descriptor):
-    pipe = Connection(descriptor)
-    pipe.recv()
-    pipe.send(Ready("m", "0", "all", ()))
-    while True:
-        folder = pipe.recv().name
-        pipe.send(Step(0, 1, "reading files"))
-        if folder == "deadly":
-            os._exit(3)
-        if folder == "endless":
-            time.sleep(600)
-        pipe.send(Answered(1))
-        if folder == "last":
-            os._exit(0)
-"""
-
-
-def test_a_worker_that_dies_or_takes_too_long_costs_its_study_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the midst of work, while idle, and out of time; another takes its place."""
-    (tmp_path / "w.py").write_text(WORKER)
-    monkeypatch.setattr(process, "MAIN", f"exec(open({str(tmp_path / 'w.py')!r}).read()); main")
-    worker = process.WorkerProcess(WorkerSettings(tmp_path, 1, 0, 1, 1), 60)
-    try:
-        expected = {"deadly": "ended", "fine": 1, "last": 1, "well": 1, "endless": "given up", "good": 1}
-        for name, end in expected.items():
-            steps: list[Step] = []
-            said = worker.answer(Path(name), steps.append, lambda: name == "endless")  # noqa: B023
-            if isinstance(end, int):
-                assert said == Answered(end), name
-            else:
-                assert isinstance(said, Unanswered) and end in said.sentence
-        worker.seconds = 0
-        late = worker.answer(Path("endless"), lambda step: None, lambda: False)
-        assert isinstance(late, Unanswered) and "longer than" in late.sentence
-    finally:
-        worker.stop()
