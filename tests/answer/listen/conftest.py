@@ -19,9 +19,7 @@ from pynetdicom import evt
 
 from echojepa.answer.model import Model
 from echojepa.answer.process import Answerer
-from echojepa.answer.values import StudyAnswer
 from echojepa.answer.worker import Answered, Unanswered, WorkerSettings, answer_folder
-from echojepa.answer.writing.output import write_answer
 from echojepa.config import ListenConfig
 from echojepa.listen.service import Listener
 
@@ -118,22 +116,14 @@ def sent(port: int, files: Sequence[Path]) -> list[int]:
         return [link.send_c_store(path).Status for path in files]
 
 
-@pytest.fixture(scope="session")
-def results(answered: StudyAnswer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test patient's answer, written."""
-    folder = tmp_path_factory.mktemp("canned") / "results"
-    write_answer(answered, folder, dicom=True)
-    return folder
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def canned(results: Path) -> Canned:
-    return Canned(results)
+def canned(written: Path) -> Canned:
+    return Canned(written)
 
 
 @pytest.fixture

@@ -180,13 +180,13 @@ def test_an_answer_waits_for_an_archive_that_is_down(
     assert not list((tmp_path / "out").rglob("*.dcm"))
 
 
-def test_an_archive_that_does_not_take_reports_is_told_of(results: Path) -> None:
+def test_an_archive_that_does_not_take_reports_is_told_of(written: Path) -> None:
     node = pynetdicom.AE("ARCHIVE")
     node.add_supported_context("1.2.840.10008.1.1")
     server = node.start_server(("127.0.0.1", 0), block=False)
     with pytest.raises(NotSent):
         Sender("ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", server.server_address[1]))(
-            sorted(results.glob("*.dcm"))
+            sorted(written.glob("*.dcm"))
         )
     server.shutdown()
 

@@ -231,11 +231,11 @@ def test_an_instance_that_comes_while_its_study_is_answered_has_all_answered_aga
 
 
 def test_an_answer_that_comes_back_with_its_study_asks_for_none(
-    listener: Make, clock: Clock, canned: Canned, results: Path
+    listener: Make, clock: Clock, canned: Canned, written: Path
 ) -> None:
     """An archive that forwards what it gets would go in circles."""
     one = listener(lambda files: None)
-    own = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(results.glob("*.dcm"))]
+    own = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(written.glob("*.dcm"))]
     one.studies.receive("1", "1.1", b"a")
     clock.now += QUIET
     one.answer_next()

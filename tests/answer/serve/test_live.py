@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import threading
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -139,6 +141,39 @@ def test_damaged_files_are_named_with_their_reason_and_the_sound_one_is_read(liv
                 ["loop"] * len(document["loops"]) + [file["reason"] for file in document["unused_files"]]
             )
     assert sum(told.values()) == MUTANTS + 1 and told["loop"] >= 1 and len(told) > 3
+
+
+@pytest.mark.slow
+def test_fifty_studies_at_once_are_answered_one_after_the_other_or_told_to_come_again(
+    free_model: Path, made: Made, tmp_path: Path
+) -> None:
+    """By the real worker: 40 are held, 8 wait at a time; none is lost, none gets a 500."""
+    files = [path.read_bytes() for path in sorted(made.tested.iterdir())]
+    server, statuses = started(free_model, tmp_path, "--queue", "8", "--studies", "40"), Counter()
+
+    def one(number: int) -> str:
+        with server.client() as client:
+            client.event_hooks["response"] = [lambda said: statuses.update([said.status_code])]
+            made_here = client.post("/api/jobs")
+            if made_here.status_code == 429:
+                return "refused"
+            job = send(client, files, job=made_here.json()["id"])
+            while (begun := client.post(f"/api/jobs/{job}/start")).status_code == 429:
+                threading.Event().wait(2)
+            assert begun.status_code == 202, begun.text
+            said = settled(client, job, 2)
+            document = client.get(f"/api/jobs/{job}/studies/1").json()
+            return "answered" if document["tasks"][0]["value"] else said["sentence"]
+
+    try:
+        with ThreadPoolExecutor(50) as pool:
+            seen = Counter(pool.map(one, range(50)))
+    finally:
+        print(statuses)
+        server.process.terminate()
+        stopped = server.process.wait(60)
+    assert seen == {"answered": 40, "refused": 10} and not [code for code in statuses if code >= 500]
+    assert stopped == 0 and "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.slow
