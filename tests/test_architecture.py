@@ -38,13 +38,13 @@ RANKS_WITHIN = {
     },
     "answer": {
         "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
-        "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
+        "loops": 4, "tasks": 5, "predict": 6, "writing": 6, "worker": 7, "process": 8,
     },
     "serve": {
-        "refusals": 0, "studies": 0, "worker": 1, "reviews": 1, "jobs": 1, "process": 2,
-        "uploads": 2, "runner": 2, "service": 3, "access": 3, "api": 4, "pages": 4, "app": 5, "server": 6,
+        "refusals": 0, "reviews": 1, "jobs": 1, "uploads": 2, "runner": 2, "service": 3, "access": 3,
+        "api": 4, "pages": 4, "app": 5, "server": 6,
     },
-    "listen": {"audit": 0, "studies": 0, "receiving": 1, "answering": 1, "sending": 2, "service": 3},
+    "listen": {"audit": 0, "studies": 0, "receiving": 1, "sending": 2, "service": 3},
 }  # fmt: skip
 """Below a folder. The phantom's heart and scanner have one rank, so neither may import the other."""
 SOLE_IMPORTERS = {

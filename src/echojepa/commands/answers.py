@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
@@ -76,15 +76,17 @@ def run_listen(config: ListenConfig) -> None:
     """Listen until it is interrupted or told to end."""
     import signal
 
-    from echojepa.listen.answering import AnsweringProcess
+    from echojepa.answer.process import AnsweringProcess
+    from echojepa.answer.worker import WorkerSettings
     from echojepa.listen.sending import Destination, Sender
     from echojepa.listen.service import Listener
 
     send = Sender(config.ae_title, Destination.parse(config.to)) if config.to else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    settings = WorkerSettings(config.model, config.workers, config.memory * 1_000_000, dicom=True)
     with (
-        closing(AnsweringProcess(config.model, config.workers)) as answer,
-        Listener(config, answer, send, console.print) as listener,
+        AnsweringProcess(settings, config.seconds) as answerer,
+        Listener(config, answerer, send, console.print) as listener,
     ):
         console.print(f"{config.ae_title} listens at {config.host}:{listener.port}. Ctrl-C stops it.")
         console.print("Research use only. Not a medical device.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,10 @@ class ServeConfig:
             raise ConfigError(
                 f"port must be 0 to 65535 and workers at least 0; got {self.port} and {self.workers}"
             )
+        if self.token is None and not is_own_address(self.host):
+            raise ConfigError(
+                f"{self.host} is beyond this machine, where everybody could read along; give --token FILE"
+            )
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,10 @@ class ListenConfig:
     """Instances that are held; beyond, none is taken."""
     most_studies: int = 200
     """Studies that wait to be complete, answered or sent; beyond, instances of others are not taken."""
+    seconds: int = 900
+    """Seconds that a study may take."""
+    memory: int = 4000
+    """Megabytes that a study may take beyond the loaded model."""
     keep: bool = False
     """Keep received files and answers; by default they are deleted once the answer arrived."""
     workers: int = 0
@@ -130,12 +139,22 @@ class ListenConfig:
         for title in (self.ae_title, *self.allow):
             if not 0 < len(title.strip()) <= 16 or not title.isascii() or "\\" in title:
                 raise ConfigError(f"'{title}' is no AE title: 1 to 16 ASCII characters, and no backslash")
-        if not (self.allow or self.host in ("127.0.0.1", "localhost", "::1")):
+        if not (self.allow or is_own_address(self.host)):
             raise ConfigError(f"at {self.host} others can call; say who may, as `--allow SCANNER1 ARCHIVE`")
         least = min(self.quiet, self.most_gib, self.largest_mib)
-        if least <= 0 or min(self.associations, self.most_instances, self.most_studies) < 1:
+        counts = self.associations, self.most_instances, self.most_studies, self.seconds, self.memory
+        if least <= 0 or min(counts) < 1:
             raise ConfigError(
-                "quiet, most_gib and largest_mib must be above 0; associations, instances, studies at least 1"
+                "quiet, most_gib and largest_mib must be above 0; associations, instances, studies, seconds "
+                "and memory at least 1"
             )
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port must be 0 to 65535; got {self.port}")
+
+
+def is_own_address(host: str) -> bool:
+    """Whether nobody but this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from echojepa.answer.process import Answerer
+from echojepa.answer.worker import Answered
 from echojepa.config import ListenConfig
 from echojepa.errors import UserError
-from echojepa.listen.answering import AnswerFailed, Outcome
 from echojepa.listen.audit import Audit
 from echojepa.listen.receiving import no_library_talks, receiving
 from echojepa.listen.sending import NotSent
-from echojepa.listen.studies import SUFFIX, Bounds, Studies
+from echojepa.listen.studies import SUFFIX, Bounds, HeldStudy, Studies
 
 FIRST_WAIT, LONGEST_WAIT = 2.0, 600.0
 """Seconds until an answer is sent again, doubled with each attempt up to the longest."""
@@ -32,18 +33,6 @@ class Attempts(NamedTuple):
     next_at: float
 
 
-class Answering(Protocol):
-    """Whoever answers."""
-
-    def __call__(self, inbox: Path, out: Path) -> Outcome:
-        """Answer for the files of a folder into another; AnswerFailed where that failed."""
-        ...
-
-    def close(self) -> None:
-        """End; an answer under way fails."""
-        ...
-
-
 class Listener:
     """Entered, it listens at `port`, answers and sends; left, it stops, and what it holds stays on the disk.
 
@@ -54,12 +43,12 @@ class Listener:
     def __init__(
         self,
         settings: ListenConfig,
-        answer: Answering,
+        answerer: Answerer,
         send: Callable[[Sequence[Path]], None] | None,
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings, self.answer, self.send, self.clock = settings, answer, send, clock
+        self.settings, self.answerer, self.send, self.clock = settings, answerer, send, clock
         bounds = Bounds(int(settings.most_gib * 2**30), settings.most_instances, settings.most_studies)
         self.studies = Studies(settings.out, bounds, keep=settings.keep, clock=clock)
         self.audit = Audit(settings.out / "audit.jsonl", tell)
@@ -85,7 +74,6 @@ class Listener:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self.answer.close()
         for thread in self._threads:
             thread.join()
         self._open.close()
@@ -114,16 +102,22 @@ class Listener:
                 self.audit("nothing new", study=study.number, deleted=self.studies.release(study))
                 return True
             self.audit("complete", study=study.number, instances=len(instances))
-            outcome = self.answer(study.inbox, made)
-            self.studies.put_answer(study, made, instances)
-            self.audit("answered", study=study.number, **asdict(outcome))
-        except (AnswerFailed, OSError) as error:
-            self.studies.fail(study, instances)
-            why = str(error) if isinstance(error, AnswerFailed) else type(error).__name__
-            why = "the listener stopped" if self._stop.is_set() else why
-            self.audit("failed", study=study.number, why=why)
+            said = self.answerer.answer(study.inbox, made, lambda step: None, self._stop.is_set)
+            if isinstance(said, Answered):
+                self.studies.put_answer(study, made / "1", instances)
+                self.audit("answered", study=study.number, **asdict(said))
+            else:
+                self.put_aside(study, instances, said.sentence)
+        except OSError as error:
+            self.put_aside(study, instances, type(error).__name__)
+        finally:
             shutil.rmtree(made, ignore_errors=True)
         return True
+
+    def put_aside(self, study: HeldStudy, instances: Sequence[str], why: str) -> None:
+        """Note that a study has no answer."""
+        self.studies.fail(study, instances)
+        self.audit("failed", study=study.number, why=why)
 
     def send_next(self) -> bool:
         """Have the next answer arrive; whether there was one whose time has come."""

@@ -6,17 +6,19 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from echojepa.answer.values import NOTICE
+from echojepa.answer.worker import Ready, Step
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import LONGEST
 from echojepa.serve.service import DOWNLOADS, JobView, ServedLimits, Service
 from echojepa.serve.uploads import UploadedFile
-from echojepa.serve.worker import Ready, Step
 
 LARGEST = 1 << 50
+MOST_ANNOUNCED = 2000
+"""Files that are announced together."""
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", description="As it was made.")]
 Number = Annotated[int, Path(ge=1, le=1_000_000)]
 TaskName = Annotated[str, Path(min_length=1, max_length=100)]
@@ -37,11 +39,19 @@ class ServerView(BaseModel):
     limits: ServedLimits
 
 
+def as_integer(value: Any) -> Any:
+    """3 for 3.0, which JSON does not tell apart; all else as it is, and `true` is no number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+FileSize = Annotated[int, Field(ge=0, le=LARGEST, strict=True), BeforeValidator(as_integer)]
+
+
 class NewFiles(BaseModel):
     """Files that will come, in their order."""
 
     model_config = ConfigDict(extra="forbid")
-    sizes: list[Annotated[int, Field(ge=0, le=LARGEST)]] = Field(min_length=1, max_length=5000)
+    sizes: list[FileSize] = Field(min_length=1, max_length=MOST_ANNOUNCED)
 
 
 class NewReview(BaseModel):

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.routing import Match
 
 from echojepa.errors import UserError
 from echojepa.files.durable import disk_full
@@ -44,7 +46,8 @@ def build_app(service: Service, rules: AccessRules, body_seconds: float = BODY_S
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(api_router(service, __version__))
+    shown = [Depends(HTTPBearer(auto_error=False))] if rules.token else []  # described here, held by the wall
+    app.include_router(api_router(service, __version__), dependencies=shown)
     app.include_router(page_router(service, rules))
     add_mistakes(app, Pages(service, rules))
     return Guard(app, rules, body_seconds)
@@ -70,7 +73,10 @@ def add_mistakes(app: FastAPI, pages: Pages) -> None:
         sentence = str(error.detail)
         if " " not in sentence or sentence in ("Not Found", "Method Not Allowed"):
             sentence = NOT_THERE.get(error.status_code, sentence)
-        return say(request, error.status_code, sentence, dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(taken_at(app, request))
+        return say(request, error.status_code, sentence, headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -86,3 +92,14 @@ def add_mistakes(app: FastAPI, pages: Pages) -> None:
         if not disk_full(error):
             raise error
         return say(request, 507, "the server's disk is full; delete a study, or try again later")
+
+
+def taken_at(app: FastAPI, request: Request) -> list[str]:
+    """Methods that an address takes; the router names those of one operation of it alone."""
+    methods = ("DELETE", "GET", "POST", "PUT")
+    scopes = {method: {**request.scope, "method": method} for method in methods}
+    return [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+    ]

@@ -3,7 +3,6 @@
     OUT/serve.json                 this folder is the server's own
     OUT/jobs/ID/job.json           the record
                 input/1, 2, ...    what was uploaded, by number, for names can name a patient; gone once read
-                scratch/           where a zip is unpacked
                 studies/1/         prediction.json, .csv, .html, films; SR and key image
 
 Everything in a folder goes with it. What was not finished when a server stopped is lost, and says so.
@@ -24,9 +23,8 @@ from typing import Any
 from echojepa.errors import ConfigError, UserError
 from echojepa.files.records import read_record, write_record
 from echojepa.serve.refusals import GONE, Refusal
-from echojepa.serve.studies import INPUT
 
-MARK, RECORD = "serve.json", "job.json"
+MARK, RECORD, INPUT, STUDIES = "serve.json", "job.json", "input", "studies"
 
 
 class JobState(StrEnum):

@@ -11,6 +11,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from echojepa.answer.values import NOTICE
+from echojepa.answer.worker import Step
+from echojepa.answer.writing.films import posters_of
 from echojepa.answer.writing.page import page_values
 from echojepa.report.page import render
 from echojepa.serve.access import COOKIE, AccessRules
@@ -18,8 +20,6 @@ from echojepa.serve.jobs import JobRecord, JobState
 from echojepa.serve.refusals import GONE, Refusal
 from echojepa.serve.reviews import LONGEST
 from echojepa.serve.service import Service
-from echojepa.serve.studies import posters_of
-from echojepa.serve.worker import Step
 
 STATIC = {
     "answer.css": ("echojepa.report", "text/css"),

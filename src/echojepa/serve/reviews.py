@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from echojepa.answer.writing.films import read_films
 from echojepa.answer.writing.output import JSON, write_document
 from echojepa.answer.writing.structured_report import REPORT, write_reviews
 from echojepa.files.records import read_plain
 from echojepa.serve.refusals import Refusal
-from echojepa.serve.studies import whole_films
 
 Verdict = Literal["accepted", "rejected"]
 LONGEST = 500
@@ -39,7 +39,7 @@ def write_review(study: Path, task: str, verdict: Verdict | None, reason: str) -
         reviews.append({"task": task, "verdict": verdict, "reason": " ".join(reason.split())})
     if reviews:
         document["reviews"] = sorted(reviews, key=lambda one: one["task"])
-    write_document(document, whole_films(study), study)
+    write_document(document, read_films(study), study)
     if (study / REPORT).is_file():
         write_reviews(study / REPORT, [sentence_of(one) for one in reviews])
     return document

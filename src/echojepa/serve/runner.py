@@ -6,30 +6,13 @@ import contextlib
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
-from echojepa.serve.jobs import JobState, JobStore
+from echojepa.answer.process import Answerer
+from echojepa.answer.worker import Answered, Step
+from echojepa.serve.jobs import INPUT, STUDIES, JobState, JobStore
 from echojepa.serve.refusals import Refusal
-from echojepa.serve.studies import INPUT, SCRATCH, STUDIES
-from echojepa.serve.worker import Answered, Step, Unanswered
 
 STARTING = Step(0, 0, "starting")
-
-
-class Answerer(Protocol):
-    """Who answers: `process.WorkerProcess`, or what a test puts in its place."""
-
-    def answer(
-        self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
-    ) -> Answered | Unanswered:
-        """Write the answers of a study's folder; why not, in a sentence."""
-        ...
-
-    def stop(self) -> None:
-        """End it."""
-        ...
 
 
 class Runner:
@@ -83,12 +66,11 @@ class Runner:
                 self._changed.wait_for(lambda: self._running != job)
 
     def stop(self) -> None:
-        """End the work and the worker."""
+        """End the work."""
         with self._changed:
             self._stopped = self._given_up = True
             self._changed.notify_all()
         self._thread.join()
-        self.answerer.stop()
 
     def _work(self) -> None:
         while True:
@@ -110,10 +92,12 @@ class Runner:
         """Have it answered, and delete what was uploaded."""
         folder = self.store.place(job)
         said = self.answerer.answer(
-            folder, lambda step: self._steps.update({job: step}), lambda: self._given_up
+            folder / INPUT,
+            folder / STUDIES,
+            lambda step: self._steps.update({job: step}),
+            lambda: self._given_up,
         )
-        for name in (INPUT, SCRATCH):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(folder / INPUT, ignore_errors=True)
         with contextlib.suppress(OSError):  # a full disk: what is in memory is right, and is what is shown
             if isinstance(said, Answered):
                 self.store.change(job, state=JobState.DONE, studies=said.studies)

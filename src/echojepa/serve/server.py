@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
+import importlib.util
 import secrets
 import signal
 import socket
@@ -14,17 +14,17 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from echojepa.answer.process import AnsweringProcess
 from echojepa.answer.values import NOTICE
-from echojepa.config import ConfigError, ServeConfig
+from echojepa.answer.worker import WorkerSettings, ZipLimits
+from echojepa.config import ServeConfig
 from echojepa.errors import UserError
 from echojepa.files.durable import write_text
 from echojepa.processes.lock import held_alone
 from echojepa.serve.access import HEAD, AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore, claim
-from echojepa.serve.process import WorkerProcess
 from echojepa.serve.service import ServedLimits, Service
-from echojepa.serve.worker import WorkerSettings
 
 HEAD_SECONDS = 20.0
 """In which a connection must have sent the head of a request."""
@@ -60,27 +60,32 @@ class PromptProtocol(H11Protocol):
 
 def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
     """Serve until it is interrupted; UserError for what stands in the way."""
-    check_address(config)
     rules = AccessRules(config.names, token_of(config))
     limits = ServedLimits.of(config)
-    claim(config.out)
-    with held_alone(config.out / "serve.lock", f"another server works in {config.out}; give another --out"):
-        listening = listen(config)
-        store = JobStore(config.out.resolve(), config.studies, None if config.keep else 60.0 * config.minutes)
+    with contextlib.ExitStack() as opened:
+        listening = opened.enter_context(listen(config))
         say(f"Loading the model {config.model}")
         settings = WorkerSettings(
-            config.model.resolve(), config.workers, limits.memory, limits.files, limits.bytes
+            config.model.resolve(),
+            config.workers,
+            limits.memory,
+            dicom=importlib.util.find_spec("highdicom") is not None,
+            films=True,
+            zips=ZipLimits(limits.files, limits.bytes),
         )
-        worker = WorkerProcess(settings, config.seconds)
+        worker = opened.enter_context(AnsweringProcess(settings, config.seconds))
+        claim(config.out)  # not before the model is there
+        opened.enter_context(
+            held_alone(config.out / "serve.lock", f"another server works in {config.out}; give another --out")
+        )
+        store = JobStore(config.out.resolve(), config.studies, None if config.keep else 60.0 * config.minutes)
         service = Service(store, limits, worker, worker.facts)
-        try:
-            say(f"{address_of(listening)}  (stop with Ctrl-C; {kept(config)})")
-            say(NOTICE)
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            with contextlib.suppress(KeyboardInterrupt):  # the library raises again what stopped it
-                http_server(build_app(service, rules)).run(sockets=[listening])
-        finally:
-            service.close()
+        opened.callback(service.close)
+        say(f"{address_of(listening)}  (stop with Ctrl-C; {kept(config)})")
+        say(NOTICE)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):  # the library raises again what stopped it
+            http_server(build_app(service, rules)).run(sockets=[listening])
 
 
 def http_server(app: Any) -> uvicorn.Server:
@@ -121,18 +126,6 @@ def address_of(listening: socket.socket) -> str:
     """Where a browser finds it."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-def check_address(config: ServeConfig) -> None:
-    """ConfigError for an address beyond this machine without a token."""
-    try:
-        loopback = ipaddress.ip_address(config.host).is_loopback
-    except ValueError:
-        loopback = config.host == "localhost"
-    if not loopback and config.token is None:
-        raise ConfigError(
-            f"{config.host} is beyond this machine, where everybody could read along; give --token FILE"
-        )
 
 
 def token_of(config: ServeConfig) -> str | None:

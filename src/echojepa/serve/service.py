@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echojepa.answer.process import Answerer
+from echojepa.answer.worker import Ready, Step
+from echojepa.answer.writing.films import film_file
 from echojepa.answer.writing.output import CSV, HTML, JSON
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.config import ServeConfig
 from echojepa.files.records import read_plain
-from echojepa.serve.jobs import ENDED, JobRecord, JobState, JobStore
+from echojepa.serve.jobs import ENDED, STUDIES, JobRecord, JobState, JobStore
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import Verdict, write_review
-from echojepa.serve.runner import Answerer, Runner
-from echojepa.serve.studies import STUDIES, film_file
+from echojepa.serve.runner import Runner
 from echojepa.serve.uploads import PIECE, UploadedFile, Uploads
-from echojepa.serve.worker import Ready, Step
 
 DOWNLOADS = {
     JSON: "application/json",

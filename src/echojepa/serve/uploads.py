@@ -6,9 +6,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from echojepa.serve.jobs import JobState, JobStore
+from echojepa.serve.jobs import INPUT, JobState, JobStore
 from echojepa.serve.refusals import Refusal
-from echojepa.serve.studies import INPUT
 
 PIECE = 4 << 20
 """Bytes of a piece at most."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pynetdicom
@@ -17,10 +18,9 @@ import pytest
 from pynetdicom import evt
 
 from echojepa.answer.model import Model
-from echojepa.answer.values import StudyAnswer
-from echojepa.answer.writing.output import write_answer
+from echojepa.answer.process import Answerer
+from echojepa.answer.worker import Answered, Unanswered, WorkerSettings, answer_folder
 from echojepa.config import ListenConfig
-from echojepa.listen.answering import AnswerFailed, Outcome, answer_folder
 from echojepa.listen.service import Listener
 
 QUIET = 60.0
@@ -47,16 +47,13 @@ class Canned:
         self.fails = False
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def __call__(self, inbox: Path, out: Path) -> Outcome:
+    def answer(self, inbox: Path, out: Path, tell: object, given_up: object) -> Answered | Unanswered:
         self.asked.append(sorted(path.name for path in inbox.iterdir()))
         self.meanwhile()
         if self.fails:
-            raise AnswerFailed("Broken")
-        shutil.copytree(self.results, out)
-        return Outcome(1, 1, 3, 0)
-
-    def close(self) -> None:
-        """Nothing to end."""
+            return Unanswered("it is broken")
+        shutil.copytree(self.results, out / "1")
+        return Answered(1, 1, 1, 3, 0)
 
 
 class ByModel:
@@ -65,11 +62,9 @@ class ByModel:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def __call__(self, inbox: Path, out: Path) -> Outcome:
-        return answer_folder(inbox, out, self.model, 1)
-
-    def close(self) -> None:
-        """Nothing to end."""
+    def answer(self, inbox: Path, out: Path, tell: object, given_up: object) -> Answered:
+        settings, deaf = WorkerSettings(Path(), 1, 0, dicom=True), SimpleNamespace(send=lambda step: None)
+        return answer_folder(inbox, out, self.model, settings, deaf)  # pyright: ignore[reportArgumentType]
 
 
 class Archive:
@@ -121,22 +116,14 @@ def sent(port: int, files: Sequence[Path]) -> list[int]:
         return [link.send_c_store(path).Status for path in files]
 
 
-@pytest.fixture(scope="session")
-def results(answered: StudyAnswer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test patient's answer, written."""
-    folder = tmp_path_factory.mktemp("canned") / "results"
-    write_answer(answered, folder, dicom=True)
-    return folder
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def canned(results: Path) -> Canned:
-    return Canned(results)
+def canned(written: Path) -> Canned:
+    return Canned(written)
 
 
 @pytest.fixture
@@ -150,10 +137,12 @@ def listener(settings: ListenConfig, canned: Canned, clock: Clock) -> Iterator[C
     ends the one before, as a crash does: nothing is tidied up."""
     made: list[Listener] = []
 
-    def make(send: Callable[[Sequence[Path]], None] | None = None, **other: object) -> Listener:
+    def make(
+        send: Callable[[Sequence[Path]], None] | None = None, answerer: Answerer = canned, **other: object
+    ) -> Listener:
         for one in made:
             one.studies.close()
-        made.append(Listener(replace(settings, **other), canned, send, lambda line: None, clock))  # pyright: ignore
+        made.append(Listener(replace(settings, **other), answerer, send, lambda line: None, clock))  # pyright: ignore
         return made[-1]
 
     yield make
@@ -166,8 +155,8 @@ def open_listener(settings: ListenConfig, canned: Canned) -> Callable[..., Abstr
     """A listener that works by itself."""
 
     @contextmanager
-    def opened(answer: object = canned, send: object = None, **other: object) -> Iterator[Listener]:
-        made = Listener(replace(settings, **other), answer, send, lambda line: None)  # pyright: ignore
+    def opened(answerer: object = canned, send: object = None, **other: object) -> Iterator[Listener]:
+        made = Listener(replace(settings, **other), answerer, send, lambda line: None)  # pyright: ignore
         with made as entered:
             yield entered
 

@@ -22,17 +22,14 @@ LISTEN = """
 import sys
 from pathlib import Path
 from echojepa.config import ListenConfig
-from echojepa.listen.answering import Outcome
+from echojepa.answer.worker import Answered
 from echojepa.listen.service import Listener
 
 class Lists:
-    def __call__(self, inbox, out):
-        out.mkdir()
-        (out / "rests on.txt").write_text(chr(10).join(path.stem for path in inbox.iterdir()))
-        return Outcome(0, 0, 0, 0)
-
-    def close(self):
-        pass
+    def answer(self, inbox, out, tell, given_up):
+        (out / "1").mkdir(parents=True)
+        (out / "1/rests on.txt").write_text(chr(10).join(path.stem for path in inbox.iterdir()))
+        return Answered(1, 0, 0, 0, 0)
 
 settings = ListenConfig(Path("model"), Path(sys.argv[1]), quiet=0.05, port=0)
 with Listener(settings, Lists(), None, lambda line: None) as listener:

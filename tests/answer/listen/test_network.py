@@ -22,7 +22,6 @@ from echojepa.config import ListenConfig
 from echojepa.data.reading.dicom.pixels import SYNTAXES
 from echojepa.errors import ConfigError, UserError
 from echojepa.listen import service
-from echojepa.listen.answering import AnswerFailed, AnsweringProcess
 from echojepa.listen.receiving import RETIRED
 from echojepa.listen.sending import Destination, NotSent, Sender
 from echojepa.listen.service import Listener
@@ -181,52 +180,22 @@ def test_an_answer_waits_for_an_archive_that_is_down(
     assert not list((tmp_path / "out").rglob("*.dcm"))
 
 
-def test_an_archive_that_does_not_take_reports_is_told_of(results: Path) -> None:
+def test_an_archive_that_does_not_take_reports_is_told_of(written: Path) -> None:
     node = pynetdicom.AE("ARCHIVE")
     node.add_supported_context("1.2.840.10008.1.1")
     server = node.start_server(("127.0.0.1", 0), block=False)
     with pytest.raises(NotSent):
         Sender("ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", server.server_address[1]))(
-            sorted(results.glob("*.dcm"))
+            sorted(written.glob("*.dcm"))
         )
     server.shutdown()
-
-
-def test_the_process_that_answers_survives_bad_files_and_its_death_is_one_study_s(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inbox = tmp_path / "received"
-    shutil.copytree(made.tested, inbox)
-    (inbox / "bad.dcm").write_bytes(b"DICM" * 100)
-    answer = AnsweringProcess(made.model, 1)
-    outcome = answer(inbox, tmp_path / "out")
-    assert outcome.loops + outcome.unused == len(list(inbox.iterdir())) and outcome.unused >= 1
-    assert (tmp_path / "out/prediction.json").exists()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(AnswerFailed, match="Error"):
-        answer(inbox, tmp_path / "file")  # no folder can be made there, and the process goes on
-    answer._process.kill()
-    answer._process.join()
-    with monkeypatch.context() as patch:
-        patch.setattr(answer._process, "is_alive", lambda: True)
-        with pytest.raises(AnswerFailed, match="its process died"):
-            answer(inbox, tmp_path / "again")
-
-    def broken(self: AnsweringProcess) -> None:
-        raise UserError("no such model")
-
-    monkeypatch.setattr(AnsweringProcess, "_start", broken)
-    with pytest.raises(AnswerFailed, match="no longer loads"):
-        answer(inbox, tmp_path / "again")
-    answer.close()
-    with pytest.raises(AnswerFailed, match="ended"):
-        answer(inbox, tmp_path / "again")
 
 
 def test_settings_that_cannot_be_say_what_to_do(
     tmp_path: Path, settings: ListenConfig, open_listener: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong, why in (
+        ({"seconds": 0}, "at least 1"),
         ({"host": "0.0.0.0"}, "--allow"), ({"ae_title": "A" * 17}, "AE title"), ({"quiet": 0}, "above 0"),
         ({"port": 70000}, "65535"), ({"associations": 0}, "at least 1"),
     ):  # fmt: skip

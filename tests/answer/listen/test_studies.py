@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from puppet_worker import MAIN
 
+from echojepa.answer import process
+from echojepa.answer.process import AnsweringProcess
+from echojepa.answer.worker import WorkerSettings
 from echojepa.errors import UserError
 from echojepa.listen import studies as studies_module
 from echojepa.listen.sending import NotSent
@@ -139,6 +143,33 @@ def test_a_study_that_fails_ends_with_a_line_blocks_no_other_and_is_tried_again_
     assert steps(one.settings.out) == ["complete", "failed", *["complete", "answered"] * 2]
 
 
+def test_a_study_that_passes_a_bound_has_its_line_in_the_audit_and_the_others_go_on(
+    listener: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the process that answers for real: out of time, out of memory, and dead."""
+    monkeypatch.setattr(process, "MAIN", MAIN)
+    (tmp_path / "model").touch()
+    settings = WorkerSettings(tmp_path / "model", 1, 1 << 30, dicom=False)
+    with AnsweringProcess(settings, 60) as answering:
+        one = listener(answerer=answering)
+        for word in ("endless", "fine", "hungry", "deadly", "well"):
+            one.studies.receive(word, word, word.encode())
+            clock.now += QUIET
+            answering.seconds = 0 if word == "endless" else 60
+            assert one.answer_next() and not one.answer_next()
+    lines = [json.loads(line) for line in (one.settings.out / "audit.jsonl").read_text().splitlines()]
+    ends = [(line["study"], line.get("why", "")) for line in lines if line["step"] in ("answered", "failed")]
+    assert ends == [
+        (1, "it took longer than the 0 seconds that a study may take"),
+        (2, ""),
+        (3, "it needs more than the 1074 MB that a study may take"),
+        (4, process.ENDED),
+        (5, ""),
+    ]
+    assert len(held(one)) == 5, "what failed stays"
+    assert not list(one.settings.out.rglob(".answer"))
+
+
 def test_what_is_not_sent_stays_and_is_sent_again_after_longer_and_longer(
     listener: Make, clock: Clock
 ) -> None:
@@ -200,11 +231,11 @@ def test_an_instance_that_comes_while_its_study_is_answered_has_all_answered_aga
 
 
 def test_an_answer_that_comes_back_with_its_study_asks_for_none(
-    listener: Make, clock: Clock, canned: Canned, results: Path
+    listener: Make, clock: Clock, canned: Canned, written: Path
 ) -> None:
     """An archive that forwards what it gets would go in circles."""
     one = listener(lambda files: None)
-    own = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(results.glob("*.dcm"))]
+    own = [pydicom.dcmread(path).SOPInstanceUID for path in sorted(written.glob("*.dcm"))]
     one.studies.receive("1", "1.1", b"a")
     clock.now += QUIET
     one.answer_next()
@@ -263,7 +294,7 @@ def test_a_folder_serves_one_listener_and_holds_nothing_else(listener: Make, tmp
     one = listener()
     assert one.settings.out.stat().st_mode & 0o077 == 0
     with pytest.raises(UserError, match="another listener"):
-        Listener(one.settings, one.answer, None, lambda line: None)
+        Listener(one.settings, one.answerer, None, lambda line: None)
     (tmp_path / "mine.txt").write_text("")
     with pytest.raises(UserError, match="something else"):
         listener(out=tmp_path)

@@ -6,18 +6,24 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
-from echojepa.answer.values import StudyAnswer
-from echojepa.serve.studies import STUDIES, write_study
-from echojepa.serve.worker import Answered, Ready, Step, Unanswered
+from echojepa.answer.worker import Answered, Ready, Step, Unanswered
+from echojepa.serve.access import AccessRules
+from echojepa.serve.app import build_app
+from echojepa.serve.jobs import JobStore
+from echojepa.serve.server import http_server
+from echojepa.serve.service import ServedLimits, Service
 
 from ..conftest import Made
 
@@ -84,32 +90,50 @@ def live(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 class Puppet:
     """Writes the answer that it was given in place of reading what was uploaded; waits where told to."""
 
-    given: StudyAnswer
+    given: Path
     hold: Callable[[Path], bool] = lambda folder: False
     sentence: str = ""
 
     def answer(
-        self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
+        self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
         tell(Step(1, 3, "reading files"))
-        while self.hold(folder):
+        while self.hold(inbox.parent):
             if given_up():
                 return Unanswered("it was given up")
         if self.sentence:
             return Unanswered(self.sentence)
-        write_study(self.given, folder / STUDIES / "1", dicom=True)
-        return Answered(1)
-
-    def stop(self) -> None:
-        pass
+        shutil.copytree(self.given, out / "1")
+        return Answered(1, 1, 1, 3, 0)
 
 
+LIMITS = ServedLimits(
+    bytes=3000, files=3, piece=1000, seconds=5, memory=1 << 30, queue=2, studies=6, minutes=60
+)
 MODEL = Ready("tiny", "0" * 64, "all", ("lvef",))
 
 
-def send(client: httpx.Client, files: list[bytes], piece: int = 1 << 20) -> str:
-    """Upload a study as the page does; its id."""
-    job = client.post("/api/jobs").json()["id"]
+@contextmanager
+def served(
+    puppet: Puppet, out: Path, limits: ServedLimits, rules: AccessRules, patience: float = 60
+) -> Iterator[int]:
+    """A server of this process on a real socket; its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    service = Service(JobStore(out, limits.studies, 3600), limits, puppet, MODEL)
+    server = http_server(build_app(service, rules, patience))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.close()
+
+
+def send(client: httpx.Client, files: list[bytes], piece: int = 1 << 20, job: str = "") -> str:
+    """Upload a study as the page does, a new one or one that was begun; its id."""
+    job = job or client.post("/api/jobs").json()["id"]
     said = client.post(f"/api/jobs/{job}/files", json={"sizes": [len(file) for file in files]})
     assert said.status_code == 201, said.text
     for number, file in enumerate(files, start=1):
@@ -123,9 +147,10 @@ def send(client: httpx.Client, files: list[bytes], piece: int = 1 << 20) -> str:
     return job
 
 
-def settled(client: httpx.Client, job: str) -> dict:
-    """A study once it waits and runs no more."""
+def settled(client: httpx.Client, job: str, pause: float = 0.02) -> dict:
+    """A study once it waits and runs no more; asked for every so many seconds."""
     while True:
         said = client.get(f"/api/jobs/{job}").json()
         if said["state"] not in ("waiting", "running"):
             return said
+        threading.Event().wait(pause)

@@ -16,19 +16,16 @@ from fastapi.testclient import TestClient
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import schema
-from echojepa.config import ConfigError, ServeConfig
+from echojepa.config import ConfigError, ListenConfig, ServeConfig
 from echojepa.errors import UserError
 from echojepa.serve.access import AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore
-from echojepa.serve.server import check_address, token_of
+from echojepa.serve.server import token_of
 from echojepa.serve.service import ServedLimits, Service
 
-from .conftest import MODEL, Puppet, send, settled
+from .conftest import LIMITS, MODEL, Puppet, send, settled
 
-LIMITS = ServedLimits(
-    bytes=3000, files=3, piece=1000, seconds=5, memory=1 << 30, queue=2, studies=6, minutes=60
-)
 TOKEN = "a token that nobody guesses"
 RAW = {"Content-Type": "application/octet-stream"}
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -48,7 +45,7 @@ Serve = Callable[..., TestClient]
 
 
 @pytest.fixture
-def serve(answered: StudyAnswer, tmp_path: Path) -> Iterator[Serve]:
+def serve(written: Path, tmp_path: Path) -> Iterator[Serve]:
     """Starts a server in this process; the same folder again is a restart."""
     running: list[Service] = []
 
@@ -58,7 +55,7 @@ def serve(answered: StudyAnswer, tmp_path: Path) -> Iterator[Serve]:
     ) -> TestClient:  # fmt: skip
         seconds = None if keep else 3600.0
         store = JobStore(tmp_path / "out", LIMITS.studies, seconds, clock or Clock())
-        service = Service(store, LIMITS, puppet or Puppet(answered), MODEL)
+        service = Service(store, LIMITS, puppet or Puppet(written), MODEL)
         running.append(service)
         app = build_app(service, rules or AccessRules(), body_seconds)
         client = TestClient(app, base_url=f"http://{host}", follow_redirects=False)
@@ -122,7 +119,7 @@ def test_limits_are_said_and_held(serve: Serve) -> None:
 
 
 def test_studies_are_answered_one_after_the_other_and_a_full_queue_says_so(
-    serve: Serve, answered: StudyAnswer
+    serve: Serve, written: Path
 ) -> None:
     go, seen = threading.Event(), []
 
@@ -130,7 +127,7 @@ def test_studies_are_answered_one_after_the_other_and_a_full_queue_says_so(
         seen.append(folder.name) if folder.name not in seen else None
         return not go.wait(0.01)
 
-    client = serve(Puppet(answered, hold))
+    client = serve(Puppet(written, hold))
     jobs = [send(client, [b"x"]) for _ in range(4)]
     assert client.post(f"/api/jobs/{jobs[0]}/start").status_code == 202
     while client.get(f"/api/jobs/{jobs[0]}").json()["step"] != {
@@ -152,10 +149,8 @@ def test_studies_are_answered_one_after_the_other_and_a_full_queue_says_so(
     assert seen == [jobs[0], jobs[2], jobs[3]]
 
 
-def test_a_study_that_is_deleted_while_it_is_answered_is_given_up(
-    serve: Serve, answered: StudyAnswer
-) -> None:
-    client = serve(Puppet(answered, lambda folder: True))
+def test_a_study_that_is_deleted_while_it_is_answered_is_given_up(serve: Serve, written: Path) -> None:
+    client = serve(Puppet(written, lambda folder: True))
     job = send(client, [b"x"])
     client.post(f"/api/jobs/{job}/start")
     while client.get(f"/api/jobs/{job}").json()["state"] != "running":
@@ -165,8 +160,8 @@ def test_a_study_that_is_deleted_while_it_is_answered_is_given_up(
     assert not list(client.service.store.folder.iterdir())
 
 
-def test_a_failure_is_a_sentence_and_what_was_uploaded_is_gone(serve: Serve, answered: StudyAnswer) -> None:
-    client = serve(Puppet(answered, sentence="the zip is empty"))
+def test_a_failure_is_a_sentence_and_what_was_uploaded_is_gone(serve: Serve, written: Path) -> None:
+    client = serve(Puppet(written, sentence="the zip is empty"))
     job = send(client, [b"x"])
     client.post(f"/api/jobs/{job}/start")
     assert settled(client, job)["sentence"] == "the zip is empty"
@@ -259,9 +254,9 @@ def test_a_restart_keeps_what_is_done_where_asked_and_says_what_was_lost(
     assert not list((tmp_path / "out/jobs").iterdir())
 
 
-def test_results_are_deleted_after_their_time_and_work_is_not(serve: Serve, answered: StudyAnswer) -> None:
+def test_results_are_deleted_after_their_time_and_work_is_not(serve: Serve, written: Path) -> None:
     clock, go = Clock(), threading.Event()
-    client = serve(Puppet(answered, lambda folder: not go.wait(0.01)), clock=clock)
+    client = serve(Puppet(written, lambda folder: not go.wait(0.01)), clock=clock)
     go.set()
     old = done(client)
     go.clear()
@@ -315,10 +310,12 @@ def test_with_a_token_nothing_is_there_without_it(serve: Serve) -> None:
 def test_beyond_this_machine_a_token_is_needed_and_one_is_made(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "192.168.1.5", "::", "echo.hospital"):
         with pytest.raises(ConfigError, match="--token"):
-            check_address(ServeConfig(tmp_path, host=host))
-        check_address(ServeConfig(tmp_path, host=host, token=tmp_path / "t"))
-    for host in ("127.0.0.1", "::1", "localhost"):
-        check_address(ServeConfig(tmp_path, host=host))
+            ServeConfig(tmp_path, host=host)
+        with pytest.raises(ConfigError, match="--allow"):
+            ListenConfig(tmp_path, tmp_path, host=host)
+        assert ServeConfig(tmp_path, host=host, token=tmp_path / "t").host == host
+    for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
+        assert ServeConfig(tmp_path, host=host).host == ListenConfig(tmp_path, tmp_path, host=host).host
     made = token_of(ServeConfig(tmp_path, token=tmp_path / "made"))
     assert made is not None and len(made) > 40 and (tmp_path / "made").stat().st_mode & 0o077 == 0
     assert made == token_of(ServeConfig(tmp_path, token=tmp_path / "made"))
@@ -350,7 +347,8 @@ def test_what_is_wrong_with_a_request_is_a_sentence_and_never_a_500(serve: Serve
         ("GET", "/static/..%2Fapp.py", {}, 404),
         ("GET", "/jobs/..%2F..%2Fetc", {}, 404), ("GET", "/api/jobs/" + "0" * 24, {}, 404),
         ("GET", f"/jobs/{job}/studies/2", {}, 404), ("GET", f"/jobs/{job}/studies/x", {}, 422),
-        ("PATCH", "/api/jobs", {}, 405), ("GET", "/api/jobs/x", {}, 422),
+        ("PATCH", "/api/jobs", {}, 405),
+        ("POST", f"/api/jobs/{job}/files", {"json": {"sizes": [True]}}, 422), ("GET", "/api/jobs/x", {}, 422),
         ("POST", f"/api/jobs/{job}/files", {"content": b"{", "headers": JSON_TYPE}, 422),
         ("POST", f"/api/jobs/{job}/files", {"json": {"sizes": [-1]}}, 422),
         ("POST", f"/api/jobs/{job}/files", {"json": {"sizes": [1], "name": "SECRET"}}, 422),

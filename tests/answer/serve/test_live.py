@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import threading
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,8 +18,6 @@ import pytest
 
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import document_of, schema
-from echojepa.serve import process
-from echojepa.serve.worker import Answered, Step, Unanswered, WorkerSettings
 
 from ..conftest import Made
 from ..test_writing import SECRETS
@@ -144,6 +144,39 @@ def test_damaged_files_are_named_with_their_reason_and_the_sound_one_is_read(liv
 
 
 @pytest.mark.slow
+def test_fifty_studies_at_once_are_answered_one_after_the_other_or_told_to_come_again(
+    free_model: Path, made: Made, tmp_path: Path
+) -> None:
+    """By the real worker: 40 are held, 8 wait at a time; none is lost, none gets a 500."""
+    files = [path.read_bytes() for path in sorted(made.tested.iterdir())]
+    server, statuses = started(free_model, tmp_path, "--queue", "8", "--studies", "40"), Counter()
+
+    def one(number: int) -> str:
+        with server.client() as client:
+            client.event_hooks["response"] = [lambda said: statuses.update([said.status_code])]
+            made_here = client.post("/api/jobs")
+            if made_here.status_code == 429:
+                return "refused"
+            job = send(client, files, job=made_here.json()["id"])
+            while (begun := client.post(f"/api/jobs/{job}/start")).status_code == 429:
+                threading.Event().wait(2)
+            assert begun.status_code == 202, begun.text
+            said = settled(client, job, 2)
+            document = client.get(f"/api/jobs/{job}/studies/1").json()
+            return "answered" if document["tasks"][0]["value"] else said["sentence"]
+
+    try:
+        with ThreadPoolExecutor(50) as pool:
+            seen = Counter(pool.map(one, range(50)))
+    finally:
+        print(statuses)
+        server.process.terminate()
+        stopped = server.process.wait(60)
+    assert seen == {"answered": 40, "refused": 10} and not [code for code in statuses if code >= 500]
+    assert stopped == 0 and "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
 def test_a_thousand_damaged_uploads(free_model: Path, made: Made, tmp_path: Path) -> None:
     """Each a study of its own: DICOM, zips and nonsense; every one ends in a sentence or an answer."""
     chance, seen = random.Random(7), Counter()
@@ -167,48 +200,3 @@ def test_a_thousand_damaged_uploads(free_model: Path, made: Made, tmp_path: Path
         server.process.terminate()
         stopped = server.process.wait(60)
     assert stopped == 0 and "Traceback" not in server.log.read_text()
-
-
-WORKER = """
-import os, time
-from multiprocessing.connection import Connection
-from echojepa.serve.worker import Answered, Ready, Step
-
-def main(descriptor):
-    pipe = Connection(descriptor)
-    pipe.recv()
-    pipe.send(Ready("m", "0", "all", ()))
-    while True:
-        folder = pipe.recv().name
-        pipe.send(Step(0, 1, "reading files"))
-        if folder == "deadly":
-            os._exit(3)
-        if folder == "endless":
-            time.sleep(600)
-        pipe.send(Answered(1))
-        if folder == "last":
-            os._exit(0)
-"""
-
-
-def test_a_worker_that_dies_or_takes_too_long_costs_its_study_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the midst of work, while idle, and out of time; another takes its place."""
-    (tmp_path / "w.py").write_text(WORKER)
-    monkeypatch.setattr(process, "MAIN", f"exec(open({str(tmp_path / 'w.py')!r}).read()); main")
-    worker = process.WorkerProcess(WorkerSettings(tmp_path, 1, 0, 1, 1), 60)
-    try:
-        expected = {"deadly": "ended", "fine": 1, "last": 1, "well": 1, "endless": "given up", "good": 1}
-        for name, end in expected.items():
-            steps: list[Step] = []
-            said = worker.answer(Path(name), steps.append, lambda: name == "endless")  # noqa: B023
-            if isinstance(end, int):
-                assert said == Answered(end), name
-            else:
-                assert isinstance(said, Unanswered) and end in said.sentence
-        worker.seconds = 0
-        late = worker.answer(Path("endless"), lambda step: None, lambda: False)
-        assert isinstance(late, Unanswered) and "longer than" in late.sentence
-    finally:
-        worker.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from echojepa.answer.values import StudyAnswer
 from echojepa.serve import server as server_module
 from echojepa.serve.access import AccessRules
-from echojepa.serve.app import build_app
-from echojepa.serve.jobs import JobStore
-from echojepa.serve.server import http_server
-from echojepa.serve.service import Service
 
-from .conftest import MODEL, Puppet, send, settled
-from .test_api import LIMITS
+from .conftest import LIMITS, Puppet, send, served, settled
 
 PATIENCE = 0.4
 """Seconds that this server waits for a head or a body."""
@@ -36,20 +29,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def port(answered: StudyAnswer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+def port(written: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
     """A server on a real socket, whose worker answers that a file is no study."""
     patience = PATIENCE if "impatient" in request.fixturenames else 60
-    listening = socket.create_server(("127.0.0.1", 0))
     limits = replace(LIMITS, bytes=50_000, queue=8, studies=40)
-    store = JobStore(tmp_path / "out", limits.studies, 3600)
-    service = Service(store, limits, Puppet(answered, sentence="no study"), MODEL)
-    server = http_server(build_app(service, AccessRules(), patience))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    service.close()
+    with served(
+        Puppet(written, sentence="no study"), tmp_path / "out", limits, AccessRules(), patience
+    ) as found:
+        yield found
 
 
 def raw(port: int, *parts: bytes) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,11 @@ from PIL import Image
 
 from echojepa.answer.values import LoopFinding, StudyAnswer
 from echojepa.data.store.memory import loop_of
+from echojepa.files.records import decode_plain, read_plain, read_record, write_record
 from echojepa.report.page import jpeg_uri
+
+FILMS, POSTERS = "films", "posters.json"
+"""Within the folder of an answer, where films are files of their own."""
 
 SIDE, QUALITY = 232, 72
 """Longer side of the pictures, pixels, and their JPEG quality."""
@@ -58,3 +64,27 @@ def small_jpeg(frame: NDArray[np.uint8]) -> str:
     factor = SIDE / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)
+
+
+def write_films(films: Mapping[int, LoopFilm], folder: Path) -> None:
+    """Write a file for each film, and one of the pictures that stand for them."""
+    (folder / FILMS).mkdir()
+    for loop, film in films.items():
+        write_record(film_file(folder, loop), film)
+    write_record(folder / FILMS / POSTERS, {str(loop): film.middle for loop, film in films.items()})
+
+
+def film_file(folder: Path, loop: int) -> Path:
+    """Where the film of a loop is."""
+    return folder / FILMS / f"{loop}.json"
+
+
+def posters_of(folder: Path) -> dict[int, LoopFilm]:
+    """The picture that stands for each loop, by its number."""
+    plain = read_plain(folder / FILMS / POSTERS)
+    return {int(loop): decode_plain(LoopFilm, film) for loop, film in plain.items()}
+
+
+def read_films(folder: Path) -> dict[int, LoopFilm]:
+    """The film of each loop, by its number."""
+    return {loop: read_record(LoopFilm, film_file(folder, loop)) for loop in posters_of(folder)}

@@ -1,7 +1,7 @@
 // Uploads in pieces that resume, and progress. Names of files stay here: the server knows a file by its place.
 const byId = (id) => document.getElementById(id);
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-const PATIENCE = 6;
+const PATIENCE = 6, TOGETHER = 1000;
 
 class Refused extends Error {
   constructor(response, sentence) { super(sentence); this.status = response.status; this.headers = response.headers; }
@@ -67,7 +67,8 @@ async function send(entries, limits) {
   }
   const { id } = await ask("POST", "/api/jobs");
   sending = id;
-  await ask("POST", `/api/jobs/${id}/files`, { sizes: entries.map((entry) => entry.file.size) });
+  const sizes = entries.map((entry) => entry.file.size);
+  for (let at = 0; at < sizes.length; at += TOGETHER) await ask("POST", `/api/jobs/${id}/files`, { sizes: sizes.slice(at, at + TOGETHER) });
   let before = 0;
   for (const [number, { file }] of entries.entries()) {
     await sendFile(id, number + 1, file, limits.piece, (offset) => {

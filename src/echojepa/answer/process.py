@@ -1,4 +1,4 @@
-"""The worker's process, seen from the server: started, asked, ended where it takes too long."""
+"""The worker's process, seen from who asks it: started, asked, ended where it takes too long."""
 
 from __future__ import annotations
 
@@ -12,34 +12,52 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from echojepa.answer.worker import Answered, Ready, Step, Unanswered, WorkerSettings
 from echojepa.errors import UserError
-from echojepa.serve.worker import Answered, Ready, Step, Unanswered, WorkerSettings
 
 LOADING = 300.0
 """Seconds that a model may take to load."""
-MAIN = "from echojepa.serve.worker import main; main"
+MAIN = "from echojepa.answer.worker import main; main"
 GLANCE = 0.1
 """Seconds between looks at whether a study was given up."""
 
 ENDED = "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
+GIVEN_UP = "it was given up"
 GRACE = 5.0
 """Seconds in which an idle worker may end by itself."""
 
 
-class WorkerProcess:
-    """One worker, of one thread of the server."""
+class Answerer(Protocol):
+    """Who answers: `AnsweringProcess`, or what a test puts in its place."""
+
+    def answer(
+        self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
+    ) -> Answered | Unanswered:
+        """Answer for the files of `inbox`, and write the folders `out/1`, `out/2` ..., one a study; why not,
+        in a sentence that names nobody. Without an answer, what `out` holds is worth nothing."""
+        ...
+
+
+class AnsweringProcess:
+    """One worker, of one thread of a server; left, it is ended."""
 
     def __init__(self, settings: WorkerSettings, seconds: float) -> None:
         """Start it and wait until its model is loaded; UserError where that fails. `seconds`: of a study."""
         self.settings, self.seconds = settings, seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
-        self.facts = self.start()
+        self.facts = self.start(lambda: False)
 
-    def start(self) -> Ready:
-        """A process with the model in it."""
+    def __enter__(self) -> AnsweringProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, given_up: Callable[[], bool]) -> Ready:
+        """A process with the model in it; UserError where it does not load."""
         mine, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -52,22 +70,26 @@ class WorkerProcess:
             )
         self._pipe = Connection(mine.detach())
         self._pipe.send(self.settings)
-        said = self._receive(LOADING, lambda: False)
+        said = self._receive(LOADING, given_up)
         if isinstance(said, Ready):
             return said
         self.stop()
-        raise UserError(said.sentence if isinstance(said, Unanswered) else "the model did not load in time")
+        raise UserError(
+            said.sentence
+            if isinstance(said, Unanswered)
+            else "the process that loads the model ended, or took too long; is there memory for it?"
+        )
 
     def answer(
-        self, folder: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
+        self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
-        """Have a folder's studies answered; the worker is ended where it takes too long or is `given_up`."""
+        """As `Answerer` says; the worker is ended where it takes too long or is `given_up`."""
         for _ in range(2):  # one that ended by itself while nobody looked has not begun: another does it
             heard = False
             try:
-                self._send(folder)
-            except UserError as error:
-                return Unanswered(str(error))
+                self._send((inbox, out), given_up)
+            except UserError:
+                return Unanswered("the model no longer loads; start anew to see why")
             until = time.monotonic() + self.seconds
             while isinstance(said := self._receive(until - time.monotonic(), given_up), Step):
                 heard = True
@@ -79,14 +101,14 @@ class WorkerProcess:
                 return Unanswered(said)
         return Unanswered(ENDED)
 
-    def _send(self, folder: Path) -> None:
+    def _send(self, folders: tuple[Path, Path], given_up: Callable[[], bool]) -> None:
         """Give a worker its work: another worker where the last one was ended, or ended by itself."""
         if self._process is None or self._process.poll() is not None:
             self.stop(grace=0)
-            self.start()
+            self.start(given_up)
         assert self._pipe is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # noticed by who listens
-            self._pipe.send(folder)
+            self._pipe.send(folders)
 
     def _receive(self, seconds: float, given_up: Callable[[], bool]) -> Any:
         """What the worker says next, or a sentence where it says nothing."""
@@ -95,7 +117,7 @@ class WorkerProcess:
         try:
             while not self._pipe.poll(GLANCE):
                 if given_up():
-                    return "it was given up"
+                    return GIVEN_UP
                 if time.monotonic() > until:
                     return f"it took longer than the {self.seconds:.0f} seconds that a study may take"
             return self._pipe.recv()
@@ -105,11 +127,14 @@ class WorkerProcess:
     def stop(self, grace: float = GRACE) -> None:
         """End it, and whatever it started; one that works on nothing ends by itself."""
         if self._pipe is not None:
-            self._pipe.close()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._pipe.send(None)
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
         self._process = self._pipe = None
