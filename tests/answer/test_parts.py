@@ -14,7 +14,7 @@ import torch
 from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
-from echojepa.answer.likeness import fit_likeness
+from echojepa.evaluation.features.likeness import fit_likeness
 from echojepa.answer.tasks import slot_weights
 from echojepa.answer.values import StudyAnswer
 from echojepa.evaluation.features.samples import SlotFeatures

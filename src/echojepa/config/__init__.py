@@ -13,6 +13,7 @@ from echojepa.config.commands import (
     ReportConfig,
     SheetConfig,
     SimulateConfig,
+    SurpriseConfig,
     VerifyConfig,
     save_config,
 )

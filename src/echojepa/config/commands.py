@@ -40,7 +40,8 @@ class SimulateConfig:
     """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
     vary: str | None = None
     """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
-    `depth`, `tilt`, `site`, or `heart`, which is there or not."""
+    `depth`, `tilt`, `site`, `wall-motion` (a wall that does not move, or none), or `heart`, which is there or
+    not."""
     seed: int = 0
     """A patient is a function of this seed and its number alone."""
     workers: int = 0
@@ -218,6 +219,39 @@ class AttendConfig:
             raise ConfigError("give a backbone and a source at least")
         if min(self.loops, self.resamples, *self.hide) < 1 or self.films < 0:
             raise ConfigError("loops, resamples and the numbers of hide must be 1 at least, films 0 or more")
+
+
+@dataclass(frozen=True)
+class SurpriseConfig:
+    """Show where a run's predictor errs more than usual, and how well that tells unlike loops."""
+
+    run: Path
+    """Run folder made by `echojepa pretrain`, with its predictor."""
+    data: Path
+    """The data set it was trained on: training patients' loops say what is usual, validation patients' are
+    the new ones that are alike."""
+    out: Path
+    """Folder for `surprise.md`, `.svg`, tables, and a folder of each shown loop: MP4, GIF, PNG, arrays."""
+    unlike: tuple[str, ...] = ()
+    """Kinds of loops that are unlike it: `NAME=PATH` of a data set or of DICOM and video files, held against
+    validation loops of the same views; or `NAME=PATH[KEY=VALUE]`, the loops of a data set with that `view`,
+    `site`, `split` or label, held against its others."""
+    train_loops: int = 400
+    """Training loops that say what is usual, at most, evenly spaced."""
+    loops: int = 200
+    """Validation loops, and loops of each kind, at most, evenly spaced."""
+    films: int = 1
+    """Loops of each kind that are shown, the first ones."""
+    resamples: int = 1000
+    """Bootstrap resamples of patients."""
+    seed: int = 0
+    """Of the bootstrap."""
+    workers: int = 0
+    """Processes that read files; 0 uses every core."""
+
+    def __post_init__(self) -> None:
+        if min(self.train_loops, self.loops, self.resamples) < 1 or self.films < 0:
+            raise ConfigError("train_loops, loops and resamples must be 1 at least, films 0 or more")
 
 
 @dataclass(frozen=True)
