@@ -14,9 +14,9 @@ import torch
 from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
-from echojepa.evaluation.features.likeness import fit_likeness
 from echojepa.answer.tasks import slot_weights
 from echojepa.answer.values import StudyAnswer
+from echojepa.evaluation.features.likeness import fit_likeness
 from echojepa.evaluation.features.samples import SlotFeatures
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.heads import HeadProbe

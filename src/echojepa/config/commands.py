@@ -274,6 +274,8 @@ class ReportConfig:
     """Whose pictures those are, printed below them."""
     finetuned: Path | None = None
     """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
+    surprise: Path | None = None
+    """Folder made by `echojepa surprise` from this run; it is the figure of when the model fails."""
 
 
 @dataclass(frozen=True)
