@@ -38,7 +38,7 @@ RANKS_WITHIN = {
     },
     "answer": {
         "values": 0, "quality": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
-        "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
+        "survey": 3, "loops": 4, "tasks": 5, "predict": 6, "writing": 6,
     },
     "serve": {
         "refusals": 0, "studies": 0, "worker": 1, "reviews": 1, "jobs": 1, "process": 2,

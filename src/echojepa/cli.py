@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve
+from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve, run_survey
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
 from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
 from echojepa.commands.models import (
@@ -41,6 +41,7 @@ from echojepa.config import (
     SheetConfig,
     SimulateConfig,
     SurpriseConfig,
+    SurveyConfig,
     VerifyConfig,
 )
 from echojepa.errors import UserError, unknown
@@ -127,6 +128,7 @@ COMMANDS: dict[str, Command] = {
     "surprise": Command(SurpriseConfig, run_surprise),
     "report": Command(ReportConfig, run_report),
     "assemble": Command(AssembleConfig, run_assemble),
+    "survey": Command(SurveyConfig, run_survey),
     "predict": Command(PredictConfig, run_predict),
     "serve": Command(ServeConfig, run_serve),
     "listen": Command(ListenConfig, run_listen),

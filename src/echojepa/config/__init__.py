@@ -14,6 +14,7 @@ from echojepa.config.commands import (
     SheetConfig,
     SimulateConfig,
     SurpriseConfig,
+    SurveyConfig,
     VerifyConfig,
     save_config,
 )

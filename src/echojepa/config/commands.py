@@ -192,7 +192,7 @@ class AttendConfig:
     probe: str = "attentive"
     """Name of the probe in `results`."""
     split: str = "val"
-    """Patients of the data set: `train`, `val` or `test`."""
+    """Patients of the data set: `train`, `val`, `test` or `all`."""
     view: str | None = None
     """Loops of this view only."""
     loops: int = 8
@@ -279,8 +279,26 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
+class SurveyConfig:
+    """Say on one page how far the loops of a data set lie from a model's training set."""
+
+    data: Path
+    """Data set made by `echojepa ingest`; it needs no labels."""
+    model: Path
+    """Model folder made by `echojepa assemble`."""
+    features: Path
+    """Folder made by `echojepa embed` of this data set with the model's encoder."""
+    out: Path
+    """The HTML file to write."""
+    seen: Path | None = None
+    """Folder made by `echojepa attend`, whose strips are shown."""
+    surprise: Path | None = None
+    """Folder made by `echojepa surprise`, whose figure is shown."""
+
+
+@dataclass(frozen=True)
 class DemoConfig:
-    """Run every stage, from synthetic and real DICOM files to a report."""
+    """Run every stage, from synthetic and real DICOM files to a report; or look at files of your own."""
 
     out: Path = Path("demo")
     """Folder for everything that the stages make."""
@@ -290,6 +308,20 @@ class DemoConfig:
     """Pretraining steps."""
     seed: int = 0
     """Seed of every stage."""
+    data: Path | None = None
+    """In place of synthetic patients: a folder of your own files, unlabelled. They are ingested, shown and
+    embedded by `model`, and the page says how far they lie from its training set."""
+    model: Path | None = None
+    """With `data`: the model's folder, made by `echojepa assemble`."""
+    run: Path | None = None
+    """With `data`: the run of the model's encoder, whose predictor's surprise at your files is shown; the
+    data set that it was trained on must be where it was."""
+
+    def __post_init__(self) -> None:
+        if (self.data is None) != (self.model is None):
+            raise ConfigError("files of your own need both: --data, a folder of them, and --model, a model")
+        if self.run is not None and self.data is None:
+            raise ConfigError("--run says what is usual for files of your own; give --data and --model, too")
 
 
 def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:

@@ -90,7 +90,8 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
     chance = 100 * next(iter(islands.values())).chance
     says = (
         "Of a loop's 15 nearest loops of other patients, so many show the same view: "
-        f"{', '.join(parts)}; {chance:.0f} % by chance. Believe islands of colour only where this number shows them."
+        f"{', '.join(parts)}; {chance:.0f} % by chance. Believe islands of colour only where this number "
+        "shows them."
     )
     return Told(says, maps, "Map of test embeddings, coloured by view")
 
