@@ -180,7 +180,7 @@ def test_surprise_of_the_run_is_the_figure_of_when_it_fails(config: ReportConfig
         "maps.npz",
     }
     text = write_report(replace(config, surprise=tmp_path / "s", out=tmp_path / "r.html")).read_text()
-    assert "surprise of each loop" not in text, "words of figures are drawn"
+    assert "Right, how well each score tells" in text and "--unlike NAME=PATH" in text
     assert "short axis 0." in text or "short axis 1." in text
     with pytest.raises(UserError, match="echojepa surprise"):
         write_report(replace(config, surprise=tmp_path))

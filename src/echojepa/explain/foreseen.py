@@ -60,7 +60,8 @@ class TrainedRun:
 
         What the run kept is the encoder and, where it has no teacher, makes the targets as well.
         """
-        config, weights = read_record(PretrainConfig, folder / "config.json"), read_weights(folder)
+        weights = read_weights(folder)
+        config = read_record(PretrainConfig, folder / "config.json")
         if weights.predictor_shape is None:
             raise UserError(f"{folder} has no predictor; give the folder of a finished `echojepa pretrain`")
         model = build_objective(config)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import SurpriseConfig
+from echojepa.config import ConfigError, SurpriseConfig
 from echojepa.data.clips.clips import even_start
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.films import LoopMap, film
@@ -99,6 +99,8 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     train = split_loops(config.data, Split.TRAIN, config.train_loops)
     kinds = [Kinds(VALIDATION, split_loops(config.data, Split.VAL, config.loops), None)]
     kinds += kinds_of(config.unlike, config.loops, config.workers)
+    if len({kind.name for kind in kinds}) < len(kinds):
+        raise ConfigError(f"two kinds have one name, or one is called '{VALIDATION}', which is taken")
     total = len(train) + sum(len(kind.loops) + len(kind.against or ()) for kind in kinds)
     work = Work(progress, total)
     run.take_in(middle_clips(train, run))
