@@ -37,7 +37,7 @@ RANKS_WITHIN = {
         "finetune": 9,
     },
     "answer": {
-        "values": 0, "quality": 1, "likeness": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3,
+        "values": 0, "quality": 1, "model": 2, "gathering": 2, "assemble": 3, "study": 3, "survey": 3,
         "loops": 4, "tasks": 5, "predict": 6, "writing": 6, "worker": 7, "process": 8,
     },
     "serve": {

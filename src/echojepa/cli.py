@@ -13,10 +13,17 @@ from typing import Any
 
 import tyro
 
-from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve
+from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve, run_survey
 from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
 from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
-from echojepa.commands.models import run_attend, run_convert, run_embed, run_pretrain, run_report
+from echojepa.commands.models import (
+    run_attend,
+    run_convert,
+    run_embed,
+    run_pretrain,
+    run_report,
+    run_surprise,
+)
 from echojepa.config import (
     AssembleConfig,
     AttendConfig,
@@ -34,6 +41,8 @@ from echojepa.config import (
     ServeConfig,
     SheetConfig,
     SimulateConfig,
+    SurpriseConfig,
+    SurveyConfig,
     VerifyConfig,
 )
 from echojepa.errors import UserError, unknown
@@ -120,8 +129,10 @@ COMMANDS: dict[str, Command] = {
     "embed": Command(EmbedConfig, run_embed),
     "evaluate": Command(EvaluateConfig, run_evaluate),
     "attend": Command(AttendConfig, run_attend),
+    "surprise": Command(SurpriseConfig, run_surprise),
     "report": Command(ReportConfig, run_report),
     "assemble": Command(AssembleConfig, run_assemble),
+    "survey": Command(SurveyConfig, run_survey),
     "predict": Command(PredictConfig, run_predict),
     "serve": Command(ServeConfig, run_serve),
     "listen": Command(ListenConfig, run_listen),

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from echojepa.config import (
+    AttendConfig,
     DemoConfig,
+    EmbedConfig,
     EvaluateConfig,
     IngestConfig,
     PredictConfig,
+    PretrainConfig,
     ReportConfig,
+    SheetConfig,
     SimulateConfig,
+    SurpriseConfig,
+    SurveyConfig,
 )
 from echojepa.data.reading.dicom.reader import example_cines
-from echojepa.files.records import encode, read_plain, write_record
+from echojepa.files.records import encode, read_plain, read_record, write_record
 from echojepa.recipes import small
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
@@ -55,6 +62,8 @@ class Stage:
 
 def demo_stages(config: DemoConfig) -> list[Stage]:
     """Every stage with its settings; each gets paths, never objects of an earlier one."""
+    if config.data is not None and config.model is not None:
+        return numbered(config, own_stages(config, config.data, config.model))
     out = config.out
     archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
     key = out / "demo.key"
@@ -85,7 +94,43 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
         ),
         ("answer", "predict", PredictConfig((archive / "P00000", *example_cines()), out / "answer")),
     ]
-    marker = out / "stages"
+    return numbered(config, stages)
+
+
+def own_stages(config: DemoConfig, files: Path, model: Path) -> list[tuple[str, str, Any]]:
+    """A user's own files: what came in, where they lie, what the encoder looks at, what its run did not
+    foresee."""
+    from echojepa.answer.model import read_card
+
+    card, out = read_card(model), config.out
+    data, features, seen = out / "dataset", out / "embedding", out / "seen"
+    surprised = out / "surprise" if config.run else None
+    encoder = str(model / card.encoder.path)
+    stages: list[tuple[str, str, Any]] = [
+        ("ingest", "ingest", IngestConfig((files,), data, out / "own.key", site="own", seed=config.seed)),
+        ("contact sheet", "sheet", SheetConfig(data, out / "sheet.html")),
+        ("embed", "embed", EmbedConfig(data, features, encoder, clips_per_loop=card.clips_per_loop)),
+        (
+            "attend",
+            "attend",
+            AttendConfig((encoder,), seen, data=data, split="all", films=2, seed=config.seed),
+        ),
+    ]
+    if config.run and surprised:
+        trained_on = read_record(PretrainConfig, config.run / "config.json").data
+        kinds = (f"your files={data}",)
+        stages.append(
+            ("surprise", "surprise", SurpriseConfig(config.run, trained_on, surprised, unlike=kinds))
+        )
+    stages.append(
+        ("survey", "survey", SurveyConfig(data, model, features, out / "report.html", seen, surprised))
+    )
+    return stages
+
+
+def numbered(config: DemoConfig, stages: Sequence[tuple[str, str, Any]]) -> list[Stage]:
+    """Stages with the files that say that they were finished."""
+    marker = config.out / "stages"
     return [
         Stage(name, command, settings, marker / f"{number}-{name.replace(' ', '-')}.json")
         for number, (name, command, settings) in enumerate(stages, start=1)
@@ -93,8 +138,10 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
 
 
 def write_demo_key(config: DemoConfig) -> None:
-    """The demo's key is fixed and public, so that two demos make the same ids."""
+    """The demo's key is fixed and public, so that two demos make the same ids; not that of own files."""
     config.out.mkdir(parents=True, exist_ok=True)
+    if config.data is not None:
+        return
     (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
 
 

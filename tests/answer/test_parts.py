@@ -15,7 +15,6 @@ import torch
 from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
-from echojepa.answer.likeness import fit_likeness
 from echojepa.answer.model import Model
 from echojepa.answer.predict import answer_study
 from echojepa.answer.study import stored_study
@@ -24,6 +23,7 @@ from echojepa.answer.values import StudyAnswer
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import InputSpec
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.features.likeness import fit_likeness
 from echojepa.evaluation.features.samples import SlotFeatures
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.heads import HeadProbe

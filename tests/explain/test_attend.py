@@ -30,6 +30,7 @@ from echojepa.explain.shares import (
     correlation,
     distance,
     inside,
+    paired_rows,
     share_rows,
     shift_rows,
 )
@@ -233,6 +234,25 @@ def test_an_even_map_beats_with_the_cavity_by_its_area_alone() -> None:
     assert correlation(np.ones(5), np.arange(5.0)) == 0 and np.isnan(correlation(np.ones(2), np.ones(2)))
 
 
+def test_a_paired_number_is_the_mean_of_differences_and_its_interval_theirs() -> None:
+    """Patients differ by far more than a map from its start: only paired does the interval leave 0."""
+    rng = np.random.default_rng(0)
+    region = np.zeros((4, 2, 4))
+    region[:, 0] = 1.0
+    levels = rng.uniform(0.2, 4, 8)
+    starts = [clip_map(f"p{n}", 1 + level * region, region) for n, level in enumerate(levels)]
+    clips = [clip_map(f"p{n}", 1 + (level + 0.4) * region, region) for n, level in enumerate(levels)]
+    (paired,) = [
+        row
+        for row in paired_rows(WHOSE, clips, starts, "r")
+        if (row.region, row.measure) == ("r", "enrichment")
+    ]
+    each = [number(list(share_rows(WHOSE, some)), "enrichment") for some in (clips, starts)]
+    assert paired.value == pytest.approx(each[0] - each[1]) and paired.lo > 0
+    same = list(paired_rows(WHOSE, clips, clips, "r"))
+    assert same and {(row.value, row.lo, row.hi) for row in same} == {(0.0, 0.0, 0.0)}
+
+
 def test_maps_that_do_not_move_are_moved_by_nothing_and_disjoint_ones_by_all() -> None:
     one, other = np.zeros((1, 1, 4)), np.zeros((1, 1, 4))
     one[..., 0], other[..., 3] = 4.0, 4.0
@@ -263,7 +283,14 @@ def test_the_command_makes_films_and_numbers_of_every_backbone_and_its_random_st
     said = capsys.readouterr().out
     assert "heart" in said and "random encoder" in said and "nothing here is clinical" in said
     table = pq.read_table(tmp_path / "o" / "numbers.parquet").to_pylist()
-    assert {row["backbone"] for row in table} == {"JEPA", "random encoder"}
+    minus = "JEPA minus its start"
+    assert {row["backbone"] for row in table} == {"JEPA", "random encoder", minus}
+    heart = {
+        r["backbone"]: r["value"]
+        for r in table
+        if (r["source"], r["region"], r["measure"]) == ("rollout", "heart", "enrichment")
+    }
+    assert heart[minus] == pytest.approx(heart["JEPA"] - heart["random encoder"]) and minus in said
     assert {row["source"] for row in table} == {"layer:-1", "rollout", "occlusion"}
     regions = {
         "sector",

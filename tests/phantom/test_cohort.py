@@ -150,6 +150,7 @@ ALLOWED = {
     "depth": {"scanner.depth", "scanner.frame_rate"},
     "tilt": {"pose.depth"},
     "heart": {"heart", "view"},
+    "wall-motion": {"patient.regional"},
 }
 """What a factor may change of all that is drawn; everything else is to be equal."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from echojepa.config import AttendConfig, PlanConfig, ReportConfig
+from echojepa.config import AttendConfig, PlanConfig, ReportConfig, SurpriseConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.probes.heads import Choice
@@ -35,9 +38,11 @@ from echojepa.evaluation.scoring import COVERAGE, Scored, score
 from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
+from echojepa.explain.surprise import surprise
 from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
+from echojepa.report.agreement import Confidence
 from echojepa.report.html import Player, predictions_of, write_report
 from echojepa.tasks import LVEF, VIEW, Task
 from echojepa.training.pretrain import pretrain
@@ -94,6 +99,102 @@ def test_the_page_opens_in_chromium_without_a_request_or_a_console_error(
     seen = open_page(config.out)
     assert "EchoJEPA report" in seen
     assert re.search(r'<output id="where">\d+ / \d+</output>', seen), "the player's script did not run"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven."""
+    playwright, chromium = pytest.importorskip("playwright.sync_api"), shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine; .ci/run must install it")
+        pytest.skip("no Chromium on this machine: the page was not opened in a browser")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.usefixtures("page")
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1280, "light")])
+def test_the_page_suits_screen_readers_phones_and_both_themes(
+    config: ReportConfig, browser: Any, width: int, theme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+    opened, complaints = context.new_page(), []
+    opened.on("console", lambda said: complaints.append(said.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
+    opened.goto(config.out.as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert opened.locator(".story h3").all_inner_texts() == [
+        "What came in", "What it learned", "How well it reads", "What it looks at", "When it fails"
+    ]  # fmt: skip
+    axe = pytest.importorskip("axe_playwright_python")
+    opened.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
+    found = opened.evaluate("axe.run()")["violations"]
+    assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+    table = opened.get_by_role("region", name="Results of LVEF")
+    sort_and_filter(opened, table)
+    context.close()
+    assert not complaints
+
+
+def sort_and_filter(page: Any, table: Any) -> None:
+    """By the keyboard: rows in order of a number, and those alone that hold two words."""
+
+    def errors() -> list[float]:
+        cells = table.locator("tbody tr:not([hidden]) td:nth-child(3)").all_inner_texts()
+        return [float(cell.split()[0]) for cell in cells]
+
+    table.get_by_role("button", name="MAE").focus()
+    page.keyboard.press("Enter")
+    assert errors() == sorted(errors()) and table.locator("th[aria-sort=ascending]").count() == 1
+    page.keyboard.press("Enter")
+    assert errors() == sorted(errors(), reverse=True)
+    page.get_by_label("Filter Results of LVEF").fill("random ridge")
+    assert len(errors()) == 1
+
+
+def test_the_page_tells_all_without_its_script(page: str) -> None:
+    """Rows, stills and sentences stand in the page; the script sorts, filters and plays."""
+    whole = page[: page.index("<script>")]
+    assert whole.count("The middle frame of a loop") >= 2 and "nearest loops of other patients" in whole
+    assert 'class="controls" hidden' in whole and whole.count("<tr") > 20
+    for name in ("fingerprint", "sha256", "torch", "CPUs"):
+        assert name in whole[whole.index('id="provenance"') :]
+
+
+def test_surprise_of_the_run_is_the_figure_of_when_it_fails(config: ReportConfig, tmp_path: Path) -> None:
+    wanted = SurpriseConfig(
+        config.run, config.data, tmp_path / "s", unlike=(f"short axis={config.data}[view=PSAX-AV]",),
+        train_loops=6, loops=3, resamples=20, workers=1,
+    )  # fmt: skip
+    made = surprise(wanted, quiet)
+    assert "| short axis | " in made.page and "others of the same data set" in made.page
+    assert {path.name for path in made.folders} == {"validation-01", "short-axis-01"}
+    assert {path.name for path in made.folders[0].iterdir()} == {
+        "film.mp4",
+        "film.gif",
+        "strip.png",
+        "maps.npz",
+    }
+    text = write_report(replace(config, surprise=tmp_path / "s", out=tmp_path / "r.html")).read_text()
+    assert "Right, how well each score tells" in text and "--unlike NAME=PATH" in text
+    assert "short axis 0." in text or "short axis 1." in text
+    with pytest.raises(UserError, match="echojepa surprise"):
+        write_report(replace(config, surprise=tmp_path))
+
+
+def test_a_probe_that_is_sure_where_it_is_right_has_a_risk_that_rises() -> None:
+    """Ten items: six right of which five are said with 0.9, four wrong with 0.6; worked out by hand."""
+    right = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0, 1], dtype=bool)
+    sure = np.array([0.9] * 5 + [0.6] * 5)
+    one = Confidence(sure, right)
+    np.testing.assert_allclose(one.bins(), [[0.6, 0.2, 5], [0.9, 1.0, 5]])
+    assert one.calibration_error == pytest.approx((0.4 + 0.1) / 2)
+    assert one.error_at(0.5) == 0 and one.error_at(1.0) == pytest.approx(0.4)
+    np.testing.assert_allclose(one.risk()[[0, 4, 5, 9]], [[0.1, 0], [0.5, 0], [0.6, 1 / 6], [1, 0.4]])
 
 
 def test_a_missing_stage_is_named(config: ReportConfig, tmp_path: Path) -> None:

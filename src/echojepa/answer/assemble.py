@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echojepa.answer.likeness import Likeness, fit_likeness
 from echojepa.answer.model import (
     TRAINING,
     EncoderPart,
@@ -35,6 +34,7 @@ from echojepa.data.store.encoding import Encoding
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import ComparedBackbone, measured
 from echojepa.evaluation.features.extraction import Extraction
+from echojepa.evaluation.features.likeness import Likeness, fit_likeness
 from echojepa.evaluation.probes.predictions import Predictions, error_of
 from echojepa.evaluation.probes.stored import CARD, TENSORS, StoredProbe, find_probes, slug
 from echojepa.evaluation.protocol.cells import Presentation

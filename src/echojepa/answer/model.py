@@ -10,13 +10,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from echojepa.answer.likeness import Likeness
 from echojepa.answer.quality import Thresholds
 from echojepa.answer.values import ModelFacts
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import ConfigError, Engine, InputSpec, Precision
 from echojepa.evaluation.features.cache import StoredAs, weights_digest
+from echojepa.evaluation.features.likeness import Likeness
 from echojepa.evaluation.probes.fitting import Readout
 from echojepa.evaluation.probes.stored import TENSORS, StoredProbe
 from echojepa.evaluation.statistics.conformal import Conformal

@@ -63,7 +63,7 @@ class Quality:
     brightness: float
     """Mean grey level, 0 to 255, of the ultrasound in the middle frame."""
     distance: float
-    """From the nearest view of the model's training set; see `answer.likeness`."""
+    """From the nearest view of the model's training set; see `evaluation.features.likeness`."""
 
 
 @dataclass(frozen=True, kw_only=True)

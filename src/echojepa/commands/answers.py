@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
+from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig, SurveyConfig
 from echojepa.errors import UserError
 from echojepa.terminal import console, progress_bar, show_table
 
@@ -32,6 +32,15 @@ def run_assemble(config: AssembleConfig) -> None:
     else:
         console.print("Views: no probe; only views that files state count")
     console.print(f"Model: {config.out}")
+
+
+def run_survey(config: SurveyConfig) -> None:
+    """Write the page and say how many loops lie far."""
+    from echojepa.answer.survey import survey
+
+    made = survey(config)
+    console.print(made.says)
+    console.print(f"Page: {config.out}")
 
 
 def run_predict(config: PredictConfig) -> None:

@@ -8,6 +8,7 @@ from echojepa.config import (
     EmbedConfig,
     PretrainConfig,
     ReportConfig,
+    SurpriseConfig,
     save_config,
 )
 from echojepa.terminal import console, progress_bar
@@ -59,6 +60,20 @@ def run_attend(config: AttendConfig) -> None:
     console.print(
         f"Numbers: {config.out / 'numbers.parquet'}. Attention shows where an encoder looks, not why."
     )
+
+
+def run_surprise(config: SurpriseConfig) -> None:
+    """Measure surprise, print how well it tells unlike loops and say where the films are."""
+    from echojepa.explain.surprise import surprise
+
+    with progress_bar("surprise") as show:
+        made = surprise(config, show)
+    console.print(made.page)
+    for why in made.left_out:
+        console.print(f"Not shown: {why}")
+    for folder in made.folders:
+        console.print(f"Film: {folder}")
+    console.print(f"Numbers: {config.out / 'unlike.parquet'}; every loop: {config.out / 'loops.parquet'}")
 
 
 def run_report(config: ReportConfig) -> None:

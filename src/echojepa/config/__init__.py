@@ -13,6 +13,8 @@ from echojepa.config.commands import (
     ReportConfig,
     SheetConfig,
     SimulateConfig,
+    SurpriseConfig,
+    SurveyConfig,
     VerifyConfig,
     save_config,
 )

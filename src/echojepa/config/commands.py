@@ -40,7 +40,8 @@ class SimulateConfig:
     """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
     vary: str | None = None
     """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
-    `depth`, `tilt`, `site`, or `heart`, which is there or not."""
+    `depth`, `tilt`, `site`, `wall-motion` (a wall that does not move, or none), or `heart`, which is there or
+    not."""
     seed: int = 0
     """A patient is a function of this seed and its number alone."""
     workers: int = 0
@@ -191,7 +192,7 @@ class AttendConfig:
     probe: str = "attentive"
     """Name of the probe in `results`."""
     split: str = "val"
-    """Patients of the data set: `train`, `val` or `test`."""
+    """Patients of the data set: `train`, `val`, `test` or `all`."""
     view: str | None = None
     """Loops of this view only."""
     loops: int = 8
@@ -221,6 +222,39 @@ class AttendConfig:
 
 
 @dataclass(frozen=True)
+class SurpriseConfig:
+    """Show where a run's predictor errs more than usual, and how well that tells unlike loops."""
+
+    run: Path
+    """Run folder made by `echojepa pretrain`, with its predictor."""
+    data: Path
+    """The data set it was trained on: training patients' loops say what is usual, validation patients' are
+    the new ones that are alike."""
+    out: Path
+    """Folder for `surprise.md`, `.svg`, tables, and a folder of each shown loop: MP4, GIF, PNG, arrays."""
+    unlike: tuple[str, ...] = ()
+    """Kinds of loops that are unlike it: `NAME=PATH` of a data set or of DICOM and video files, held against
+    validation loops of the same views; or `NAME=PATH[KEY=VALUE]`, the loops of a data set with that `view`,
+    `site`, `split` or label, held against its others."""
+    train_loops: int = 400
+    """Training loops that say what is usual, at most, evenly spaced."""
+    loops: int = 200
+    """Validation loops, and loops of each kind, at most, evenly spaced."""
+    films: int = 1
+    """Loops of each kind that are shown, the first ones."""
+    resamples: int = 1000
+    """Bootstrap resamples of patients."""
+    seed: int = 0
+    """Of the bootstrap."""
+    workers: int = 0
+    """Processes that read files; 0 uses every core."""
+
+    def __post_init__(self) -> None:
+        if min(self.train_loops, self.loops, self.resamples) < 1 or self.films < 0:
+            raise ConfigError("train_loops, loops and resamples must be 1 at least, films 0 or more")
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Put a run and its results into one self-contained HTML file."""
 
@@ -240,11 +274,31 @@ class ReportConfig:
     """Whose pictures those are, printed below them."""
     finetuned: Path | None = None
     """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
+    surprise: Path | None = None
+    """Folder made by `echojepa surprise` from this run; it is the figure of when the model fails."""
+
+
+@dataclass(frozen=True)
+class SurveyConfig:
+    """Say on one page how far the loops of a data set lie from a model's training set."""
+
+    data: Path
+    """Data set made by `echojepa ingest`; it needs no labels."""
+    model: Path
+    """Model folder made by `echojepa assemble`."""
+    features: Path
+    """Folder made by `echojepa embed` of this data set with the model's encoder."""
+    out: Path
+    """The HTML file to write."""
+    seen: Path | None = None
+    """Folder made by `echojepa attend`, whose strips are shown."""
+    surprise: Path | None = None
+    """Folder made by `echojepa surprise`, whose figure is shown."""
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Run every stage, from synthetic and real DICOM files to a report."""
+    """Run every stage, from synthetic and real DICOM files to a report; or look at files of your own."""
 
     out: Path = Path("demo")
     """Folder for everything that the stages make."""
@@ -254,6 +308,20 @@ class DemoConfig:
     """Pretraining steps."""
     seed: int = 0
     """Seed of every stage."""
+    data: Path | None = None
+    """In place of synthetic patients: a folder of your own files, unlabelled. They are ingested, shown and
+    embedded by `model`, and the page says how far they lie from its training set."""
+    model: Path | None = None
+    """With `data`: the model's folder, made by `echojepa assemble`."""
+    run: Path | None = None
+    """With `data`: the run of the model's encoder, whose predictor's surprise at your files is shown; the
+    data set that it was trained on must be where it was."""
+
+    def __post_init__(self) -> None:
+        if (self.data is None) != (self.model is None):
+            raise ConfigError("files of your own need both: --data, a folder of them, and --model, a model")
+        if self.run is not None and self.data is None:
+            raise ConfigError("--run says what is usual for files of your own; give --data and --model, too")
 
 
 def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:

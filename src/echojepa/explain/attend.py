@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ from echojepa.explain.films import RULE, LoopMap, film, loop_map, top_of
 from echojepa.explain.heads import reader_of
 from echojepa.explain.loops import FACTS, ChosenLoops, ShownLoop, by_ids, first_of_patients, of_files, of_rows
 from echojepa.explain.regions import Masks, PhantomTruth, coverage, pixel_regions
-from echojepa.explain.shares import AttentionRow, ClipMap, Whose, beat_rows, share_rows, shift_rows
+from echojepa.explain.shares import (
+    AttentionRow,
+    ClipMap,
+    Whose,
+    beat_rows,
+    paired_rows,
+    share_rows,
+    shift_rows,
+)
 from echojepa.explain.sources import ClipBatch, MapSource, check_source, source_of
 from echojepa.explain.tables import numbers_page
 from echojepa.explain.writing import write_loop
@@ -91,6 +99,7 @@ def attend(config: AttendConfig, progress: Progress) -> Attended:
     rows: list[AttentionRow] = []
     films: dict[int, list[LoopMap]] = defaultdict(list)
     said: dict[str, str] = {}
+    seen: dict[tuple[str, str], list[ClipMap]] = {}
     for one in compared:
         backbone = one.make()
         sources = sources_for(config, one, backbone)
@@ -109,7 +118,21 @@ def attend(config: AttendConfig, progress: Progress) -> Attended:
             rows += share_rows(whose, maps[source.name])
             rows += beat_rows(whose, maps[source.name], RegionName.CAVITY)
             rows += shift_rows(whose, shifted[source.name]) if varied else ()
+            seen[one.weights, source.name] = maps[source.name]
+    rows += less_their_starts(config, compared, seen)
     return written(config, loops, rows, films, said)
+
+
+def less_their_starts(
+    config: AttendConfig, compared: Sequence[ComparedBackbone], seen: dict[tuple[str, str], list[ClipMap]]
+) -> Iterator[AttentionRow]:
+    """What each backbone's numbers are over those of its random start, on the same loops."""
+    for one in compared:
+        for (weights, source), maps in seen.items():
+            if weights == one.weights and (one.start, source) in seen:
+                name = f"{one.name} minus its start"
+                whose = Whose(name, one.weights[:12], source, config.resamples, config.seed)
+                yield from paired_rows(whose, maps, seen[one.start, source], RegionName.CAVITY)
 
 
 class Work:

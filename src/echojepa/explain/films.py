@@ -108,16 +108,17 @@ def enlarged(frames: Frames) -> Frames:
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def film(loop: ShownLoop, maps: Sequence[LoopMap], tops: dict[str, float]) -> Frames:
+def film(loop: ShownLoop, maps: Sequence[LoopMap], tops: dict[str, float], unit: str = "x") -> Frames:
     """(T, height, width, 3): a line for each source, with its scale: the loop, and beside it each backbone.
-    Both sides are even, as video wants them."""
+    Both sides are even, as video wants them. Colour begins at 1 `unit`."""
     plain = as_colour(loop.frames)
     lines = []
     for source in dict.fromkeys(one.source for one in maps):
         shown = [one for one in maps if one.source == source]
         panels = [plain, *(overlay(plain, loop, one, tops[source]) for one in shown)]
         wide = [enlarged(panel) for panel in panels]
-        words = banner(["the loop", *(one.backbone for one in shown)], wide[0].shape[2], source, tops[source])
+        names = ["the loop", *(one.backbone for one in shown)]
+        words = banner(names, wide[0].shape[2], source, tops[source], unit)
         band = np.broadcast_to(words, (len(plain), *words.shape))
         lines.append(np.concatenate([band, np.concatenate(wide, axis=2)], axis=1))
     width = max(line.shape[2] for line in lines)
@@ -128,16 +129,18 @@ def film(loop: ShownLoop, maps: Sequence[LoopMap], tops: dict[str, float]) -> Fr
     return np.pad(whole, ((0, 0), (0, whole.shape[1] % 2), (0, 0), (0, 0)))
 
 
-def banner(names: Sequence[str], width: int, source: str, top: float) -> NDArray[np.uint8]:
+def banner(names: Sequence[str], width: int, source: str, top: float, unit: str) -> NDArray[np.uint8]:
     """Two lines of words over panels of a width: the source and its scale; whose panel each is."""
     page = Image.new("RGB", (width * len(names), 2 * BAND), (16, 16, 20))
     pen, font = ImageDraw.Draw(page), words_font()
     pen.text((4, 2), source, fill=(240, 240, 240), font=font)
     begin = 12 + int(pen.textlength(source, font=font))
-    pen.text((begin, 2), "1x", fill=(170, 170, 180), font=font)
+    least = f"1{unit}"
+    pen.text((begin, 2), least, fill=(170, 170, 180), font=font)
     bar = COLOURS[np.linspace(0, 255, LEGEND).astype(int)].astype(np.uint8)
-    page.paste(Image.fromarray(np.broadcast_to(bar, (BAND - 8, LEGEND, 3)).copy()), (begin + 20, 4))
-    pen.text((begin + LEGEND + 24, 2), f"{top:.1f}x and more", fill=(170, 170, 180), font=font)
+    begin += 6 + int(pen.textlength(least, font=font))
+    page.paste(Image.fromarray(np.broadcast_to(bar, (BAND - 8, LEGEND, 3)).copy()), (begin, 4))
+    pen.text((begin + LEGEND + 4, 2), f"{top:.1f}{unit} and more", fill=(170, 170, 180), font=font)
     for number, name in enumerate(names):
         pen.text(
             (4 + number * width, BAND + 1),

@@ -26,6 +26,7 @@ from echojepa.data.verify.verify import evenly_spaced
 from echojepa.errors import UserError
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind
 
+EVERY_SPLIT = "all"
 FACTS = ("loop_id", "patient_id", "view", "split", "kind", "manufacturer")
 
 
@@ -114,13 +115,13 @@ def by_ids(root: Path, ids: Sequence[str]) -> ChosenLoops:
 
 
 def first_of_patients(root: Path, split: str, view: str | None, most: int) -> ChosenLoops:
-    """The first cine loop of each patient of a split (and view), of `most` patients at most, evenly spaced in
-    the data set's order; UserError where there is none."""
+    """The first cine loop of each patient of a split, or of all (and of a view), of `most` patients at most,
+    evenly spaced in the data set's order; UserError where there is none."""
     store = LoopStore.open(root)
     table = store.metadata(FACTS).to_pylist()
     first: dict[str, int] = {}
     for number, row in enumerate(table):
-        if row["kind"] == Kind.CINE and row["split"] == split and view in (None, row["view"]):
+        if row["kind"] == Kind.CINE and split in (EVERY_SPLIT, row["split"]) and view in (None, row["view"]):
             first.setdefault(row["patient_id"], number)
     if not first:
         known = Counter(f"{row['split']} {row['view'] or 'view not stated'}" for row in table)

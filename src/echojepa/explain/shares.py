@@ -22,6 +22,8 @@ EVEN = 1e-3
 """A course over time that varies by less than this share of its mean does not move: its correlation is 0."""
 OTHERS = 8
 """Other patients whose regions a map is held against, the next ones in order."""
+COURSES = ("share in it", "its area alone", "share over area", "attention that a time gets")
+"""What is held against the volume over a clip's times."""
 Floats = NDArray[np.floating]
 
 
@@ -92,22 +94,67 @@ def inside(clip: ClipMap, region: str, other: ClipMap | None = None) -> tuple[fl
     return float((clip.map * part).sum() / (clip.map * within).sum()), float(part.sum() / within.sum())
 
 
+LoopValues = dict[tuple[str, str, str], Floats]
+"""By region, measure and unit: a value of each clip (n,), nan where it has none."""
+
+
+def rows_of(
+    whose: Whose, clips: Sequence[ClipMap], values: Mapping[tuple[str, str, str], Floats]
+) -> Iterator[AttentionRow]:
+    """A row a measure."""
+    patients = [clip.patient for clip in clips]
+    for (region, measure, unit), each in values.items():
+        yield whose.row(region, measure, unit, each, patients)
+
+
 def share_rows(whose: Whose, clips: Sequence[ClipMap]) -> Iterator[AttentionRow]:
     """How much of the maps lies in each region, and how much of that is due to this heart."""
-    patients = [clip.patient for clip in clips]
+    return rows_of(whose, clips, share_values(clips))
+
+
+def beat_rows(whose: Whose, clips: Sequence[ClipMap], cavity: str) -> Iterator[AttentionRow]:
+    """Whether maps beat with the heart, see `beat_values`."""
+    return rows_of(whose, clips, beat_values(clips, cavity))
+
+
+PAIRED = ("enrichment", "enrichment, own minus others'")
+"""Measures of regions that are told as differences, beside all correlations."""
+
+
+def paired_rows(
+    whose: Whose, clips: Sequence[ClipMap], starts: Sequence[ClipMap], cavity: str
+) -> Iterator[AttentionRow]:
+    """Measures of maps of clips less those of the random start's maps of the same clips, loop by loop."""
+    mine, theirs = (share_values(some) | beat_values(some, cavity) for some in (clips, starts))
+    both = {
+        (region, measure, unit): mine[region, measure, unit] - theirs[region, measure, unit]
+        for region, measure, unit in mine.keys() & theirs.keys()
+        if measure in PAIRED or unit == ""
+    }
+    ordered = {key: both[key] for key in mine if key in both and not np.isnan(both[key]).all()}
+    return rows_of(whose, clips, ordered)
+
+
+def share_values(clips: Sequence[ClipMap]) -> LoopValues:
+    """Of each region share, area and enrichment, and the enrichment less that of others' regions."""
+    found: LoopValues = {}
+    patients = {clip.patient for clip in clips}
     for region in dict.fromkeys(name for clip in clips for name in clip.regions):
+        nothing = (float("nan"), float("nan"))
         there = [clip for clip in clips if region in clip.regions]
-        whom = [clip.patient for clip in there]
-        share, area = np.array([inside(clip, region) for clip in there]).T
+        share, area = np.array([inside(c, region) if region in c.regions else nothing for c in clips]).T
         if np.isnan(share).all():
             continue
-        yield whose.row(region, "share", "%", 100 * share, whom)
-        yield whose.row(region, "area", "%", 100 * area, whom)
-        yield whose.row(region, "enrichment", "x", share / area, whom)
-        elsewhere = np.array([enriched_elsewhere(clip, region, there) for clip in there])
-        if region != SECTOR and len(set(patients)) > 1 and not np.isnan(elsewhere).all():
-            yield whose.row(region, "enrichment, others' regions", "x", elsewhere, whom)
-            yield whose.row(region, "enrichment, own minus others'", "x", share / area - elsewhere, whom)
+        found[region, "share", "%"] = 100 * share
+        found[region, "area", "%"] = 100 * area
+        found[region, "enrichment", "x"] = share / area
+        elsewhere = np.array(
+            [enriched_elsewhere(c, region, there) if region in c.regions else np.nan for c in clips]
+        )
+        if region != SECTOR and len(patients) > 1 and not np.isnan(elsewhere).all():
+            found[region, "enrichment, others' regions", "x"] = elsewhere
+            found[region, "enrichment, own minus others'", "x"] = share / area - elsewhere
+    return found
 
 
 def enriched_elsewhere(clip: ClipMap, region: str, clips: Sequence[ClipMap]) -> float:
@@ -131,27 +178,27 @@ def correlation(one: Floats, other: Floats) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def beat_rows(whose: Whose, clips: Sequence[ClipMap], cavity: str) -> Iterator[AttentionRow]:
-    """Whether maps beat with the heart: correlation over a clip's times with the true cavity volume.
+def beat_values(clips: Sequence[ClipMap], cavity: str) -> LoopValues:
+    """Correlation over a clip's times with the true cavity volume.
 
     Of the share in the cavity, which grows with the cavity itself, as an even spread's does; of that share
     over the cavity's area; and of how much of the sector's whole attention a time gets.
     """
-    told = [clip for clip in clips if clip.volume is not None and cavity in clip.regions]
     found: dict[str, list[float]] = defaultdict(list)
-    for clip in told:
-        assert clip.volume is not None
-        sector, part = clip.regions[SECTOR], clip.regions[cavity]
-        whole = (clip.map * sector).sum((1, 2))
-        share, area = (clip.map * part).sum((1, 2)) / whole, part.sum((1, 2)) / sector.sum((1, 2))
-        found["share in it"].append(correlation(share, clip.volume))
-        found["its area alone"].append(correlation(area, clip.volume))
-        dense = share / np.maximum(area, 1e-9)
-        found["share over area"].append(correlation(dense, clip.volume))
-        found["attention that a time gets"].append(correlation(whole, clip.volume))
-    for name, values in found.items():
-        if not np.isnan(values).all():
-            yield whose.row(cavity, f"correlation with volume: {name}", "", values, [c.patient for c in told])
+    for clip in clips:
+        if clip.volume is None or cavity not in clip.regions:
+            known = dict.fromkeys(COURSES, float("nan"))
+        else:
+            sector, part = clip.regions[SECTOR], clip.regions[cavity]
+            whole = (clip.map * sector).sum((1, 2))
+            share, area = (clip.map * part).sum((1, 2)) / whole, part.sum((1, 2)) / sector.sum((1, 2))
+            courses = (share, area, share / np.maximum(area, 1e-9), whole)
+            each = (correlation(course, clip.volume) for course in courses)
+            known = dict(zip(COURSES, each, strict=True))
+        for name, value in known.items():
+            found[name].append(value)
+    values = {(cavity, f"correlation with volume: {name}", ""): np.array(v) for name, v in found.items()}
+    return {key: each for key, each in values.items() if not np.isnan(each).all()}
 
 
 def distance(one: Floats, other: Floats) -> float:

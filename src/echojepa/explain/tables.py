@@ -15,7 +15,8 @@ HEAD = """# Where maps lie
 Enrichment is the share of a map inside a region over the region's share of the area: 1 is no preference. The
 sector's is of the whole picture, all others' of the sector. "Own minus others'" takes off the enrichment of
 the same map in the same region of other patients: what is left follows this heart and not where hearts
-usually lie.
+usually lie. "Minus its start" is the difference to the encoder's random start, loop by loop: where its
+interval holds 0, training is not seen to have changed anything.
 """
 SHOWN = {"enrichment": "{region}", "enrichment, own minus others'": "{region}: own minus others'"}
 """Measures of regions that the page shows, and how a line of each is called; the tables beside it have

@@ -19,14 +19,19 @@ from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
 
+def cut_tubelets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
+    """Pixels of clips (B, C, T, H, W) by tubelet, (B, N, tubelet * patch * patch, C)."""
+    cut = clips.unflatten(4, (-1, patch)).unflatten(3, (-1, patch)).unflatten(2, (-1, tubelet))
+    return cut.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4, 6).flatten(1, 3).float()
+
+
 def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
     """Pixels of clips (B, 3, T, H, W) by tubelet, (B, N, tubelet * patch * patch * 3), channel last.
 
     Each channel of a tubelet has its own mean taken out and is divided by its standard deviation (unbiased)
     plus 1e-6, as VideoMAE's code does. That undoes the InputSpec's normalisation too.
     """
-    cut = clips.unflatten(4, (-1, patch)).unflatten(3, (-1, patch)).unflatten(2, (-1, tubelet))
-    pixels = cut.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4, 6).flatten(1, 3).float()
+    pixels = cut_tubelets(clips, tubelet, patch)
     centred = pixels - pixels.mean(dim=2, keepdim=True)
     return (centred / (pixels.var(dim=2, keepdim=True).sqrt() + 1e-6)).flatten(2)
 

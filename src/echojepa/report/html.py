@@ -20,8 +20,7 @@ from echojepa.errors import UserError
 from echojepa.evaluation.finetuning.training import load_finetuned
 from echojepa.evaluation.probes.stored import ProbeCard, find_probes
 from echojepa.evaluation.protocol.cohort import synthetic_share
-from echojepa.evaluation.protocol.plans import Condition
-from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, read_results
+from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, leading, read_results
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import FACTS, of_rows
@@ -30,7 +29,10 @@ from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
+from echojepa.report.agreement import agreement_figures, test_predictions
 from echojepa.report.page import jpeg_uri, write_page
+from echojepa.report.provenance import provenance
+from echojepa.report.story import came_in, fails, learned, reads
 from echojepa.training.journal import METRICS, read_lines
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import load_card
@@ -119,13 +121,11 @@ def predictions_of(results: Path, task: str) -> dict[str, tuple[NDArray[Any], ND
     """True and predicted values, or class names, of test items on unperturbed clips of all sites, by the
     plain attentive probe of each backbone."""
     found = {}
-    for name, stored in find_probes(results, task, SHOWN_PROBE).items():
-        made = stored.predictions(Condition())
-        if made is not None:
-            test, names = made.of_test(), np.array(made.classes)
-            found[name] = (test.truth, test.values)
-            if made.classes:
-                found[name] = (names[test.truth.astype(int)], names[test.values.argmax(1)])
+    for name, test in test_predictions(results, task, SHOWN_PROBE).items():
+        names = np.array(test.classes)
+        found[name] = (test.truth, test.values)
+        if test.classes:
+            found[name] = (names[test.truth.astype(int)], names[test.values.argmax(1)])
     return found
 
 
@@ -210,15 +210,27 @@ def chosen_probes(results: Path, tasks: Sequence[str]) -> list[ProbeCard]:
 def write_report(config: ReportConfig) -> Path:
     """Write the page; raises UserError or CheckpointError naming the stage that is missing."""
     rows = read_results(config.results)
-    probes = chosen_probes(config.results, sorted({row.task for row in rows}))
+    tasks = sorted({row.task for row in rows})
+    probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
     card, embeddings = load_card(config.run), read_embeddings(config.results)
+    tables, drawn = result_tables(rows), draw_figures(config, probes, embeddings)
+    known = islands_of(embeddings)
+    assert drawn["curves"] is not None
+    units = {row.task: row.unit for row in rows if row.metric == "MAE"}
     return write_page(
         config.out,
         "template.html",
-        tables=result_tables(rows),
-        figures=draw_figures(config, probes, embeddings),
-        islands=islands_of(embeddings),
+        story={
+            "came_in": came_in(store),
+            "learned": learned(known, drawn["maps"], drawn["curves"]),
+            "reads": reads(leading([row for row in rows if plain(row)]), SHOWN_PROBE),
+            "fails": fails(config.results, config.surprise, tasks, SHOWN_PROBE),
+        },
+        agreement=agreement_figures(config.results, tasks, units, SHOWN_PROBE),
+        tables=tables,
+        figures=drawn,
+        islands=known,
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
         ),
@@ -229,7 +241,7 @@ def write_report(config: ReportConfig) -> Path:
             dict.fromkeys(w for line in read_metrics(config.run) for w in line.get("warnings", ()))
         ),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
-        fingerprint=store.fingerprint(),
+        provenance=provenance(card, store.fingerprint(), rows),
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,

@@ -54,6 +54,8 @@ class ComparedBackbone:
     trainable: bool
     """Whether `echojepa finetune` can start from it: a JEPA encoder of any layout, or its random start."""
     on_cpu: bool
+    start: str = ""
+    """Digest of the weights that its training started from, or such weights; empty for random ones."""
 
     def test_loops(self, limit: int | None) -> int:
         """Test loops of a task at most, 0 for all; `limit` is what was asked for."""
@@ -95,6 +97,7 @@ def find_backbones(
         if not one.random:
             start = measured(partial(random_start, name), f"{RANDOM}{name}")
             found.setdefault(start.weights, replace(start, trainable=one.trainable))
+            found[one.weights] = replace(one, start=start.weights)
     return with_different_names(list(found.values()))
 
 

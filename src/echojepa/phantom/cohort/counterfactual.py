@@ -13,7 +13,7 @@ from echojepa.errors import UserError
 from echojepa.phantom.cohort.presets import Order
 from echojepa.phantom.cohort.sites import SITES, Planned
 from echojepa.phantom.cohort.study import Drawn, Study, draw_loop
-from echojepa.phantom.heart.patients import with_ejection, with_rvsp
+from echojepa.phantom.heart.patients import with_defect, with_ejection, with_rvsp
 from echojepa.phantom.planes import Pose, rotation
 from echojepa.randomness import derive_seed
 from echojepa.vocabulary import View
@@ -87,6 +87,11 @@ def move_heart(drawn: Drawn, there: float, order: Order) -> Drawn:
     return drawn if there else replace(drawn, heart=False, view=View.OTHER)
 
 
+def move_wall(drawn: Drawn, depth: float, order: Order) -> Drawn:
+    """A part of the ventricle's wall that does not move, or none; LVEF stays."""
+    return replace(drawn, patient=with_defect(drawn.patient, depth))
+
+
 FACTORS: dict[str, Factor] = {
     "ef": Factor("%", (15, 25, 35, 45, 55, 65, 75), move_ejection),
     "rvsp": Factor("mmHg", (30, 45, 60, 75, 90), move_pressure),
@@ -96,9 +101,10 @@ FACTORS: dict[str, Factor] = {
     "depth": Factor("x", (0.85, 1.0, 1.15, 1.3), move_depth),
     "tilt": Factor("degrees", (-15, -10, -5, 0, 5, 10, 15), move_tilt),
     "heart": Factor("there", (1, 0), move_heart),
+    "wall-motion": Factor("depth of the fault", (0, 1.2), move_wall),
     "site": Factor("number", tuple(float(number) for number in range(len(SITES))), move_site),
 }
-"""Steps to (ef, rvsp, heart, site, speckle) or by (the others) which each factor is moved."""
+"""Steps to (ef, rvsp, heart, site, speckle, wall-motion) or by (the others) which each factor is moved."""
 
 
 def factor_of(order: Order) -> Factor | None:

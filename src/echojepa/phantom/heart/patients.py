@@ -163,6 +163,12 @@ def with_ejection(patient: Patient, ejection: float) -> Patient:
     )
 
 
+def with_defect(patient: Patient, depth: float) -> Patient:
+    """The same patient with a regional wall motion abnormality of this depth, or of the deepest that the LVEF
+    allows."""
+    return replace(patient, regional=min(depth, defect_limit(patient.ejection)))
+
+
 def with_rvsp(patient: Patient, rvsp: float) -> Patient:
     """The same patient under another right ventricular pressure, with what follows from it.
 

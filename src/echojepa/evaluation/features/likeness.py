@@ -30,9 +30,16 @@ class Likeness:
 
     def distances(self, pooled: Tensor) -> NDArray[np.float64]:
         """Distance (n,) of loops' features (n, E)."""
+        return self.from_views(pooled).amin(dim=1).numpy()
+
+    def nearest(self, pooled: Tensor) -> list[str]:
+        """The view (n,) whose mean is nearest to each loop's features (n, E)."""
+        return [self.views[place] for place in self.from_views(pooled).argmin(dim=1).tolist()]
+
+    def from_views(self, pooled: Tensor) -> Tensor:
+        """Distance (n, V) of loops' features (n, E) from each view's mean."""
         white, centres = pooled.double() @ self.whitening, self.means @ self.whitening
-        nearest = torch.cdist(white, centres).amin(dim=1)
-        return (nearest / pooled.shape[1] ** 0.5).numpy()
+        return torch.cdist(white, centres) / pooled.shape[1] ** 0.5
 
     def tensors(self) -> dict[str, Tensor]:
         """All but the names of the views."""

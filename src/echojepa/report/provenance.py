@@ -1,0 +1,41 @@
+"""What a page rests on: data, weights, versions, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from echojepa.evaluation.results import ResultRow
+from echojepa.version import __version__
+from echojepa.weights.folder import WeightsCard
+
+LIBRARIES = ("torch", "numpy", "scikit-learn", "pylance", "pydicom", "av")
+
+
+def provenance(card: WeightsCard, fingerprint: str, rows: Sequence[ResultRow]) -> list[tuple[str, str]]:
+    """Names and values, in the order in which a reader would ask."""
+    weights = {row.backbone: row.weights for row in rows if row.weights}
+    versions = [f"echojepa {__version__}", *(f"{name} {version(name)}" for name in LIBRARIES)]
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return [
+        ("data set", f"fingerprint {fingerprint}"),
+        ("encoder", f"sha256 {card.sha256}"),
+        ("predictor", f"sha256 {card.predictor_sha256}" if card.predictor_sha256 else "none"),
+        ("trained on", f"fingerprint {card.origin.data_fingerprint or 'not known'}"),
+        ("compared", ", ".join(f"{name} {digest}" for name, digest in weights.items())),
+        ("versions", ", ".join(versions)),
+        ("page made on", f"{processor()}, {os.cpu_count()} CPUs; {system}"),
+    ]
+
+
+def processor() -> str:
+    """The CPU's name where the system tells it, or its kind."""
+    told = Path("/proc/cpuinfo")
+    if told.is_file():
+        for line in told.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()

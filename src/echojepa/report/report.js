@@ -1,0 +1,11 @@
+const frames = [...document.querySelectorAll(".player img")];
+const slider = document.getElementById("frame"), button = document.getElementById("play"), where = document.getElementById("where");
+let now = 0, timer = null;
+const show = (n) => { frames[now].hidden = true; now = n; frames[now].hidden = false; slider.value = n; where.textContent = `${n + 1} / ${frames.length}`; };
+const play = () => { timer = setInterval(() => show((now + 1) % frames.length), Number(slider.dataset.milliseconds)); button.textContent = "Pause"; };
+const pause = () => { clearInterval(timer); timer = null; button.textContent = "Play"; };
+button.onclick = () => (timer ? pause() : play());
+slider.oninput = () => { pause(); show(+slider.value); };
+show(0);
+document.querySelector(".controls").hidden = false;
+if (matchMedia("(prefers-reduced-motion: reduce)").matches) pause(); else play();
