@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echojepa.config import (
+    SHIPPED_MODEL,
     AttendConfig,
     DemoConfig,
     EmbedConfig,
@@ -27,9 +28,9 @@ from echojepa.config import (
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.files.records import encode, read_plain, read_record, write_record
 from echojepa.recipes import small
+from echojepa.shipped.by_name import located
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
-SHIPPED_MODEL = "shipped:small"
 CREDIT = "Cine: the test data of pydicom, MIT licence."
 
 
@@ -62,8 +63,8 @@ class Stage:
 
 def demo_stages(config: DemoConfig) -> list[Stage]:
     """Every stage with its settings; each gets paths, never objects of an earlier one."""
-    if config.data is not None and config.model is not None:
-        return numbered(config, own_stages(config, config.data, config.model))
+    if config.data is not None:
+        return numbered(config, own_stages(config, config.data, located(config.model)))
     out = config.out
     archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
     key = out / "demo.key"
@@ -84,7 +85,11 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
             "evaluate",
             "evaluate",
             EvaluateConfig(
-                plan="demo", data=(data,), out=results, backbones=(str(run), SHIPPED_MODEL), seed=config.seed
+                plan="demo",
+                data=(data,),
+                out=results,
+                backbones=(str(run), str(SHIPPED_MODEL)),
+                seed=config.seed,
             ),
         ),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echojepa.config.answers import AssembleConfig, ListenConfig, PredictConfig, ServeConfig
+from echojepa.config.answers import SHIPPED_MODEL, AssembleConfig, ListenConfig, PredictConfig, ServeConfig
 from echojepa.config.commands import (
     AttendConfig,
     ConvertConfig,

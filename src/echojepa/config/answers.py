@@ -8,6 +8,9 @@ from pathlib import Path
 
 from echojepa.errors import ConfigError
 
+SHIPPED_MODEL = Path("shipped:small")
+"""The model that comes with the package."""
+
 
 @dataclass(frozen=True)
 class AssembleConfig:
@@ -36,7 +39,7 @@ class PredictConfig:
     out: Path
     """Folder for prediction.json, prediction.csv and prediction.html; a folder a study where there are
     several."""
-    model: Path = Path("shipped:small")
+    model: Path = SHIPPED_MODEL
     """Folder that `echojepa assemble` made, or `shipped:small`, which comes with the package and was trained
     on synthetic hearts alone."""
     dicom: bool = False
@@ -49,8 +52,8 @@ class PredictConfig:
 class ServeConfig:
     """Answer for studies in a browser: drop one, see the answer, accept or reject it. Research use only."""
 
-    model: Path
-    """Folder that `echojepa assemble` made."""
+    model: Path = SHIPPED_MODEL
+    """Folder that `echojepa assemble` made, or `shipped:small`."""
     out: Path = Path("echojepa-serve")
     """Folder for studies and results while they are kept; made, and readable by its owner alone."""
     keep: bool = False
@@ -99,11 +102,11 @@ class ServeConfig:
 class ListenConfig:
     """Take studies in by DICOM C-STORE, answer them, send the answers back. Research use only."""
 
-    model: Path
-    """Folder that `echojepa assemble` made."""
     out: Path
     """Folder of the listener, open to you alone: what it received, the audit, and answers that are left
     here. Started again with it, it goes on."""
+    model: Path = SHIPPED_MODEL
+    """Folder that `echojepa assemble` made, or `shipped:small`."""
     to: str | None = None
     """Where answers are sent, as AE@host:port; by default they are left in the folder."""
     quiet: float = 60.0

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.answers import SHIPPED_MODEL
 from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
 from echojepa.config.values import Untold
 from echojepa.errors import ConfigError
@@ -311,15 +312,13 @@ class DemoConfig:
     data: Path | None = None
     """In place of synthetic patients: a folder of your own files, unlabelled. They are ingested, shown and
     embedded by `model`, and the page says how far they lie from its training set."""
-    model: Path | None = None
-    """With `data`: the model's folder, made by `echojepa assemble`."""
+    model: Path = SHIPPED_MODEL
+    """With `data`: the model's folder, made by `echojepa assemble`, or `shipped:small`."""
     run: Path | None = None
     """With `data`: the run of the model's encoder, whose predictor's surprise at your files is shown; the
     data set that it was trained on must be where it was."""
 
     def __post_init__(self) -> None:
-        if (self.data is None) != (self.model is None):
-            raise ConfigError("files of your own need both: --data, a folder of them, and --model, a model")
         if self.run is not None and self.data is None:
             raise ConfigError("--run says what is usual for files of your own; give --data and --model, too")
 

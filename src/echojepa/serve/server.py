@@ -25,6 +25,7 @@ from echojepa.serve.access import HEAD, AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore, claim
 from echojepa.serve.service import ServedLimits, Service
+from echojepa.shipped.by_name import located
 
 HEAD_SECONDS = 20.0
 """In which a connection must have sent the head of a request."""
@@ -66,7 +67,7 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
         listening = opened.enter_context(listen(config))
         say(f"Loading the model {config.model}")
         settings = WorkerSettings(
-            config.model.resolve(),
+            located(config.model).resolve(),
             config.workers,
             limits.memory,
             dicom=importlib.util.find_spec("highdicom") is not None,

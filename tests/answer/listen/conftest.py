@@ -128,7 +128,7 @@ def canned(written: Path) -> Canned:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ListenConfig:
-    return ListenConfig(Path("model"), tmp_path / "out", quiet=QUIET, port=0, workers=1)
+    return ListenConfig(tmp_path / "out", Path("model"), quiet=QUIET, port=0, workers=1)
 
 
 @pytest.fixture

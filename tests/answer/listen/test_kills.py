@@ -31,7 +31,7 @@ class Lists:
         (out / "1/rests on.txt").write_text(chr(10).join(path.stem for path in inbox.iterdir()))
         return Answered(1, 0, 0, 0, 0)
 
-settings = ListenConfig(Path("model"), Path(sys.argv[1]), quiet=0.05, port=0)
+settings = ListenConfig(Path(sys.argv[1]), Path("model"), quiet=0.05, port=0)
 with Listener(settings, Lists(), None, lambda line: None) as listener:
     print(listener.port, flush=True)
     sys.stdin.read()
