@@ -198,6 +198,7 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "videomae-lr-3e-4": (videomae, optimised(lr=3e-4)),
     "videomae-lr-2e-3": (videomae, optimised(lr=2e-3)),
     "videomae-time": (videomae, changed(masks=(TUBE_MASK, TIME_MASK))),
+    "videomae-time-alone": (videomae, changed(masks=(TIME_MASK,))),
     "videomae-sector": (videomae, changed(targets="sector")),
     "videomae-imagenet-pixels": (videomae, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
     "videomae-crop": (videomae, changed(augment="crop", pictures_gb=16.0)),
