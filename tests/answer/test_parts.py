@@ -183,7 +183,9 @@ def test_a_loop_without_scale_is_left_out_where_the_model_is_fed_by_mm(made: Mad
 
 
 @pytest.mark.slow
-def test_a_model_answers_from_a_built_wheel_outside_of_the_clone(made: Made, tmp_path: Path) -> None:
+def test_a_model_and_the_shipped_one_answer_from_a_built_wheel_outside_of_the_clone(
+    made: Made, tmp_path: Path
+) -> None:
     import subprocess
     import sys
 
@@ -196,9 +198,11 @@ def test_a_model_answers_from_a_built_wheel_outside_of_the_clone(made: Made, tmp
     script = (
         f"import sys; sys.path.insert(0, {str(target)!r}); import echojepa; "
         f"assert echojepa.__file__.startswith({str(target)!r}); from echojepa.cli import main; "
-        f"sys.exit(main(['predict', {str(made.tested)!r}, '--model', {str(made.model)!r}, "
-        f"'--out', {str(tmp_path / 'out')!r}]))"
+        f"asked = ['predict', {str(made.tested)!r}, '--out']; "
+        f"sys.exit(main([*asked, {str(tmp_path / 'own')!r}, '--model', {str(made.model)!r}]) "
+        f"or main([*asked, {str(tmp_path / 'shipped')!r}]))"
     )
     environment = {"PYTHONPATH": str(target), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, **run)
-    assert (tmp_path / "out/prediction.html").is_file(), done.stderr
+    for model in ("own", "shipped"):
+        assert (tmp_path / model / "prediction.html").is_file(), done.stderr
