@@ -360,7 +360,7 @@ def tables(numbers: Sequence[Number]) -> str:
         lines += ["|---" * (len(columns) + 3) + "|"]
         for data, views in dict.fromkeys((one.data, one.views) for one in mine):
             cells = {one.what: one for one in mine if (one.data, one.views) == (data, views)}
-            patients = max(one.patients for one in cells.values())
+            patients = next(iter(cells.values())).patients
             row = [words(cells[what]) if what in cells else "" for what in columns]
             lines.append(f"| {data} | {views} | {patients} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"

@@ -76,6 +76,12 @@ def peak(process: int) -> float:
     return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
+def age() -> float:
+    """Seconds since this process began, imports included."""
+    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / TICK
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+
+
 def main() -> None:
     """Load once, answer all, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -84,14 +90,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--dicom", action="store_true")
     options = parser.parse_args()
-    family, begun = Family(), time.monotonic()
+    family = Family()
     model = load_model(options.model)
-    loaded = family.total(), time.monotonic() - begun
+    loaded = family.total(), age()
     read = {"cpu": loaded[0], "wall": loaded[1]}
 
     def show(done: int, total: int, note: str) -> None:
         if note == "files read" and done == total:
-            read.update(cpu=family.total(), wall=time.monotonic() - begun)
+            read.update(cpu=family.total(), wall=age())
 
     cpu, wall, loops = [], [], 0
     with tempfile.TemporaryDirectory() as out:
@@ -100,7 +106,7 @@ def main() -> None:
             if not cpu:
                 before = read["cpu"], read["wall"]
             write_answer(answer, Path(out, str(answer.number)), dicom=options.dicom)
-            now = family.total(), time.monotonic() - begun
+            now = family.total(), age()
             cpu.append(now[0] - before[0])
             wall.append(now[1] - before[1])
             before, loops = now, loops + len(answer.loops)
@@ -113,7 +119,7 @@ def main() -> None:
         f"answer and write, a study: median {np.median(cpu):.2f} CPU s (most {max(cpu):.2f}), "
         f"median {np.median(wall):.2f} s (most {max(wall):.2f})"
     )
-    print(f"all: {family.total():.1f} CPU s, {time.monotonic() - begun:.1f} s")
+    print(f"all: {family.total():.1f} CPU s, {age():.1f} s")
     own, others = family.gigabytes[os.getpid()], [g for p, g in family.gigabytes.items() if p != os.getpid()]
     print(f"memory: {own:.2f} GB, and at most {max(others, default=0.0):.2f} GB in a process that reads")
 
