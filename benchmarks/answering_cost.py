@@ -95,7 +95,7 @@ def main() -> None:
     loaded = family.total(), age()
     read = {"cpu": loaded[0], "wall": loaded[1]}
 
-    def show(done: int, total: int, note: str) -> None:
+    def show(done: int, total: int, note: str = "") -> None:
         if note == "files read" and done == total:
             read.update(cpu=family.total(), wall=age())
 
