@@ -20,6 +20,7 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,9 @@ from echojepa.answer.study import ReadStudy, shown_to, stored_study
 from echojepa.answer.tasks import answer_task, fit
 from echojepa.answer.values import Abstention, LeftOut, LoopFinding, TaskAnswer
 from echojepa.data.store.loop_store import LoopStore
-from echojepa.evaluation.probes.predictions import Predictions
 from echojepa.evaluation.probes.stored import StoredProbe
 from echojepa.evaluation.protocol.cohort import read_cohort
-from echojepa.evaluation.scoring import calibrated_on
-from echojepa.evaluation.statistics.conformal import calibrates
+from echojepa.evaluation.statistics.conformal import calibrate, calibrates
 from echojepa.evaluation.statistics.intervals import (
     Estimate,
     difference_of_shares,
@@ -48,9 +47,9 @@ from echojepa.progress import quiet
 from echojepa.terminal import progress_bar
 from echojepa.vocabulary import Kind, Split
 
-STATED, TOLD = "stated", "the model's"
+STATED, TOLD = "as stated", "the model's"
 """Whose views count: the files', or the model's alone."""
-ALL, LIKE = "all tasks", "like training"
+ALL, LIKE, EVERYBODY = "all tasks", "like training", "everybody"
 RESAMPLES, SEED = 2000, 0
 FEWEST = 5
 """Answered studies behind a point of the curve, at least."""
@@ -156,7 +155,7 @@ def ask(
             looked += [Looked(data, views, patient, loop.left_out) for loop in found]
             answer = answer_found(shown, model, found, features)
             for part, task in zip(model.card.tasks, answer.tasks, strict=True):
-                steps = tuple(steps_of(model, part, found, features)) if views == STATED else ()
+                steps = tuple(steps_of(model, part, found, features))
                 truth = labels.get((study_id, part.task.label))
                 asked.append(Asked(data, views, patient, task.name, truth, task, steps))
         show(done, len(studies), "studies")
@@ -194,25 +193,26 @@ def steps_of(
 
 
 def constant(options: argparse.Namespace, part: ValuePart) -> float | None:
-    """Width of the 90 % interval of a constant, the median of training patients, calibrated as the task's."""
+    """Width of the interval of a constant, the median of training patients, calibrated as the task's own."""
     cohort, task = read_cohort(options.data), part.task
-    owners = {
+    known = {
         loop.study_id: loop for loop in cohort.loops.values() if (loop.study_id, task.label) in cohort.labels
     }
     patients, splits = (
-        np.array([getattr(loop, name) for loop in owners.values()], dtype=str)
+        np.array([getattr(loop, name) for loop in known.values()], dtype=str)
         for name in ("patient_id", "split")
     )
-    truth = np.array([cohort.value(loop, task) for loop in owners.values()])
-    if not (splits == Split.TRAIN).any():
+    truth = np.array([cohort.value(loop, task) for loop in known.values()])
+    train = splits == Split.TRAIN
+    if part.intervals is None or not train.any():
         return None
     seed = StoredProbe(options.model / part.probe.folder).card().seed
-    made = Predictions(
-        items=np.array(list(owners)), patients=patients, splits=splits, sites=splits, truth=truth, classes=(),
-        values=np.full(len(truth), np.median(truth[splits == Split.TRAIN])),
+    held = (splits == Split.VAL) & calibrates(patients, seed)
+    middle, group = np.full(held.sum(), np.median(truth[train])), np.full(held.sum(), "study")
+    found = calibrate(
+        truth[held], middle, patients[held], group,
+        chose_head=patients[train], alpha=part.intervals.alpha, edges=(), seed=seed,
     )  # fmt: skip
-    held = np.unique(patients[(splits == Split.VAL) & calibrates(patients, seed)])
-    found = calibrated_on(made, held, np.full(len(truth), "study"), task, seed)
     return 2 * next(iter(found.half_widths.values()))
 
 
@@ -270,9 +270,9 @@ def task_numbers(asked: Sequence[Asked], like: set[str], constants: dict[str, fl
 
 def answers_of(here: Sequence[Asked], base: Sequence[Asked] | None) -> dict[str, Estimate]:
     """Numbers of a group; `of a task` is what has that task's unit."""
-    found = {
-        "answered, %": share([one.answer.value is not None for one in here], [one.patient for one in here])
-    }
+    found = {"answered, %": answered(here)}
+    if base:
+        found["answered less than like training, %"] = difference_of_shares(answered(base), answered(here))
     refused = refusals(here)
     if refused:
         found["refused as unlike, of those with its views, %"] = refused
@@ -289,6 +289,11 @@ def answers_of(here: Sequence[Asked], base: Sequence[Asked] | None) -> dict[str,
         found["mean width of a task"] = mean([i.high - i.low for _, _, _, i in told], names)
         found["mean absolute error of a task"] = mean([abs(v - t) for _, t, v, _ in told], names)
     return found
+
+
+def answered(here: Sequence[Asked]) -> Estimate:
+    """Share of tasks with a value."""
+    return share([one.answer.value is not None for one in here], [one.patient for one in here])
 
 
 def refusals(here: Sequence[Asked]) -> Estimate | None:
@@ -317,19 +322,23 @@ def part_of(here: Sequence[Looked], why: LeftOut) -> Estimate:
 
 
 def curve(asked: Sequence[Asked], like: set[str]) -> Iterator[dict[str, object]]:
-    """Share answered and error of what is answered, by threshold, data set and task; views as stated."""
-    every = [one for one in asked if one.views == STATED]
-    for task in dict.fromkeys(one.task for one in every):
-        mine = [one for one in every if one.task == task and one.steps]
+    """Share answered and error of what is answered, by threshold, data set, task and whose views count."""
+    for views, task in dict.fromkeys((one.views, one.task) for one in asked):
+        mine = [one for one in asked if (one.views, one.task) == (views, task)]
         named = [(LIKE if one.data in like else one.data, one) for one in mine]
-        for data in (LIKE, *sorted({name for name, _ in named} - {LIKE}), "everybody"):
-            here = [one for name, one in named if data in (name, "everybody")]
-            for threshold in np.unique([step for one in here for step, _ in one.steps]).tolist():
+        thresholds = sorted({step for one in mine for step, _ in one.steps})
+        for data in (LIKE, *sorted({name for name, _ in named} - {LIKE}), EVERYBODY):
+            here = [one for name, one in named if data in (name, EVERYBODY)]
+            before: list[float | None] = []
+            for threshold in thresholds:
                 values = [value_at(one, threshold) for one in here]
+                if values == before:
+                    continue
+                before = values
                 errors = [abs(v - one.truth) for v, one in zip(values, here, strict=True)
                           if v is not None and one.truth is not None]  # fmt: skip
                 yield {
-                    "task": task, "data": data, "threshold": threshold, "studies": len(here),
+                    "views": views, "task": task, "data": data, "threshold": threshold, "studies": len(here),
                     "answered": sum(v is not None for v in values) / len(here),
                     "error": float(np.mean(errors)) if len(errors) >= FEWEST else math.nan,
                 }  # fmt: skip
@@ -351,7 +360,7 @@ def tables(numbers: Sequence[Number]) -> str:
         lines += ["|---" * (len(columns) + 3) + "|"]
         for data, views in dict.fromkeys((one.data, one.views) for one in mine):
             cells = {one.what: one for one in mine if (one.data, one.views) == (data, views)}
-            patients = max(one.patients for one in cells.values())
+            patients = next(iter(cells.values())).patients
             row = [words(cells[what]) if what in cells else "" for what in columns]
             lines.append(f"| {data} | {views} | {patients} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
@@ -365,34 +374,36 @@ def words(number: Number) -> str:
 
 
 def draw(points: Sequence[dict[str, object]], model: Model, path: Path) -> None:
-    """Above, error against share answered; below, share answered against the threshold; a column a task."""
+    """A column a task. Above, error against share answered; below, share answered against the threshold, with
+    the views that files state and with the model's."""
     tasks = {part.task.name: part.task.unit for part in model.card.tasks}
-    figure = Figure((4.4 * len(tasks), 6.4), dpi=110, layout="constrained")
-    axes = figure.subplots(2, len(tasks), squeeze=False)
+    figure = Figure((4.4 * len(tasks), 8.6), dpi=100, layout="constrained")
+    axes = figure.subplots(3, len(tasks), squeeze=False)
+    names = list(dict.fromkeys(one["data"] for one in points))
+    colours = {name: "black" if name == EVERYBODY else f"C{number}" for number, name in enumerate(names)}
     limit = model.card.thresholds.most_distance
     for column, (task, unit) in enumerate(tasks.items()):
-        above, below = axes[0][column], axes[1][column]
-        for data in dict.fromkeys(one["data"] for one in points if one["task"] == task):
-            mine = [one for one in points if (one["task"], one["data"]) == (task, data)]
-            answered, error, threshold = (
-                np.array([one[name] for one in mine], dtype=float)
-                for name in ("answered", "error", "threshold")
+        error, *shares = (axis[column] for axis in axes)
+        for name, (views, axis) in product(names, zip((STATED, TOLD), shares, strict=True)):
+            mine = [p for p in points if (p["views"], p["task"], p["data"]) == (views, task, name)]
+            x, y, z = (
+                np.array([one[key] for one in mine], dtype=float)
+                for key in ("threshold", "answered", "error")
             )
-            style = {"color": "black"} if data == "everybody" else {}
-            if np.isfinite(error).any():
-                (line,) = above.plot(100 * answered, error, label=data, linewidth=1.4, **style)
-                at = np.flatnonzero(threshold <= limit)
-                if len(at):
-                    above.plot(
-                        100 * answered[at[-1]], error[at[-1]], "o", color=line.get_color(), markersize=4
-                    )
-            below.step(threshold, 100 * answered, where="post", label=data, linewidth=1.4, **style)
-        above.set(
+            axis.step(x, 100 * y, where="post", label=name, color=colours[name], linewidth=1.3)
+            if views == STATED and np.isfinite(z).any():
+                error.plot(100 * y, z, color=colours[name], linewidth=1.3)
+                own = np.flatnonzero(x <= limit)[-1:]
+                error.plot(100 * y[own], z[own], "o", color=colours[name], markersize=4)
+        error.set(
             title=task, xlabel="studies answered, %", ylabel=f"mean absolute error, {unit}", ylim=(0, None)
         )
-        below.axvline(limit, color="grey", linewidth=1, linestyle=":")
-        below.set(xlabel="threshold of distance (dotted: the model's)", ylabel="studies answered, %")
-    axes[1][0].legend(frameon=False, fontsize=7)
+        for views, axis in zip((STATED, TOLD), shares, strict=True):
+            axis.axvline(limit, color="grey", linewidth=1, linestyle=":")
+            axis.set(
+                xlabel=f"threshold of distance, views {views}", ylabel="studies answered, %", ylim=(0, 103)
+            )
+    axes[2][0].legend(frameon=False, fontsize=7)
     figure.savefig(path)
 
 

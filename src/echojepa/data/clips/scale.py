@@ -33,8 +33,8 @@ def scaled_rows(rows: Rows, columns: Sequence[str], spec: InputSpec) -> pa.Table
     if spec.mm is None:
         return rows(columns)
     table = rows([*columns, *PIXEL_MM])
-    height, width = (pc.is_valid(table[name]) for name in PIXEL_MM)
-    return table.filter(pc.and_(height, width)).drop_columns(list(PIXEL_MM))
+    height, width = (pc.field(name).is_valid() for name in PIXEL_MM)
+    return table.filter(height & width).drop_columns(list(PIXEL_MM))
 
 
 class ScaledLoop:
