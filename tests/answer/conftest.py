@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from encoders import weights_of
+from identifiers import PlantedStudy, plant
 
 from echojepa.answer.assemble import assemble
 from echojepa.answer.model import Model, load_model
@@ -99,6 +100,12 @@ def answered(made: Made, model: Model) -> StudyAnswer:
     """The test patient's answer."""
     (answer,) = predict(made.tested, model, workers=1)
     return answer
+
+
+@pytest.fixture(scope="session")
+def planted(made: Made, tmp_path_factory: pytest.TempPathFactory) -> PlantedStudy:
+    """The test patient's study with identifiers wherever one may stand. Tests do not write here."""
+    return plant(made.tested, tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import program
 
 from ..conftest import Made
 from .conftest import Live, send
@@ -22,11 +22,7 @@ PATIENCE = 120_000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine; .ci/run must install it")
-        pytest.skip("no Chromium on this machine: the page was not opened in a browser")
+    chromium = program("chromium")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         yield opened
