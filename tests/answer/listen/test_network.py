@@ -27,7 +27,7 @@ from echojepa.listen.sending import Destination, NotSent, Sender
 from echojepa.listen.service import Listener
 
 from ..conftest import Made
-from .conftest import Archive, ByModel, called, sent, steps, wait_for
+from .conftest import SECONDS, Archive, ByModel, called, sent, steps, wait_for
 
 SCANNER = "SECRETSCANNER"
 Opened = Callable[..., AbstractContextManager[Listener]]
@@ -120,6 +120,22 @@ def test_an_instance_that_is_too_large_for_memory_ends_its_association_and_no_ot
         assert "Status" not in ended.send_c_store(large)
         assert link.send_c_store(planted.files[0]).Status == 0
     assert "association ended" in steps(tmp_path / "out")
+
+
+def test_a_part_of_a_message_that_is_too_large_for_memory_is_not_read(
+    open_listener: Opened, tmp_path: Path
+) -> None:
+    """A head that announces 4 GiB: as a call, and within an association."""
+    endless = (0xFFFFFFFF).to_bytes(4)
+    with open_listener() as listener, called(listener.port) as link:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=SECONDS) as caller:
+            caller.sendall(b"\x01\x00" + endless)
+            assert caller.recv(1) == b"", "the connection is closed at once"
+        link.dul.socket.socket.sendall(b"\x04\x00" + endless)
+        wait_for(tmp_path / "out", "association aborted")
+        with called(listener.port) as other:
+            assert other.send_c_echo().Status == 0, "the others go on"
+    assert steps(tmp_path / "out").count("association ended") == 2
 
 
 def test_files_are_stored_as_they_were_sent_in_retired_classes_and_every_syntax_that_is_read(

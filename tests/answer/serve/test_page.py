@@ -151,7 +151,7 @@ def test_the_keyboard_alone_suffices(browser: Any, live: Live, made: Made) -> No
     watched.close()
 
 
-def test_a_broken_connection_is_mended_and_a_refusal_is_a_sentence(
+def test_an_upload_goes_on_in_another_page_over_a_connection_that_breaks_and_a_refusal_is_a_sentence(
     browser: Any, live: Live, made: Made
 ) -> None:
     watched = Watched(browser, live, PHONE)
@@ -164,9 +164,25 @@ def test_a_broken_connection_is_mended_and_a_refusal_is_a_sentence(
         else:
             route.continue_()
 
-    page.route("**/files/1?offset=*", cut_once)
-    page.goto("/")
-    page.set_input_files("#files", next(made.tested.iterdir()))
+    path = next(made.tested.iterdir())
+    content = path.read_bytes()
+    with live.client() as client:
+        job = client.post("/api/jobs").json()["id"]
+        client.post(f"/api/jobs/{job}/files", json={"sizes": [len(content)]})
+        raw = {"Content-Type": "application/octet-stream"}
+        client.put(f"/api/jobs/{job}/files/1?offset=0", content=content[:9000], headers=raw)
+    page.goto(f"/jobs/{job}")
+    watched.check()
+    for wrong, why in (
+        (content[:-1], "sizes differ"),
+        (content[::-1], "another than the one that was begun"),
+    ):
+        page.set_input_files("#files", {"name": "a", "mimeType": "", "buffer": wrong})
+        page.get_by_role("alert").wait_for()
+        assert why in page.get_by_role("alert").inner_text()
+    assert watched.complaints.pop().startswith("Failed to load resource")  # the browser's word for a 409
+    page.route("**/files/1?offset=9000", cut_once)
+    page.set_input_files("#files", path)
     page.wait_for_url("**/studies/1", timeout=PATIENCE)
     assert cut and watched.complaints.pop().startswith("Failed to load resource")
     page.goto("/")
