@@ -228,6 +228,14 @@ def test_a_film_says_how_long_each_frame_lasted_and_downloads_are_files(
     film = client.get(f"{at}/films/1").json()
     assert len(film["frames"]) == answered.loops[0].frames == len(film["ms"])
     assert film["ms"][0] == round(1000 * (answered.loops[0].row.times[1] - answered.loops[0].row.times[0]))
+    used = [loop for loop in answered.loops if loop.used_for]
+    assert used and "Show attention" in client.get(at.removeprefix("/api")).text
+    for loop in answered.loops:
+        covered = client.get(f"{at}/films/{loop.number}/attention")
+        assert covered.status_code == (200 if loop in used else 404)
+        if loop in used:
+            plain = client.get(f"{at}/films/{loop.number}").json()
+            assert covered.json()["ms"] == plain["ms"] and covered.json()["frames"] != plain["frames"]
     for name in (
         "prediction.json",
         "prediction.csv",
@@ -379,7 +387,7 @@ def test_what_is_wrong_with_a_request_is_a_sentence_and_never_a_500(serve: Serve
 
 def test_the_description_names_every_operation_and_every_refusal(serve: Serve) -> None:
     described = serve().get("/api/openapi.json").json()
-    assert len(described["paths"]) == 10
+    assert len(described["paths"]) == 11
     for path, operations in described["paths"].items():
         for operation in operations.values():
             assert operation["description"], path

@@ -116,6 +116,13 @@ def play_and_stop(page: Any) -> None:
     page.wait_for_function("before => document.querySelector('#loop-1 input').value !== before", arg=before)
     card.get_by_role("button", name="Pause loop 1").click()
     held = slider.input_value()
+    plain = card.locator("img").get_attribute("src")
+    attention = page.get_by_role("button", name="Show attention")
+    attention.click()
+    page.wait_for_function("before => document.querySelector('#loop-1 img').src !== before", arg=plain)
+    assert attention.get_attribute("aria-pressed") == "true" and slider.input_value() == held
+    attention.click()
+    page.wait_for_function("before => document.querySelector('#loop-1 img').src === before", arg=plain)
     other = page.locator(".cards > li.out").first
     other.get_by_role("button").click()
     page.wait_for_function("document.querySelector('.cards > li.out img').src.startsWith('data:image/jpeg')")
