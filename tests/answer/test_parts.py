@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
+from echojepa.answer.gathering import gathered
 from echojepa.answer.likeness import fit_likeness
 from echojepa.answer.tasks import slot_weights
 from echojepa.answer.values import StudyAnswer
@@ -175,3 +177,18 @@ def test_a_model_answers_from_a_built_wheel_outside_of_the_clone(made: Made, tmp
     environment = {"PYTHONPATH": str(target), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, **run)
     assert (tmp_path / "out/prediction.html").is_file(), done.stderr
+
+
+def test_an_entry_of_a_zip_that_says_to_begin_before_it_is_damaged(tmp_path: Path) -> None:
+    packed = tmp_path / "study.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a", b"x")
+        archive.writestr("b", b"y")
+    content = bytearray(packed.read_bytes())
+    start = int.from_bytes(content[-6:-2], "little")  # of the directory, as the end of a zip says
+    content[-6:-2] = (start + 5).to_bytes(4, "little")
+    packed.write_bytes(content)
+    with gathered([packed], tmp_path) as found:
+        assert [(file.file, file.reason) for file in found.unused] == [
+            (n, "damaged in the zip") for n in (1, 2)
+        ]

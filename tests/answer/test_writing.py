@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import pydicom
 import pytest
-from identifiers import PlantedStudy
+from identifiers import ATTRIBUTES, PlantedStudy
 from programs import program
 
 from echojepa.answer.model import Model
@@ -23,6 +23,7 @@ from echojepa.answer.writing.document import document_of, schema
 from echojepa.answer.writing.output import CSV, HTML, JSON, places_of, write_answer
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.cli import main
+from echojepa.data.reading.dicom.reader import header_of
 from echojepa.errors import UserError
 
 from .conftest import Made
@@ -115,6 +116,21 @@ def test_no_library_warns_of_a_name_while_objects_are_written(
     """highdicom quotes a physician's name of one part, as one is here."""
     write_answer(answer, tmp_path, dicom=True)
     assert not [warning for warning in recwarn if "SECRET" in str(warning.message)]
+
+
+def test_an_attribute_that_does_not_parse_is_left_out_of_what_goes_back(
+    answer: StudyAnswer, planted: PlantedStudy, tmp_path: Path
+) -> None:
+    """Here one of a kind of value that there is not; the rest of its patient goes back."""
+    kind = b"\x10\x00\x00\x40LT"
+    content = planted.files[0].read_bytes()
+    assert content.count(kind) == 1, "the patient's comments"
+    header = header_of(content.replace(kind, kind[:4] + b"ZZ"))
+    assert header is not None and "PatientComments" not in header
+    loops = tuple(replace(loop, header=header) for loop in answer.loops)
+    write_answer(replace(answer, loops=loops), tmp_path, dicom=True)
+    report = pydicom.dcmread(tmp_path / REPORT)
+    assert report.PatientID == ATTRIBUTES["PatientID"] and "PatientComments" not in report
 
 
 def test_a_study_with_more_loops_gets_another_report_in_the_same_series(
