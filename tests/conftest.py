@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from programs import program
 
 from echojepa.config import IngestConfig, SimulateConfig
 from echojepa.data.ingest.ingest import ingest
@@ -97,12 +97,7 @@ FLAGS = [
 @pytest.fixture
 def open_page(tmp_path: Path) -> Callable[[Path], str]:
     """Open a page in Chromium and return what its scripts made of it; an error on its console fails."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next((found for name in names if (found := shutil.which(name))), None)
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine; .ci/run must install it")
-        pytest.skip("no Chromium on this machine: the page was not opened in a browser")
+    chromium = program("chromium")
 
     def open_it(page: Path) -> str:
         profile = f"--user-data-dir={tmp_path / f'profile-{page.stem}'}"

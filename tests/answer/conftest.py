@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from encoders import weights_of
+from identifiers import PlantedStudy, plant
 
 from echojepa.answer.assemble import assemble
 from echojepa.answer.model import Model, load_model
 from echojepa.answer.predict import predict
 from echojepa.answer.values import StudyAnswer
-from echojepa.answer.writing.films import films_of, write_films
+from echojepa.answer.writing.attention import attention_films
+from echojepa.answer.writing.films import films_of, write_attention, write_films
 from echojepa.answer.writing.output import write_answer
 from echojepa.config import Architecture, AssembleConfig, InputSpec, ProbeConfig
 from echojepa.config.commands import save_config
@@ -102,12 +104,19 @@ def answered(made: Made, model: Model) -> StudyAnswer:
 
 
 @pytest.fixture(scope="session")
-def written(answered: StudyAnswer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planted(made: Made, tmp_path_factory: pytest.TempPathFactory) -> PlantedStudy:
+    """The test patient's study with identifiers wherever one may stand. Tests do not write here."""
+    return plant(made.tested, tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def written(answered: StudyAnswer, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That answer, written with all that may be written. Tests do not write here."""
     folder = tmp_path_factory.mktemp("written") / "1"
     films = films_of(answered)
     write_answer(answered, folder, dicom=True, films=films)
     write_films(films, folder)
+    write_attention(*attention_films(answered, model), folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from pydicom.fileset import FileSet
 
 from echojepa.answer.assemble import error_of_judges, least_probability
+from echojepa.answer.gathering import gathered
 from echojepa.answer.model import Model
 from echojepa.answer.predict import answer_study
 from echojepa.answer.study import stored_study
@@ -183,9 +185,7 @@ def test_a_loop_without_scale_is_left_out_where_the_model_is_fed_by_mm(made: Mad
 
 
 @pytest.mark.slow
-def test_a_model_and_the_shipped_one_answer_from_a_built_wheel_outside_of_the_clone(
-    made: Made, tmp_path: Path
-) -> None:
+def test_models_answer_from_a_built_wheel_outside_of_the_clone(made: Made, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -206,3 +206,18 @@ def test_a_model_and_the_shipped_one_answer_from_a_built_wheel_outside_of_the_cl
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, **run)
     for model in ("own", "shipped"):
         assert (tmp_path / model / "prediction.html").is_file(), done.stderr
+
+
+def test_an_entry_of_a_zip_that_says_to_begin_before_it_is_damaged(tmp_path: Path) -> None:
+    packed = tmp_path / "study.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a", b"x")
+        archive.writestr("b", b"y")
+    content = bytearray(packed.read_bytes())
+    start = int.from_bytes(content[-6:-2], "little")  # of the directory, as the end of a zip says
+    content[-6:-2] = (start + 5).to_bytes(4, "little")
+    packed.write_bytes(content)
+    with gathered([packed], tmp_path) as found:
+        assert [(file.file, file.reason) for file in found.unused] == [
+            (n, "damaged in the zip") for n in (1, 2)
+        ]

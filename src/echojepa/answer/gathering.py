@@ -26,7 +26,7 @@ MOST_ENTRIES, MOST_BYTES = 20_000, 32 << 30
 PIECE = 1 << 20
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)
 """What damaged zips raise, and those packed in a way that is not read."""
-INDEX = "index of the medium"
+INDEX, DAMAGED = "index of the medium", "damaged in the zip"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def unpacked(source: Path, scratch: Path) -> list[tuple[Path | None, str]]:
                 try:
                     left -= copy_out(archive, entry, path, left)
                 except DAMAGE:
-                    why = "damaged in the zip"
+                    why = DAMAGED
             found.append((None if why else path.resolve(), why))
     return found
 
@@ -122,6 +122,8 @@ def refusal(entry: zipfile.ZipInfo, name: str) -> str:
     """Why an entry is not unpacked, or ""."""
     if name.startswith(".") or entry.filename.startswith("__MACOSX/"):
         return "hidden file"
+    if entry.header_offset < 0:
+        return DAMAGED
     if entry.flag_bits & 1:
         return "encrypted in the zip"
     return "larger than the limits allow" if entry.file_size > MAX_FILE else ""

@@ -51,7 +51,7 @@ class WorkerSettings:
     dicom: bool
     """Whether the SR and the key image are written."""
     films: bool = False
-    """Whether each loop's film is a file of its own."""
+    """Whether each loop's film is a file of its own, and so is one with attention laid over it."""
     zips: ZipLimits | None = None
     """Where it is given, zips are unpacked up to it; else one is a file like any other."""
 
@@ -144,7 +144,8 @@ def answer_folder(
 ) -> Answered:
     """Answer for the files of a folder, and write a folder a study."""
     from echojepa.answer.predict import answers
-    from echojepa.answer.writing.films import films_of, write_films
+    from echojepa.answer.writing.attention import attention_films
+    from echojepa.answer.writing.films import films_of, write_attention, write_films
     from echojepa.answer.writing.output import write_answer
 
     def tell(done: int, total: int, note: str = "") -> None:
@@ -159,6 +160,7 @@ def answer_folder(
         write_answer(answer, place, dicom=settings.dicom, films=films)
         if settings.films:
             write_films(films, place)
+            write_attention(*attention_films(answer, model), place)
         values = sum(task.value is not None for task in answer.tasks)
         told.append((values, len(answer.tasks), len(answer.loops), len(answer.unused)))
     shutil.rmtree(scratch)

@@ -24,6 +24,8 @@ OUT_OF_RESOURCES, DOES_NOT_MATCH, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 """Status of C-STORE (DICOM PS3.4, table B.2-1; PS3.7, annex C)."""
 PIECE = 1 << 17
 """Bytes of a data set that are sent together."""
+LONGEST = 1 << 20
+"""Bytes of anything that comes in as one: 8 times what we ask for, since not every sender heeds it."""
 RETIRED = {
     "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
     "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
@@ -82,6 +84,7 @@ def receiving(settings: ListenConfig, studies: Studies, audit: Audit) -> Iterato
     taking = Taking(studies, audit, int(settings.largest_mib * 2**20))
     events = pynetdicom.evt
     handlers = [
+        (events.EVT_CONN_OPEN, taking.opened),
         (events.EVT_C_ECHO, taking.echo),
         (events.EVT_C_STORE, taking.store),
         (events.EVT_PDU_RECV, taking.measure),
@@ -108,6 +111,19 @@ class Taking:
         self.studies, self.audit, self.largest = studies, audit, largest
         self._coming: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         """Bytes of the instance that is coming in, by association."""
+
+    def opened(self, event: Any) -> None:
+        """A connection: end it where it announces more than is to be in memory at once. The library would
+        read the 4 GiB that a head can announce before it tells of them."""
+        read = event.assoc.dul.socket.recv
+
+        def read_bounded(size: int) -> bytearray:
+            if size > LONGEST:
+                self.audit("association ended", why="a part of what it sends is too large")
+                raise OSError
+            return read(size)
+
+        event.assoc.dul.socket.recv = read_bounded
 
     def echo(self, event: Any) -> int:
         """A C-ECHO."""

@@ -199,6 +199,16 @@ def add_answers(api: APIRouter, service: Service) -> None:
         """A loop in pictures: data URIs, and for how many milliseconds each is shown."""
         return Response(service.film(job, number, loop).read_bytes(), media_type="application/json")
 
+    @api.get(
+        "/jobs/{job}/studies/{number}/films/{loop}/attention",
+        response_class=Response,
+        responses={**says(404, 409), 200: {"content": {"application/json": {}}}},
+    )
+    def attention(job: JobId, number: Number, loop: Number) -> Response:
+        """The same film with attention of the last layer over it, of a loop that a number rests on."""
+        path = service.film(job, number, loop, attention=True)
+        return Response(path.read_bytes(), media_type="application/json")
+
     @api.put("/jobs/{job}/studies/{number}/reviews/{task}", responses=says(404, 409))
     def review(job: JobId, number: Number, task: TaskName, new: NewReview) -> dict[str, Any]:
         """Accept or reject an answer; the document with it."""

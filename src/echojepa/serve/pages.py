@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from echojepa.answer.values import NOTICE
 from echojepa.answer.worker import Step
-from echojepa.answer.writing.films import posters_of
+from echojepa.answer.writing.films import attention_of, posters_of
 from echojepa.answer.writing.page import page_values
 from echojepa.report.page import render
 from echojepa.serve.access import COOKIE, AccessRules
@@ -71,7 +71,12 @@ class Pages:
         """An answer."""
         folder = self.service.study(job, number)
         place = f"/jobs/{job}/studies/{number}"
-        served = {"films": f"/api{place}/films/", "reviews": f"{place}/reviews/", "longest": LONGEST}
+        served = {
+            "films": f"/api{place}/films/",
+            "attention": attention_of(folder),
+            "reviews": f"{place}/reviews/",
+            "longest": LONGEST,
+        }
         values = page_values(self.service.document(job, number), posters_of(folder), served)
         values.pop("notice")
         return self.show(

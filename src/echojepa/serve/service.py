@@ -9,7 +9,7 @@ from typing import Any
 
 from echojepa.answer.process import Answerer
 from echojepa.answer.worker import Ready, Step
-from echojepa.answer.writing.films import film_file
+from echojepa.answer.writing.films import attention_file, film_file
 from echojepa.answer.writing.output import CSV, HTML, JSON
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.config import ServeConfig
@@ -137,11 +137,11 @@ class Service:
         """What `prediction.json` holds."""
         return read_plain(self.study(job, number) / JSON)
 
-    def film(self, job: str, number: int, loop: int) -> Path:
-        """The file with a loop's film."""
-        path = film_file(self.study(job, number), loop)
+    def film(self, job: str, number: int, loop: int, *, attention: bool = False) -> Path:
+        """The file with a loop's film, as it is or with attention laid over it."""
+        path = (attention_file if attention else film_file)(self.study(job, number), loop)
         if not path.is_file():
-            raise Refusal(404, f"this study has no loop {loop}")
+            raise Refusal(404, f"this study has no {'attention over ' if attention else ''}loop {loop}")
         return path
 
     def review(

@@ -53,10 +53,14 @@ class Uploads:
             return self.files(job)
 
     def append(self, job: str, file: int, offset: int, piece: bytes) -> UploadedFile:
-        """Keep a piece that begins at `offset`; Refusal for another, which says where the next one begins."""
+        """Keep a piece that begins at `offset`. One that is here already is not kept twice. Refusal for
+        another than is here, and for one elsewhere, which says where the next one begins."""
         with self._lock:
             self._open(job)
             there = self._one(job, file)
+            if offset + len(piece) <= there.offset:
+                self._check_same(job, file, offset, piece)
+                return there
             if offset != there.offset:
                 raise Refusal(
                     409,
@@ -73,6 +77,12 @@ class Uploads:
             self._offsets[job][file - 1] += len(piece)
             self.store.change(job)
             return self._one(job, file)
+
+    def _check_same(self, job: str, file: int, offset: int, piece: bytes) -> None:
+        with self._path(job, file).open("rb") as kept:
+            kept.seek(offset)
+            if kept.read(len(piece)) != piece:
+                raise Refusal(409, f"file {file} is another than the one that was begun; send that one")
 
     def files(self, job: str) -> list[UploadedFile]:
         """The files of a study that is being uploaded, by place; none of one that is further."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,6 +15,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from programs import program
 
 from echojepa.answer.model import Model
 from echojepa.listen.sending import Destination, Sender
@@ -71,7 +70,7 @@ def orthanc(folder: Path, listener: int) -> Iterator[Orthanc]:
     folder.mkdir()
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([program(), str(folder / "orthanc.json")], stdout=log, stderr=log)
+        process = subprocess.Popen([program("orthanc"), str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:
             made.until(lambda: bool(made.ask("/system")), "up")
             yield made
@@ -80,21 +79,9 @@ def orthanc(folder: Path, listener: int) -> Iterator[Orthanc]:
             process.wait(SECONDS)
 
 
-def program() -> str:
-    """Where it is; skips the test where it is not."""
-    found = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Orthanc on this machine; .ci/run must install it")
-        pytest.skip("no Orthanc on this machine: no round trip with an archive was tried")
-    return found
-
-
-@pytest.mark.slow
 def test_a_study_sent_from_orthanc_has_its_report_beside_it_and_asks_for_no_other(
     open_listener: Callable[..., AbstractContextManager[Listener]], made: Made, model: Model, tmp_path: Path
 ) -> None:
-    program()
     port = free_port()
     files = sorted(made.tested.iterdir())
     source, out = pydicom.dcmread(files[0]), tmp_path / "out"

@@ -13,7 +13,9 @@ import jsonschema
 import pydicom
 import pytest
 from fastapi.testclient import TestClient
+from puppet_worker import MAIN
 
+from echojepa.answer import process
 from echojepa.answer.values import StudyAnswer
 from echojepa.answer.writing.document import schema
 from echojepa.config import ConfigError, ListenConfig, ServeConfig
@@ -21,6 +23,7 @@ from echojepa.errors import UserError
 from echojepa.serve.access import AccessRules
 from echojepa.serve.app import build_app
 from echojepa.serve.jobs import JobStore
+from echojepa.serve.server import serve as run_server
 from echojepa.serve.server import token_of
 from echojepa.serve.service import ServedLimits, Service
 
@@ -84,7 +87,10 @@ def test_an_upload_resumes_where_it_was_cut(serve: Serve) -> None:
         return client.put(f"/api/jobs/{job}/files/1?offset={offset}", content=piece, headers=RAW)
 
     assert put(0, b"abc").json()["offset"] == 3
-    wrong = put(0, b"abc")
+    assert put(0, b"abc").json()["offset"] == put(1, b"b").json()["offset"] == 3, "it is here already"
+    other = put(1, b"x")
+    assert other.status_code == 409 and "another than the one that was begun" in other.text
+    wrong = put(2, b"cd")
     assert wrong.status_code == 409 and wrong.headers["Upload-Offset"] == "3" and "byte 3" in wrong.text
     assert put(3, b"def").status_code == 413
     early = client.post(f"/api/jobs/{job}/start")
@@ -222,6 +228,14 @@ def test_a_film_says_how_long_each_frame_lasted_and_downloads_are_files(
     film = client.get(f"{at}/films/1").json()
     assert len(film["frames"]) == answered.loops[0].frames == len(film["ms"])
     assert film["ms"][0] == round(1000 * (answered.loops[0].row.times[1] - answered.loops[0].row.times[0]))
+    used = [loop for loop in answered.loops if loop.used_for]
+    assert used and "Show attention" in client.get(at.removeprefix("/api")).text
+    for loop in answered.loops:
+        covered = client.get(f"{at}/films/{loop.number}/attention")
+        assert covered.status_code == (200 if loop in used else 404)
+        if loop in used:
+            plain = client.get(f"{at}/films/{loop.number}").json()
+            assert covered.json()["ms"] == plain["ms"] and covered.json()["frames"] != plain["frames"]
     for name in (
         "prediction.json",
         "prediction.csv",
@@ -373,12 +387,20 @@ def test_what_is_wrong_with_a_request_is_a_sentence_and_never_a_500(serve: Serve
 
 def test_the_description_names_every_operation_and_every_refusal(serve: Serve) -> None:
     described = serve().get("/api/openapi.json").json()
-    assert len(described["paths"]) == 10
+    assert len(described["paths"]) == 11
     for path, operations in described["paths"].items():
         for operation in operations.values():
             assert operation["description"], path
             assert {"401", "403", "413", "421", "422"} <= operation["responses"].keys()
     assert json.dumps(described).count("octet-stream") == 1
+
+
+def test_a_model_that_is_missing_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MAIN", MAIN)
+    config = ServeConfig(tmp_path / "nowhere", out=tmp_path / "out", port=0)
+    with pytest.raises(UserError, match="no such model"):
+        run_server(config, lambda said: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

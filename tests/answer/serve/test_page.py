@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import program
 
 from ..conftest import Made
 from .conftest import Live, send
@@ -22,11 +22,7 @@ PATIENCE = 120_000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium on this machine; .ci/run must install it")
-        pytest.skip("no Chromium on this machine: the page was not opened in a browser")
+    chromium = program("chromium")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         yield opened
@@ -120,6 +116,13 @@ def play_and_stop(page: Any) -> None:
     page.wait_for_function("before => document.querySelector('#loop-1 input').value !== before", arg=before)
     card.get_by_role("button", name="Pause loop 1").click()
     held = slider.input_value()
+    plain = card.locator("img").get_attribute("src")
+    attention = page.get_by_role("button", name="Show attention")
+    attention.click()
+    page.wait_for_function("before => document.querySelector('#loop-1 img').src !== before", arg=plain)
+    assert attention.get_attribute("aria-pressed") == "true" and slider.input_value() == held
+    attention.click()
+    page.wait_for_function("before => document.querySelector('#loop-1 img').src === before", arg=plain)
     other = page.locator(".cards > li.out").first
     other.get_by_role("button").click()
     page.wait_for_function("document.querySelector('.cards > li.out img').src.startsWith('data:image/jpeg')")
@@ -155,7 +158,7 @@ def test_the_keyboard_alone_suffices(browser: Any, live: Live, made: Made) -> No
     watched.close()
 
 
-def test_a_broken_connection_is_mended_and_a_refusal_is_a_sentence(
+def test_an_upload_goes_on_in_another_page_over_a_connection_that_breaks_and_a_refusal_is_a_sentence(
     browser: Any, live: Live, made: Made
 ) -> None:
     watched = Watched(browser, live, PHONE)
@@ -168,9 +171,25 @@ def test_a_broken_connection_is_mended_and_a_refusal_is_a_sentence(
         else:
             route.continue_()
 
-    page.route("**/files/1?offset=*", cut_once)
-    page.goto("/")
-    page.set_input_files("#files", next(made.tested.iterdir()))
+    path = next(made.tested.iterdir())
+    content = path.read_bytes()
+    with live.client() as client:
+        job = client.post("/api/jobs").json()["id"]
+        client.post(f"/api/jobs/{job}/files", json={"sizes": [len(content)]})
+        raw = {"Content-Type": "application/octet-stream"}
+        client.put(f"/api/jobs/{job}/files/1?offset=0", content=content[:9000], headers=raw)
+    page.goto(f"/jobs/{job}")
+    watched.check()
+    for wrong, why in (
+        (content[:-1], "sizes differ"),
+        (content[::-1], "another than the one that was begun"),
+    ):
+        page.set_input_files("#files", {"name": "a", "mimeType": "", "buffer": wrong})
+        page.get_by_role("alert").wait_for()
+        assert why in page.get_by_role("alert").inner_text()
+    assert watched.complaints.pop().startswith("Failed to load resource")  # the browser's word for a 409
+    page.route("**/files/1?offset=9000", cut_once)
+    page.set_input_files("#files", path)
     page.wait_for_url("**/studies/1", timeout=PATIENCE)
     assert cut and watched.complaints.pop().startswith("Failed to load resource")
     page.goto("/")

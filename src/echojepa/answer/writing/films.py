@@ -15,7 +15,7 @@ from echojepa.data.store.memory import loop_of
 from echojepa.files.records import decode_plain, read_plain, read_record, write_record
 from echojepa.report.page import jpeg_uri
 
-FILMS, POSTERS = "films", "posters.json"
+FILMS, POSTERS, ATTENTION = "films", "posters.json", "attention.json"
 """Within the folder of an answer, where films are files of their own."""
 
 SIDE, QUALITY = 232, 72
@@ -40,6 +40,15 @@ class LoopFilm:
         return LoopFilm(self.frames[at : at + 1], self.ms[at : at + 1])
 
 
+@dataclass(frozen=True)
+class ShownAttention:
+    """Which loops have a film with attention laid over it."""
+
+    top: float = 1.0
+    """Where its scale ends, times an even share."""
+    loops: tuple[int, ...] = ()
+
+
 def films_of(answer: StudyAnswer) -> dict[int, LoopFilm]:
     """A film of every loop, by its number."""
     return {loop.number: film_of(loop) for loop in answer.loops}
@@ -50,9 +59,13 @@ def film_of(loop: LoopFinding) -> LoopFilm:
     if loop.picture_withheld:
         return LoopFilm((), ())
     pixels = loop_of(loop.row)
-    steps = np.diff(pixels.times)
-    steps = np.append(steps, np.median(steps))[:MOST_FRAMES]
-    frames = pixels.frames(list(range(len(steps))))
+    return film_of_frames(pixels.frames(range(min(len(pixels), MOST_FRAMES))), pixels.times)
+
+
+def film_of_frames(frames: NDArray[np.uint8], times: NDArray[np.float64]) -> LoopFilm:
+    """Frames (N, H, W) or (N, H, W, 3), the first of a loop with these times in seconds."""
+    steps = np.diff(times)
+    steps = np.append(steps, np.median(steps))[: len(frames)]
     return LoopFilm(
         tuple(map(small_jpeg, frames)), tuple(max(1, round(1000 * float(step))) for step in steps)
     )
@@ -88,3 +101,21 @@ def posters_of(folder: Path) -> dict[int, LoopFilm]:
 def read_films(folder: Path) -> dict[int, LoopFilm]:
     """The film of each loop, by its number."""
     return {loop: read_record(LoopFilm, film_file(folder, loop)) for loop in posters_of(folder)}
+
+
+def write_attention(top: float, films: Mapping[int, LoopFilm], folder: Path) -> None:
+    """Write what `attention_films` made beside the films."""
+    for loop, film in films.items():
+        write_record(attention_file(folder, loop), film)
+    write_record(folder / FILMS / ATTENTION, ShownAttention(top, tuple(films)))
+
+
+def attention_file(folder: Path, loop: int) -> Path:
+    """Where the film of a loop with attention is."""
+    return folder / FILMS / f"{loop}.{ATTENTION}"
+
+
+def attention_of(folder: Path) -> ShownAttention:
+    """Which loops have one; none of an answer that was written before there were any."""
+    record = folder / FILMS / ATTENTION
+    return read_record(ShownAttention, record) if record.exists() else ShownAttention()

@@ -77,10 +77,10 @@ def write_answer_page(document: Entry, films: Mapping[int, LoopFilm], path: Path
 
 
 def page_values(
-    document: Entry, films: Mapping[int, LoopFilm], served: Mapping[str, str] | None = None
+    document: Entry, films: Mapping[int, LoopFilm], served: Mapping[str, Any] | None = None
 ) -> Entry:
-    """What a page of an answer shows; `served` says where a server has whole films, by their number, and
-    takes reviews, by the task's name."""
+    """What a page of an answer shows; `served` says where a server has whole films, by their number, which
+    have attention laid over them, and where it takes reviews, by the task's name."""
     return {
         "served": served,
         "answer": document,

@@ -1,7 +1,7 @@
 // Uploads in pieces that resume, and progress. Names of files stay here: the server knows a file by its place.
 const byId = (id) => document.getElementById(id);
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-const PATIENCE = 6, TOGETHER = 1000;
+const PATIENCE = 6, TOGETHER = 1000, CHECKED = 65536;
 
 class Refused extends Error {
   constructor(response, sentence) { super(sentence); this.status = response.status; this.headers = response.headers; }
@@ -33,8 +33,9 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 const plural = (number) => `${number} file${number === 1 ? "" : "s"}`;
 const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
 
-async function sendFile(job, place, file, piece, tell) {
-  let offset = 0;
+async function sendFile(job, place, file, piece, offset, tell) {
+  const part = file.slice(0, Math.min(offset, CHECKED));
+  if (part.size) await patiently(() => ask("PUT", `/api/jobs/${job}/files/${place}?offset=0`, part)); // the same file?
   while (offset < file.size) {
     try {
       const there = await patiently(() => ask("PUT", `/api/jobs/${job}/files/${place}?offset=${offset}`, file.slice(offset, offset + piece)));
@@ -59,19 +60,23 @@ async function start(job) {
   }
 }
 
-async function send(entries, limits) {
+async function send(entries, limits, begun) {
   entries.sort((one, other) => (one.path < other.path ? -1 : one.path > other.path ? 1 : 0));
   const all = entries.reduce((sum, entry) => sum + entry.file.size, 0);
   if (entries.length > limits.files || all > limits.bytes) {
     throw new Error(`a study may have ${limits.files} files of ${megabytes(limits.bytes)} in all; this one has ${plural(entries.length)} of ${megabytes(all)}`);
   }
-  const { id } = await ask("POST", "/api/jobs");
-  sending = id;
   const sizes = entries.map((entry) => entry.file.size);
-  for (let at = 0; at < sizes.length; at += TOGETHER) await ask("POST", `/api/jobs/${id}/files`, { sizes: sizes.slice(at, at + TOGETHER) });
+  const known = begun ? (await ask("GET", `/api/jobs/${begun}`)).files : [];
+  if (known.length > sizes.length || known.some((one, at) => one.size !== sizes[at])) {
+    throw new Error("these are not the files that were begun: their number or sizes differ; choose the same ones again");
+  }
+  const id = begun ?? (await ask("POST", "/api/jobs")).id;
+  sending = id;
+  for (let at = known.length; at < sizes.length; at += TOGETHER) await ask("POST", `/api/jobs/${id}/files`, { sizes: sizes.slice(at, at + TOGETHER) });
   let before = 0;
   for (const [number, { file }] of entries.entries()) {
-    await sendFile(id, number + 1, file, limits.piece, (offset) => {
+    await sendFile(id, number + 1, file, limits.piece, known[number]?.offset ?? 0, (offset) => {
       byId("bar").value = all ? (before + offset) / all : 1;
       say(`Sending file ${number + 1} of ${entries.length}: ${megabytes(before + offset)} of ${megabytes(all)}`);
     });
@@ -111,12 +116,12 @@ if (drop) {
       if (!entries.length) return;
       byId("sending").hidden = false;
       byId("cancel").focus();
-      await send(entries, limits);
+      await send(entries, limits, drop.dataset.job);
     } catch (error) {
       byId("problem").textContent = sentence(error.message);
       byId("problem").hidden = false;
       byId("sending").hidden = true;
-      if (sending) await ask("DELETE", `/api/jobs/${sending}`).catch(() => null);
+      if (sending && !drop.dataset.job) await ask("DELETE", `/api/jobs/${sending}`).catch(() => null);
       sending = null;
     } finally { busy = false; }
   };
@@ -130,7 +135,7 @@ if (drop) {
   drop.addEventListener("drop", (event) => { const items = event.dataTransfer.items; const ready = dropped(items); begin(() => ready); });
   byId("cancel").addEventListener("click", async () => {
     if (sending) await ask("DELETE", `/api/jobs/${sending}`).catch(() => null);
-    location.reload();
+    location.assign("/");
   });
 }
 

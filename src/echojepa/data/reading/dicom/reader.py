@@ -179,8 +179,8 @@ def _maker(stated: str) -> str:
 
 
 def header_of(source: Path | bytes) -> Dataset | None:
-    """All attributes of a file, or of its bytes, but its pixels, identifiers among them; None where it is no
-    DICOM file. Only what goes back to the file's own archive may keep them."""
+    """All attributes of a file, or of its bytes, but its pixels and what does not parse, identifiers among
+    them; None where it is no DICOM file. Only what goes back to the file's own archive may keep them."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             content: mmap | bytes = mmap(file.fileno(), 0, access=ACCESS_READ)
@@ -191,6 +191,11 @@ def header_of(source: Path | bytes) -> Dataset | None:
             data = read_header(content).data
         except Rejected:
             return None
-    if "PixelData" in data:
-        del data.PixelData
+        if "PixelData" in data:
+            del data.PixelData
+        for tag in list(data.keys()):
+            try:
+                data[tag]
+            except VALUE_ERRORS:
+                del data[tag]
     return data
