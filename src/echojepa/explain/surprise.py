@@ -236,7 +236,7 @@ def figure(rows: Sequence[UnlikeRow], scored: Mapping[str, Sequence[ScoredLoop]]
             heights = [names.index(row.kind) + 0.13 * (number - 2) for row in mine]
             right.hlines(heights, [r.lo for r in mine], [r.hi for r in mine], color=colour, lw=1.4)
             right.scatter([r.auroc for r in mine], heights, s=14, color=colour, label=score)
-        right.set(yticks=[], ylim=left.get_ylim(), xlim=(0, 1), xlabel="AUROC, 95 % interval")
+        right.set(yticks=[], ylim=left.get_ylim(), xlim=(-0.02, 1.02), xlabel="AUROC, 95 % interval")
         right.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
     return draw(9.0, 0.9 + 0.5 * len(names), 2, paint)
