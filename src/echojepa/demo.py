@@ -128,7 +128,7 @@ def own_stages(config: DemoConfig, files: Path, model: Path) -> list[tuple[str, 
             ("surprise", "surprise", SurpriseConfig(config.run, trained_on, surprised, unlike=kinds))
         )
     stages.append(
-        ("survey", "survey", SurveyConfig(data, model, features, out / "report.html", seen, surprised))
+        ("survey", "survey", SurveyConfig(data, features, out / "report.html", model, seen, surprised))
     )
     return stages
 

@@ -52,20 +52,20 @@ def test_distances_are_those_that_answers_state(own: Path, made: Made, strict: M
     """The model's own training loops lie at about 1; a data set is surveyed in its own order of distance."""
     embed(EmbedConfig(made.dataset, tmp_path / "e", str(made.model / "encoder"),
                       clips_per_loop=strict.card.clips_per_loop), quiet)  # fmt: skip
-    found = survey(SurveyConfig(made.dataset, made.model, tmp_path / "e", tmp_path / "s.html"))
+    found = survey(SurveyConfig(made.dataset, tmp_path / "e", tmp_path / "s.html", made.model))
     distances = [loop.distance for loop in found.loops]
     assert distances == sorted(distances, reverse=True) and 0.3 < np.median(distances) < 3
     limit = strict.card.thresholds.most_distance
     assert [loop.far for loop in found.loops] == [loop.distance > limit for loop in found.loops]
     with pytest.raises(UserError, match="lacks"):
-        survey(SurveyConfig(own / "dataset", made.model, tmp_path / "e", tmp_path / "s.html"))
+        survey(SurveyConfig(own / "dataset", tmp_path / "e", tmp_path / "s.html", made.model))
 
 
 def test_settings_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--run says"):
         DemoConfig(tmp_path, run=made.run)
     with pytest.raises(UserError, match="echojepa embed"):
-        survey(SurveyConfig(made.dataset, made.model, tmp_path, tmp_path / "s.html"))
+        survey(SurveyConfig(made.dataset, tmp_path, tmp_path / "s.html", made.model))
 
 
 def test_stages_of_own_files_run_in_order_of_commands(made: Made, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from echojepa.errors import UserError
 from echojepa.explain.foreseen import TrainedRun, Usual, clips_of, distinct
 from echojepa.explain.loops import ListedLoop, ShownLoop
 from echojepa.explain.surprise import figure, unlike_table
-from echojepa.explain.unlike import SCORES, SURPRISE, Measures, Scored, kinds_of, of_same_views, told
+from echojepa.explain.unlike import SCORES, SURPRISE, Measures, ScoredLoop, kinds_of, of_same_views, told
 from echojepa.models.building import build_objective, generator_for
 from echojepa.models.masking import sample_mask
 
@@ -108,10 +108,10 @@ def test_what_is_outside_the_sector_does_not_count(measures: Measures) -> None:
     assert measures.scores(measures.measure(loop))[SURPRISE] < whole[SURPRISE]
 
 
-def scored(count: int, shift: float, view: str = "A4C", start: int = 0) -> list[Scored]:
+def scored(count: int, shift: float, view: str = "A4C", start: int = 0) -> list[ScoredLoop]:
     values = np.random.default_rng(count + start).normal(shift, 1, count)
     facts = [ListedLoop(f"{start + n}", f"p{start + n // 2}", view, True) for n in range(count)]
-    return [Scored(fact, dict.fromkeys(SCORES, float(v))) for fact, v in zip(facts, values, strict=True)]
+    return [ScoredLoop(fact, dict.fromkeys(SCORES, float(v))) for fact, v in zip(facts, values, strict=True)]
 
 
 def test_kinds_are_told_by_the_area_under_the_curve_with_patients_resampled() -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from echojepa.config.answers import SHIPPED_MODEL, AssembleConfig, ListenConfig, PredictConfig, ServeConfig
+from echojepa.config.answers import (
+    SHIPPED_MODEL,
+    AssembleConfig,
+    ListenConfig,
+    PredictConfig,
+    ServeConfig,
+    SurveyConfig,
+)
 from echojepa.config.commands import (
     AttendConfig,
     ConvertConfig,
@@ -14,7 +21,6 @@ from echojepa.config.commands import (
     SheetConfig,
     SimulateConfig,
     SurpriseConfig,
-    SurveyConfig,
     VerifyConfig,
     save_config,
 )

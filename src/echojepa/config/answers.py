@@ -1,4 +1,4 @@
-"""Settings of what answers for studies: assembling a model, predict, serve, listen."""
+"""Settings of what answers for studies: assembling a model, survey, predict, serve, listen."""
 
 from __future__ import annotations
 
@@ -153,6 +153,24 @@ class ListenConfig:
             )
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port must be 0 to 65535; got {self.port}")
+
+
+@dataclass(frozen=True)
+class SurveyConfig:
+    """Say on one page how far the loops of a data set lie from a model's training set."""
+
+    data: Path
+    """Data set made by `echojepa ingest`; it needs no labels."""
+    features: Path
+    """Folder made by `echojepa embed` of this data set with the model's encoder."""
+    out: Path
+    """The HTML file to write."""
+    model: Path = SHIPPED_MODEL
+    """Model folder made by `echojepa assemble`, or `shipped:small`."""
+    seen: Path | None = None
+    """Folder made by `echojepa attend`, whose strips are shown."""
+    surprise: Path | None = None
+    """Folder made by `echojepa surprise`, whose figure is shown."""
 
 
 def is_own_address(host: str) -> bool:

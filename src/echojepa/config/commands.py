@@ -280,24 +280,6 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class SurveyConfig:
-    """Say on one page how far the loops of a data set lie from a model's training set."""
-
-    data: Path
-    """Data set made by `echojepa ingest`; it needs no labels."""
-    model: Path
-    """Model folder made by `echojepa assemble`."""
-    features: Path
-    """Folder made by `echojepa embed` of this data set with the model's encoder."""
-    out: Path
-    """The HTML file to write."""
-    seen: Path | None = None
-    """Folder made by `echojepa attend`, whose strips are shown."""
-    surprise: Path | None = None
-    """Folder made by `echojepa surprise`, whose figure is shown."""
-
-
-@dataclass(frozen=True)
 class DemoConfig:
     """Run every stage, from synthetic and real DICOM files to a report; or look at files of your own."""
 

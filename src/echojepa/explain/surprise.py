@@ -16,6 +16,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, SurpriseConfig
 from echojepa.data.clips.clips import even_start
 from echojepa.evaluation.tables.curves import PALETTE, draw
+from echojepa.explain.attend import Work
 from echojepa.explain.films import LoopMap, film
 from echojepa.explain.foreseen import TrainedRun, clips_of
 from echojepa.explain.loops import ChosenLoops
@@ -25,7 +26,7 @@ from echojepa.explain.unlike import (
     Kinds,
     Measured,
     Measures,
-    Scored,
+    ScoredLoop,
     UnlikeRow,
     kinds_of,
     of_same_views,
@@ -74,20 +75,6 @@ class Surprised:
     """Why files are not among the loops."""
 
 
-@dataclass
-class Work:
-    """How far it is."""
-
-    progress: Progress
-    total: int
-    done: int = 0
-
-    def step(self, note: str) -> None:
-        """One loop more is measured."""
-        self.done += 1
-        self.progress(self.done, self.total, note)
-
-
 def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     """Learn from training loops what is usual, score validation loops and those of each kind, and show some.
 
@@ -106,18 +93,18 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     run.take_in(middle_clips(train, run))
     measures.learn(measured(measures, train, work, "training loops"))
     shown: list[tuple[Kinds, int, Tensor]] = []
-    scored: dict[str, list[Scored]] = {}
+    scored: dict[str, list[ScoredLoop]] = {}
     rows: list[UnlikeRow] = []
     for kind in kinds:
         found = measured(measures, kind.loops, work, kind.name)
-        scored[kind.name] = [Scored(loop.facts, measures.scores(loop)) for loop in found]
+        scored[kind.name] = [ScoredLoop(loop.facts, measures.scores(loop)) for loop in found]
         shown += [(kind, place, measures.map(found[place])) for place in range(min(config.films, len(found)))]
         if kind.name == VALIDATION:
             continue
         others, against = of_same_views(scored[kind.name], scored[VALIDATION])
         if kind.against:
             others = [
-                Scored(one.facts, measures.scores(one))
+                ScoredLoop(one.facts, measures.scores(one))
                 for one in measured(measures, kind.against, work, f"beside {kind.name}")
             ]
             against = "others of the same data set"
@@ -200,7 +187,7 @@ def write(
     run: TrainedRun,
     page: str,
     rows: Sequence[UnlikeRow],
-    scored: Mapping[str, Sequence[Scored]],
+    scored: Mapping[str, Sequence[ScoredLoop]],
 ) -> None:
     """Numbers, the figure and, last, the record of what they are."""
     config.out.mkdir(parents=True, exist_ok=True)
@@ -228,7 +215,7 @@ def write(
     )
 
 
-def figure(rows: Sequence[UnlikeRow], scored: Mapping[str, Sequence[Scored]]) -> str:
+def figure(rows: Sequence[UnlikeRow], scored: Mapping[str, Sequence[ScoredLoop]]) -> str:
     """Surprise of every loop by kind, and beside it how well each score tells the kind: SVG."""
     names = list(scored)
 
@@ -249,7 +236,7 @@ def figure(rows: Sequence[UnlikeRow], scored: Mapping[str, Sequence[Scored]]) ->
             heights = [names.index(row.kind) + 0.13 * (number - 2) for row in mine]
             right.hlines(heights, [r.lo for r in mine], [r.hi for r in mine], color=colour, lw=1.4)
             right.scatter([r.auroc for r in mine], heights, s=14, color=colour, label=score)
-        right.set(yticks=[], ylim=left.get_ylim(), xlim=(0, 1), xlabel="AUROC, 95 % interval")
+        right.set(yticks=[], ylim=left.get_ylim(), xlim=(-0.02, 1.02), xlabel="AUROC, 95 % interval")
         right.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
     return draw(9.0, 0.9 + 0.5 * len(names), 2, paint)

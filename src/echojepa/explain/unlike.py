@@ -176,7 +176,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredLoop:
     """A loop with its scores."""
 
     facts: ListedLoop
@@ -201,7 +201,12 @@ class UnlikeRow:
 
 
 def told(
-    kind: str, mine: Sequence[Scored], others: Sequence[Scored], against: str, resamples: int, seed: int
+    kind: str,
+    mine: Sequence[ScoredLoop],
+    others: Sequence[ScoredLoop],
+    against: str,
+    resamples: int,
+    seed: int,
 ) -> list[UnlikeRow]:
     """A row a score, with 95 % intervals by resampling the patients of both."""
     both = [*mine, *others]
@@ -233,7 +238,7 @@ def area(
     return estimates(truth, scores, patients, {"AUROC": AUROC}, resamples=resamples, seed=seed)["AUROC"]
 
 
-def of_same_views(kind: Sequence[Scored], others: Sequence[Scored]) -> tuple[list[Scored], str]:
+def of_same_views(kind: Sequence[ScoredLoop], others: Sequence[ScoredLoop]) -> tuple[list[ScoredLoop], str]:
     """Those of the others whose view the kind has too, and what they are; all, where it states none of
     theirs."""
     views = {one.facts.view for one in kind} - {""}
