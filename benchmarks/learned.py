@@ -1,7 +1,7 @@
 """What pretraining added to its random starts, over patients and pretraining seeds.
 
-    echojepa evaluate learned --data DATA --backbones RUN0 RUN1 ... --out RESULTS
-    python benchmarks/learned.py RESULTS
+    echojepa evaluate learned --data DATA --backbones RUN0 --out RESULTS0       # of each seed of pretraining
+    python benchmarks/learned.py RESULTS0 RESULTS1 ...
 
 For every probe of the plan: the error of each run and of its own random start on the same test items (LVEF:
 points off by study; view: % wrong by loop), the mean over seeds of labels, and the difference, positive where
@@ -12,8 +12,7 @@ by itself (a crossed bootstrap), since every patient is read by every run.
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +53,6 @@ def errors_of(stored: StoredProbe) -> Errors:
     )
     order = np.argsort(test.items)
     return Errors(test.items[order], test.patients[order], wrong[order])
-
-
-def run_of(backbone: str) -> tuple[str, str]:
-    """Kind and run of a backbone's name, which tables give as `KIND (RUN)` where there are several runs."""
-    kind, _, run = backbone.partition(" (")
-    return kind, run.rstrip(")")
 
 
 def mean_over_labels(several: list[Errors]) -> Errors:
@@ -111,28 +104,28 @@ class Line:
         return "| " + " | ".join(named + cells) + " |"
 
 
-def lines_of(results: Path) -> list[Line]:
-    """Every line of a folder of results."""
-    found: dict[tuple[str, str, float], dict[str, dict[str, list[Errors]]]] = {}
-    for file in sorted((results / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
-        stored = StoredProbe(file.parent)
-        card = stored.card()
-        kind, run = run_of(card.backbone)
-        rows = found.setdefault(
-            (card.task, card.probe, card.fraction), defaultdict(lambda: defaultdict(list))
-        )
-        rows[kind][run].append(errors_of(stored))
+def lines_of(results: Sequence[Path]) -> list[Line]:
+    """Every line; each folder of results is a seed of pretraining, with the start of its own."""
+    found: dict[tuple[str, str, float], dict[str, dict[Path, list[Errors]]]] = {}
+    for folder in results:
+        for file in sorted((folder / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
+            stored = StoredProbe(file.parent)
+            card = stored.card()
+            rows = found.setdefault((card.task, card.probe, card.fraction), {})
+            rows.setdefault(card.backbone, {}).setdefault(folder, []).append(errors_of(stored))
     lines = []
     for (task, probe, labels), rows in sorted(found.items()):
-        starts = {run: mean_over_labels(several) for run, several in rows[START].items()}
-        for kind, runs in rows.items():
-            mine = {run: mean_over_labels(several) for run, several in runs.items()}
-            errors = np.stack([one.errors for one in mine.values()])
-            patients = next(iter(mine.values())).patients
+        means = {
+            kind: {run: mean_over_labels(several) for run, several in runs.items()}
+            for kind, runs in rows.items()
+        }
+        for kind, runs in means.items():
+            errors = np.stack([one.errors for one in runs.values()])
+            patients = next(iter(runs.values())).patients
             gain = None
             if kind != START:
-                gain = crossed(np.stack([starts[run].errors for run in mine]) - errors, patients)
-            lines.append(Line(task, probe, labels, kind, len(mine), crossed(errors, patients), gain))
+                gain = crossed(np.stack([means[START][run].errors for run in runs]) - errors, patients)
+            lines.append(Line(task, probe, labels, kind, len(runs), crossed(errors, patients), gain))
     return lines
 
 
@@ -159,11 +152,11 @@ def figure_of(lines: list[Line]) -> str:
 
 
 def main() -> None:
-    """Print the table of a folder, and draw it where asked."""
+    """Print the table, and draw it where asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--figure", type=Path, help="SVG to write")
     options = parser.parse_args()
     lines = lines_of(options.results)
