@@ -16,7 +16,9 @@ from echojepa.config import ConfigError, DemoConfig, EmbedConfig, SurveyConfig
 from echojepa.demo import demo_stages
 from echojepa.errors import UserError
 from echojepa.evaluation.features.embed import embed
+from echojepa.files.records import write_record
 from echojepa.progress import quiet
+from echojepa.recipes import smoke
 
 from .conftest import Made
 
@@ -69,7 +71,15 @@ def test_settings_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> Non
 
 
 def test_stages_of_own_files_run_in_order_of_commands(made: Made, tmp_path: Path) -> None:
+    """With a run its surprise is among them, asked of the data set that the run was trained on."""
     order = list(COMMANDS)
-    config = replace(DemoConfig(tmp_path), data=made.tested, model=made.model)
-    places = [order.index(stage.command) for stage in demo_stages(config)]
+    (tmp_path / "run").mkdir()
+    write_record(tmp_path / "run" / "config.json", smoke(made.dataset, tmp_path / "run"))
+    config = DemoConfig(tmp_path, data=made.tested, model=made.model, run=tmp_path / "run")
+    stages = demo_stages(config)
+    places = [order.index(stage.command) for stage in stages]
     assert places == sorted(places)
+    (asked,) = [stage.config for stage in stages if stage.command == "surprise"]
+    assert asked.data == made.dataset and asked.unlike == (f"your files={tmp_path / 'dataset'}",)
+    assert stages[-1].config.surprise == asked.out
+    assert len(demo_stages(replace(config, run=None))) == len(stages) - 1

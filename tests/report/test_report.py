@@ -136,6 +136,7 @@ def test_the_page_suits_screen_readers_phones_and_both_themes(
     assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
     table = opened.get_by_role("region", name="Results of LVEF")
     sort_and_filter(opened, table)
+    look_and_play(opened)
     context.close()
     assert not complaints
 
@@ -156,9 +157,26 @@ def sort_and_filter(page: Any, table: Any) -> None:
     assert len(errors()) == 1
 
 
+def look_and_play(page: Any) -> None:
+    """A dot shows its loop, by the mouse and by the keyboard, and plays it."""
+    still, slider = page.locator("#still"), page.get_by_label("Loop on the map")
+    first = still.get_attribute("src")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    second = still.get_attribute("src")
+    assert slider.input_value() == "1" and second != first
+    page.locator("#atlas circle[data-dot='0']").first.dispatch_event("mouseenter")
+    assert still.get_attribute("src") == first and still.get_attribute("alt").startswith("Middle frame of ")
+    page.locator("#atlas circle[data-dot='0']").first.dispatch_event("click")
+    page.wait_for_function("first => document.getElementById('still').src !== first", arg=first)
+    page.locator("#dot-play").click()
+    assert page.locator("#dot-play").inner_text() == "Play"
+
+
 def test_the_page_tells_all_without_its_script(page: str) -> None:
     """Rows, stills and sentences stand in the page; the script sorts, filters and plays."""
     whole = page[: page.index("<script>")]
+    assert len(page.encode()) < 10e6
     assert whole.count("The middle frame of a loop") >= 2 and "nearest loops of other patients" in whole
     assert 'class="controls" hidden' in whole and whole.count("<tr") > 20
     for name in ("fingerprint", "sha256", "torch", "CPUs"):

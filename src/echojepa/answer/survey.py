@@ -20,13 +20,14 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.maps import embedding_map
+from echojepa.explain.writing import STILLS
 from echojepa.files.records import read_plain
 from echojepa.files.tables import read_parquet
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.story import came_in, unlike
 
-STRIPS = 4
-"""Strips of attention on the page, at most."""
+STRIPS, SHOWN_STILLS = 4, 2
+"""Strips of attention on the page, at most, and stills of each."""
 STRIP_QUALITY = 80
 FEWEST = 3
 """Loops that a map is drawn of, at least."""
@@ -123,7 +124,8 @@ def panels(model: Model, pooled: Tensor, distances: NDArray[np.float64], nearest
         left.scatter(distances, height, s=16, color=PALETTE[0], alpha=0.7, lw=0)
         left.axvline(limit, color=PALETTE[1], lw=1.4)
         left.axvline(1, color="#99a", lw=1, ls="--")
-        left.set(yticks=[], ylim=(-0.6, 0.6), xlabel="distance from the training set", xscale="log")
+        left.set(yticks=[], ylim=(-0.6, 0.6), xlabel="distance from the training set")
+        left.set_xlim(left=0)
         for axis in others:
             together = np.concatenate([pooled.numpy(), model.likeness.means.numpy()]).astype(np.float32)
             points = embedding_map(together)
@@ -144,5 +146,6 @@ def strips_of(seen: Path | None) -> list[str]:
     found = []
     for path in paths:
         with Image.open(path) as picture:
-            found.append(jpeg_uri(np.asarray(picture.convert("RGB")), STRIP_QUALITY))
+            upper = picture.crop((0, 0, picture.width, picture.height * SHOWN_STILLS // STILLS))
+            found.append(jpeg_uri(np.asarray(upper.convert("RGB")), STRIP_QUALITY))
     return found

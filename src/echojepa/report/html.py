@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.agreement import agreement_figures, test_predictions
+from echojepa.report.atlas import Mapped, atlas
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
 from echojepa.report.story import came_in, fails, learned, reads
@@ -137,28 +138,37 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
-Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]]
-"""Pooled features of loops, their views and their patients, by backbone."""
+Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any]]]
+"""Pooled features of loops, their views, their patients and their ids, by backbone."""
 
 
 def read_embeddings(results: Path) -> Embeddings:
     """Those of test loops."""
     found = {}
     for file in sorted((results / "embeddings").glob("*.parquet")):
-        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id")).to_pydict()
+        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id", "loop_id")).to_pydict()
         vectors = np.array(table["embedding"], dtype=np.float32)
-        found[table["backbone"][0]] = vectors, np.array(table["view"]), np.array(table["patient_id"])
+        views, patients, loops = (np.array(table[name]) for name in ("view", "patient_id", "loop_id"))
+        found[table["backbone"][0]] = vectors, views, patients, loops
     return found
 
 
 def islands_of(embeddings: Embeddings) -> dict[str, Islands]:
     """How far views lie together in the features of each backbone."""
-    every = {name: islands(*parts) for name, parts in embeddings.items()}
+    every = {name: islands(*parts) for name, (*parts, _) in embeddings.items()}
     return {name: found for name, found in every.items() if found is not None}
 
 
+def maps_of(config: ReportConfig, embeddings: Embeddings) -> dict[str, Mapped]:
+    """Test loops in two dimensions, by backbone."""
+    return {
+        name: Mapped(loops, views, embedding_map(vectors, config.map_method))
+        for name, (vectors, views, _, loops) in embeddings.items()
+    }
+
+
 def draw_figures(
-    config: ReportConfig, probes: Sequence[ProbeCard], embeddings: Embeddings
+    config: ReportConfig, probes: Sequence[ProbeCard], mapped: Mapping[str, Mapped]
 ) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
@@ -169,10 +179,7 @@ def draw_figures(
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    maps = {
-        name: (embedding_map(vectors, config.map_method), views)
-        for name, (vectors, views, _) in embeddings.items()
-    }
+    maps = {name: (one.points, one.views) for name, one in mapped.items()}
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
     panels = {
         "curves": (curves, partial(figures.curve_panels, xlabel="step")),
@@ -214,7 +221,8 @@ def write_report(config: ReportConfig) -> Path:
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
     card, embeddings = load_card(config.run), read_embeddings(config.results)
-    tables, drawn = result_tables(rows), draw_figures(config, probes, embeddings)
+    mapped = maps_of(config, embeddings)
+    tables, drawn = result_tables(rows), draw_figures(config, probes, mapped)
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
@@ -230,6 +238,7 @@ def write_report(config: ReportConfig) -> Path:
         agreement=agreement_figures(config.results, tasks, units, SHOWN_PROBE),
         tables=tables,
         figures=drawn,
+        atlas=atlas(store, mapped),
         islands=known,
         player=attention_player(
             store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned

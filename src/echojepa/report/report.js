@@ -7,5 +7,5 @@ const pause = () => { clearInterval(timer); timer = null; button.textContent = "
 button.onclick = () => (timer ? pause() : play());
 slider.oninput = () => { pause(); show(+slider.value); };
 show(0);
-document.querySelector(".controls").hidden = false;
+document.querySelector(".player .controls").hidden = false;
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) pause(); else play();

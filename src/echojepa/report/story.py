@@ -62,10 +62,12 @@ def came_in(store: LoopStore) -> dict[str, Any]:
         picture = thumbnail(loop.frames([len(loop) // 2])[0], loop.mask)
         stills.append({"picture": picture, "name": f"{view}, {site}{synthetic}"})
     patients, rejected = len({row["patient_id"] for row in rows}), store.rejected().num_rows
+    came = (
+        f"{counted(len(rows), 'loop')} of {counted(patients, 'patient')} from {counted(len(sites), 'site')}"
+    )
     says = (
-        f"{len(rows)} loops of {patients} patients from {counted(len(sites), 'site')} came in, in "
-        f"{len(kinds)} kinds of site and view; {counted(rejected, 'file')} did not. The middle frame of one "
-        "loop of a kind:"
+        f"{came} came in, in {counted(len(kinds), 'kind')} of site and view; {counted(rejected, 'file')} did "
+        "not. The middle frame of one loop of a kind:"
     )
     return {"says": says, "stills": stills}
 
