@@ -244,7 +244,7 @@ def small(data: Path, out: Path) -> PretrainConfig:
         data=data,
         out=out,
         architecture=Architecture("nano", patch=12),
-        spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
+        spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2, 0.2, 0.2), std=(0.25, 0.25, 0.25)),
         masks=(TIME_MASK,),
         latent=LatentConfig(layers="all", centred=True),
         augment="shift",

@@ -118,7 +118,8 @@ def work(pipe: Connection) -> None:
     bound_memory(settings.memory)
     while folders := pipe.recv():
         pipe.send(Step(0, 0, "starting"))  # whose sender ends before has not touched the folder
-        pipe.send(outcome(*folders, model, settings, pipe))
+        inbox, out = folders
+        pipe.send(outcome(inbox, out, model, settings, pipe))
 
 
 def outcome(
