@@ -117,8 +117,8 @@ def work(pipe: Connection) -> None:
     pipe.send(Ready(facts.name, facts.sha256, facts.synthetic, tasks))
     bound_memory(settings.memory)
     while folders := pipe.recv():
-        pipe.send(Step(0, 0, "starting"))  # whose sender ends before has not touched the folder
         inbox, out = folders
+        pipe.send(Step(0, 0, "starting"))  # whose sender ends before has not touched the folder
         pipe.send(outcome(inbox, out, model, settings, pipe))
 
 
