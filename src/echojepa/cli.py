@@ -115,7 +115,8 @@ def run_demo(config: DemoConfig) -> None:
     seconds = sum(stage.cost() for stage in stages)
     console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
     console.print(f"Report: {(config.out / 'report.html').resolve()}")
-    console.print(f"Answers for a synthetic study and two real cines: {(config.out / 'answer').resolve()}")
+    if config.data is None:
+        console.print(f"Answers for a synthetic study and two real cines: {(config.out / 'answer').resolve()}")
 
 
 COMMANDS: dict[str, Command] = {
