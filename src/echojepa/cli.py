@@ -116,7 +116,8 @@ def run_demo(config: DemoConfig) -> None:
     console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
     console.print(f"Report: {(config.out / 'report.html').resolve()}")
     if config.data is None:
-        console.print(f"Answers for a synthetic study and two real cines: {(config.out / 'answer').resolve()}")
+        answers = (config.out / "answer").resolve()
+        console.print(f"Answers for a synthetic study and two real cines: {answers}")
 
 
 COMMANDS: dict[str, Command] = {
