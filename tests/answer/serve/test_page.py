@@ -90,7 +90,9 @@ def test_a_person_gets_an_answer_looks_behind_it_rejects_it_and_takes_it_away(
     play_and_stop(page)
     page.get_by_role("link", name="loop 1").first.click()
     assert page.url.endswith("#loop-1") and page.locator("#loop-1").evaluate("one => one.matches(':target')")
-    assert page.locator("#loop-1").evaluate("one => one.getBoundingClientRect().top < innerHeight")
+    page.wait_for_function(
+        "() => document.querySelector('#loop-1').getBoundingClientRect().top < innerHeight"
+    )
     page.get_by_label("Reject").check()
     page.get_by_label("Reason").fill("foreshortened")
     page.get_by_role("button", name="Save").click()
