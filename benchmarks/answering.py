@@ -16,9 +16,8 @@ Validation patients chose thresholds and calibrated the intervals: `--split val`
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -43,6 +42,7 @@ from echojepa.evaluation.statistics.intervals import (
     mean_over_patients,
     share_of_patients,
 )
+from echojepa.files.tables import write_csv
 from echojepa.progress import quiet
 from echojepa.terminal import progress_bar
 from echojepa.vocabulary import Kind, Split
@@ -123,15 +123,6 @@ def main() -> None:
     (options.out / "answering.md").write_text(text, encoding="utf-8")
     print(text)
     draw(points, model, options.out / "answering.png")
-
-
-def write_csv(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    """A table with the columns of its first row."""
-    kept = list(rows)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(kept[0]))
-        writer.writeheader()
-        writer.writerows(kept)
 
 
 def ask(

@@ -39,11 +39,8 @@ from echojepa.config import (
     PAPER_MASKS,
     TIME_MASK,
     TUBE_MASK,
-    Architecture,
-    FaultConfig,
     InputSpec,
     LatentConfig,
-    OptimConfig,
     PretrainConfig,
 )
 from echojepa.data.clips.clips import ClipDataset
@@ -54,6 +51,7 @@ from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
 from echojepa.models.contract import prepare
 from echojepa.models.vit import VisionTransformer
+from echojepa.recipes import small
 from echojepa.training.pretrain import pretrain
 from echojepa.vocabulary import Kind, Split, View
 from echojepa.weights.folder import load_weights
@@ -68,24 +66,8 @@ FIT_AT_MOST = 1200
 
 
 def base(data: Path, out: Path) -> PretrainConfig:
-    """JEPA with the paper's masks on few tokens: 16 frames of 48 px over 1.2 s, 128 tokens a clip."""
-    return PretrainConfig(
-        data=data,
-        out=out,
-        architecture=Architecture("nano", patch=12),
-        spec=InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
-        predictor_width=64,
-        predictor_depth=2,
-        predictor_heads=2,
-        optim=OptimConfig(lr=5e-4, warmup=0.06, cooldown=0.3, ema_start=0.99, ema_end=0.9985),
-        augment="shift",
-        batch_size=16,
-        steps=5000,
-        precision="auto",
-        checkpoint_every=500,
-        monitor_every=500,
-        faults=FaultConfig(on_collapse="warn"),
-    )
+    """The recipe `small`, but JEPA with the paper's masks and targets: 128 tokens a clip."""
+    return replace(small(data, out), masks=PAPER_MASKS, latent=LatentConfig(), steps=5000)
 
 
 def videomae(config: PretrainConfig) -> PretrainConfig:

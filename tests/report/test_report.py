@@ -42,8 +42,8 @@ from echojepa.explain.surprise import surprise
 from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
-from echojepa.report.agreement import Confidence
-from echojepa.report.html import Player, predictions_of, write_report
+from echojepa.report.agreement import Confidence, read_predictions
+from echojepa.report.html import SHOWN_PROBE, Player, shown_predictions, write_report
 from echojepa.tasks import LVEF, VIEW, Task
 from echojepa.training.pretrain import pretrain
 
@@ -313,7 +313,7 @@ def test_every_plan_s_folder_makes_a_report(
         if (cell.task, cell.probe.name, cell.trained_on, cell.calibrated) == (LVEF, "attentive", "", False)
     ]  # fmt: skip
     assert ("Predicted against true ejection fraction" in text) == bool(plain)
-    shown = predictions_of(tmp_path / "results", "lvef")
+    shown = shown_predictions(read_predictions(tmp_path / "results", ["lvef"], SHOWN_PROBE), "lvef")
     assert set(shown) == ({"JEPA", "random encoder"} if plain else set())
     for truth, prediction in shown.values():
         expected = predicted(LVEF, plain[0])
@@ -339,4 +339,6 @@ def test_results_of_version_one_are_read() -> None:
     (stored,) = find_probes(folder, "lvef", "attentive").values()
     card = stored.card()
     assert (card.format_version, card.calibrated, card.backbone) == (1, None, "JEPA")
-    assert card.history["validation"] and set(predictions_of(folder, "lvef")) == {"JEPA"}
+    assert card.history["validation"] and set(
+        shown_predictions(read_predictions(folder, ["lvef"], SHOWN_PROBE), "lvef")
+    ) == {"JEPA"}

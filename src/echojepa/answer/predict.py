@@ -12,12 +12,13 @@ from echojepa.answer.model import Model, load_model
 from echojepa.answer.study import ReadStudy, read_studies, shown_to
 from echojepa.answer.tasks import answer_task, reads
 from echojepa.answer.values import LeftOut, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.config import SHIPPED_MODEL
 from echojepa.progress import Progress, quiet
 
 
 def predict(
     study: Path | str | Sequence[Path | str],
-    model: Path | str | Model = "shipped:small",
+    model: Path | str | Model = SHIPPED_MODEL,
     progress: Progress = quiet,
     *,
     workers: int = 0,

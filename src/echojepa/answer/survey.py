@@ -15,14 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from echojepa.answer.model import Model, load_model
-from echojepa.config import ConfigError, SurveyConfig
+from echojepa.config import SurveyConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
+from echojepa.evaluation.features.embed import read_embedding
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.maps import embedding_map
 from echojepa.explain.writing import STILLS
-from echojepa.files.records import read_plain
-from echojepa.files.tables import read_parquet
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.story import came_in, unlike
 
@@ -62,7 +61,8 @@ def survey(config: SurveyConfig) -> Surveyed:
     of this data set.
     """
     model, store = load_model(config.model), LoopStore.open(config.data)
-    names, pooled = features_of(config.features, model)
+    names, means = read_embedding(config.features, model.backbone.sha256)
+    pooled = torch.from_numpy(means)
     views = {row["loop_id"]: row["view"] or "" for row in store.metadata(["loop_id", "view"]).to_pylist()}
     missing = [name for name in names if name not in views]
     if missing:
@@ -95,22 +95,6 @@ def survey(config: SurveyConfig) -> Surveyed:
         fingerprint=store.fingerprint(),
     )
     return Surveyed(says, loops)
-
-
-def features_of(folder: Path, model: Model) -> tuple[list[str], Tensor]:
-    """Ids of loops and the means (n, E) of their clips' features; UserError for those of another encoder."""
-    card = folder / "embed.json"
-    if not card.is_file():
-        raise UserError(f"{folder} holds no embed.json; run `echojepa embed` with this --out first")
-    if read_plain(card)["backbone_sha256"] != model.backbone.sha256:
-        raise ConfigError(f"{folder} has features of another encoder; embed with the model's own")
-    tables = [read_parquet(path) for path in sorted((folder / "features").glob("part-*.parquet"))]
-    ids = [name for table in tables for name in table["loop_id"].to_pylist()]
-    vectors = np.concatenate([np.stack(table["embedding"].to_numpy()) for table in tables])
-    names, owner = np.unique(ids, return_inverse=True)
-    total = np.zeros((len(names), vectors.shape[1]))
-    np.add.at(total, owner, vectors)
-    return names.tolist(), torch.from_numpy(total / np.bincount(owner)[:, None])
 
 
 def panels(model: Model, pooled: Tensor, distances: NDArray[np.float64], nearest: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from echojepa.config import (
     AttendConfig,
     ConvertConfig,
@@ -12,6 +14,10 @@ from echojepa.config import (
     save_config,
 )
 from echojepa.terminal import console, progress_bar
+
+if TYPE_CHECKING:
+    from echojepa.explain.attend import Attended
+    from echojepa.explain.surprise import Surprised
 
 
 def run_pretrain(config: PretrainConfig) -> None:
@@ -52,11 +58,7 @@ def run_attend(config: AttendConfig) -> None:
 
     with progress_bar("attend") as show:
         made = attend(config, show)
-    console.print(made.page)
-    for why in made.left_out:
-        console.print(f"Not shown: {why}")
-    for folder in made.folders:
-        console.print(f"Film: {folder}")
+    say_films(made)
     console.print(
         f"Numbers: {config.out / 'numbers.parquet'}. Attention shows where an encoder looks, not why."
     )
@@ -68,12 +70,17 @@ def run_surprise(config: SurpriseConfig) -> None:
 
     with progress_bar("surprise") as show:
         made = surprise(config, show)
+    say_films(made)
+    console.print(f"Numbers: {config.out / 'unlike.parquet'}; every loop: {config.out / 'loops.parquet'}")
+
+
+def say_films(made: Attended | Surprised) -> None:
+    """Print the numbers, why files are not among the loops, and where the films are."""
     console.print(made.page)
     for why in made.left_out:
         console.print(f"Not shown: {why}")
     for folder in made.folders:
         console.print(f"Film: {folder}")
-    console.print(f"Numbers: {config.out / 'unlike.parquet'}; every loop: {config.out / 'loops.parquet'}")
 
 
 def run_report(config: ReportConfig) -> None:

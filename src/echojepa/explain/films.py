@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from echojepa.backbones.contract import Backbone
 from echojepa.config import InputSpec
 from echojepa.data.clips.clips import places
-from echojepa.explain.loops import ShownLoop
+from echojepa.explain.loops import ShownLoop, cells_inside
 from echojepa.explain.sources import ClipBatch, MapSource
 
 RULE = (
@@ -68,8 +68,8 @@ def loop_map(loop: ShownLoop, backbone: Backbone, name: str, source: MapSource) 
     starts = loop.starts(backbone.spec)
     pixels, sectors = zip(*(loop.clip(backbone.spec, start) for start in starts), strict=True)
     maps = source.of(ClipBatch(torch.stack(pixels), torch.stack(sectors))).float().numpy()
-    cells = torch.nn.functional.adaptive_avg_pool2d(sectors[0][None, None].float(), maps.shape[2:])[0, 0]
-    return LoopMap(name, source.name, backbone.spec, starts, maps, (cells >= 0.5).numpy())
+    cells = cells_inside(sectors[0], (maps.shape[2], maps.shape[3])).numpy()
+    return LoopMap(name, source.name, backbone.spec, starts, maps, cells)
 
 
 def top_of(maps: Sequence[LoopMap]) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from echojepa.config import InputSpec, PretrainConfig
 from echojepa.errors import UserError
-from echojepa.explain.loops import ShownLoop
+from echojepa.explain.loops import ShownLoop, cells_inside
 from echojepa.files.records import read_record
 from echojepa.models.building import build_objective, generator_for
 from echojepa.models.contract import prepare
@@ -183,16 +183,15 @@ class Usual:
         return (total / count).unflatten(1, grid)
 
 
-def clips_of(loop: ShownLoop, spec: InputSpec) -> tuple[Tensor, Tensor, list[float]]:
-    """Clips (K, 3, T, size, size) that cover a loop, the sector (size, size) in them, and when they begin."""
-    starts = loop.starts(spec)
-    pixels, sectors = zip(*(loop.clip(spec, start) for start in starts), strict=True)
-    return torch.stack(pixels), sectors[0], starts
+def clips_of(loop: ShownLoop, spec: InputSpec) -> tuple[Tensor, Tensor]:
+    """Clips (K, 3, T, size, size) that cover a loop, and the sector (size, size) in them."""
+    pixels, sectors = zip(*(loop.clip(spec, start) for start in loop.starts(spec)), strict=True)
+    return torch.stack(pixels), sectors[0]
 
 
 def cells_of(sector: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """Places (H', W') of which half or more lies in the sector (size, size); all, where none does."""
-    inside = torch.nn.functional.adaptive_avg_pool2d(sector[None, None].float(), grid[1:])[0, 0] >= 0.5
+    inside = cells_inside(sector, grid[1:])
     return inside if inside.any() else torch.ones_like(inside)
 
 

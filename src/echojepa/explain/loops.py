@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -80,6 +81,11 @@ class ShownLoop:
         clip = away.argmin(1)
         slot = (moments - np.array(starts)[clip]) / span * count
         return clip, np.clip(np.floor(slot + 1e-9), 0, count - 1).astype(np.int64)
+
+
+def cells_inside(sector: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Places (H', W') of which half or more lies in a clip's sector (size, size)."""
+    return F.adaptive_avg_pool2d(sector[None, None].float(), grid)[0, 0] >= 0.5
 
 
 class ChosenLoops:

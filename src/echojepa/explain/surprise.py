@@ -18,8 +18,8 @@ from echojepa.data.clips.clips import even_start
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.attend import Work
 from echojepa.explain.films import LoopMap, film
-from echojepa.explain.foreseen import TrainedRun, clips_of
-from echojepa.explain.loops import ChosenLoops
+from echojepa.explain.foreseen import TrainedRun
+from echojepa.explain.loops import ChosenLoops, cells_inside
 from echojepa.explain.unlike import (
     SCORES,
     SURPRISE,
@@ -101,13 +101,12 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
         shown += [(kind, place, measures.map(found[place])) for place in range(min(config.films, len(found)))]
         if kind.name == VALIDATION:
             continue
-        others, against = of_same_views(scored[kind.name], scored[VALIDATION])
         if kind.against:
-            others = [
-                ScoredLoop(one.facts, measures.scores(one))
-                for one in measured(measures, kind.against, work, f"beside {kind.name}")
-            ]
+            beside = measured(measures, kind.against, work, f"beside {kind.name}")
+            others = [ScoredLoop(one.facts, measures.scores(one)) for one in beside]
             against = "others of the same data set"
+        else:
+            others, against = of_same_views(scored[kind.name], scored[VALIDATION])
         rows += told(kind.name, scored[kind.name], others, against, config.resamples, config.seed)
     folders = [show(config.out, run, kind, place, found) for kind, place, found in shown]
     page = HEAD.format(
@@ -151,10 +150,10 @@ def said_of(kinds: Sequence[Kinds]) -> str:
 def show(out: Path, run: TrainedRun, kind: Kinds, place: int, surprise: Tensor) -> Path:
     """Film, strip and arrays of a loop's surprise."""
     loop = kind.loops[place]
-    _, sector, starts = clips_of(loop, run.spec)
-    cells = torch.nn.functional.adaptive_avg_pool2d(sector[None, None].float(), run.grid[1:])[0, 0] >= 0.5
+    starts = loop.starts(run.spec)
+    cells = cells_inside(loop.clip(run.spec, starts[0])[1], run.grid[1:]).numpy()
     maps = surprise.nan_to_num(0.0).float().numpy()
-    one = LoopMap(run.name, SURPRISE, run.spec, starts, maps, cells.numpy())
+    one = LoopMap(run.name, SURPRISE, run.spec, starts, maps, cells)
     folder = out / f"{kind.name.replace(' ', '-').replace('/', '-')}-{place + 1:02d}"
     write_loop(folder, loop, [one], film(loop, [one], {SURPRISE: TOP}, unit=" sd"))
     return folder

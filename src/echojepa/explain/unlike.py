@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.backbones.contract import Backbone
-from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.loop_store import TABLE, LoopStore
 from echojepa.data.verify.verify import evenly_spaced
 from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.likeness import Likeness, fit_likeness
@@ -68,7 +68,7 @@ def kinds_of(words: Sequence[str], most: int, workers: int) -> list[Kinds]:
                 '"no heart=SETS/heart[varied heart=0]"'
             )
         name, path, key, value = match.group("name", "path", "key", "value")
-        if not (Path(path) / "loops.lance").exists():
+        if not (Path(path) / TABLE).exists():
             if key:
                 raise ConfigError(f"'{word}' has a condition, and {path} is no data set")
             found.append(Kinds(name, of_files([Path(path)], workers), None))
@@ -145,7 +145,7 @@ class Measures:
 
     def measure(self, loop: ShownLoop) -> Measured:
         """Of all clips that cover the loop, by itself: no other loop changes it."""
-        clips, sector, _ = clips_of(loop, self.run.spec)
+        clips, sector = clips_of(loop, self.run.spec)
         vectors = {name: one(clips).pooled.float().cpu().mean(0) for name, one in self.encoders.items()}
         vectors["pixels"] = pixel_vector(clips, self.run.grid[1:])
         cells = cells_of(sector, self.run.grid)

@@ -64,12 +64,18 @@ class Confidence:
         return np.stack([count / len(count), np.cumsum(~self.right) / count], axis=1)
 
 
-def test_predictions(results: Path, task: str, probe: str) -> dict[str, Predictions]:
-    """Of test items on unperturbed clips of all sites, by the plain probe of each backbone."""
-    found = {
-        name: stored.predictions(Condition()) for name, stored in find_probes(results, task, probe).items()
-    }
-    return {name: made.of_test() for name, made in found.items() if made is not None}
+TestPredictions = dict[str, dict[str, Predictions]]
+"""Of test items on unperturbed clips of all sites, by task and backbone."""
+
+
+def read_predictions(results: Path, tasks: Sequence[str], probe: str) -> TestPredictions:
+    """Those of the plain probes of a kind."""
+    found: TestPredictions = {}
+    for task in tasks:
+        stored = find_probes(results, task, probe)
+        made = {name: one.predictions(Condition()) for name, one in stored.items()}
+        found[task] = {name: one.of_test() for name, one in made.items() if one is not None}
+    return found
 
 
 def bland_altman_panels(data: Mapping[str, Predictions], unit: str) -> str:
@@ -121,12 +127,11 @@ def risk_panel(data: Mapping[str, Confidence]) -> str:
 
 
 def agreement_figures(
-    results: Path, tasks: Sequence[str], units: Mapping[str, str], probe: str
+    predicted: TestPredictions, units: Mapping[str, str], probe: str
 ) -> list[tuple[str, Markup, str]]:
     """Title, picture and caption of every figure that predictions of a kind of probe allow."""
     figures: list[tuple[str, Markup, str]] = []
-    for task in tasks:
-        found = test_predictions(results, task, probe)
+    for task, found in predicted.items():
         values = {name: made for name, made in found.items() if not made.classes}
         classes = {name: Confidence.of(made) for name, made in found.items() if made.classes}
         if values:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.verify import evenly_spaced
 from echojepa.evaluation.tables.curves import PALETTE
-from echojepa.report.page import jpeg_uri
+from echojepa.report.page import small_jpeg
 
 MOST_DOTS, MOST_FILMS, FILM_FRAMES = 240, 24, 12
 """Loops on the map, those of them that play, and frames of a film: about 3 MB at most."""
@@ -74,13 +73,8 @@ def pictures(store: LoopStore, row: int, playing: bool) -> dict[str, Any]:
     loop = store.loop(row)
     count = min(FILM_FRAMES, len(loop)) if playing else 0
     frames = np.linspace(0, len(loop) - 1, count).round().astype(int).tolist()
-    still, *film = (small(frame) for frame in loop.frames([len(loop) // 2, *frames]))
+    shown = loop.frames([len(loop) // 2, *frames])
+    side = min(SIDE, max(shown.shape[1:3]))
+    still, *film = (small_jpeg(frame, side, QUALITY) for frame in shown)
     seconds = float(loop.times[-1]) if len(loop) > 1 else 1.0
     return {"still": still, "film": film, "ms": round(1000 * seconds / max(1, count))}
-
-
-def small(frame: NDArray[np.uint8]) -> str:
-    """A small JPEG of a frame (H, W) or (H, W, 3) as a data URI."""
-    factor = min(1.0, SIDE / max(frame.shape[:2]))
-    size = max(1, round(frame.shape[1] * factor)), max(1, round(frame.shape[0] * factor))
-    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)

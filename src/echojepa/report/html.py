@@ -29,7 +29,7 @@ from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
-from echojepa.report.agreement import agreement_figures, test_predictions
+from echojepa.report.agreement import TestPredictions, agreement_figures, read_predictions
 from echojepa.report.atlas import Mapped, atlas
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
@@ -118,11 +118,10 @@ def result_tables(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     return tables
 
 
-def predictions_of(results: Path, task: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """True and predicted values, or class names, of test items on unperturbed clips of all sites, by the
-    plain attentive probe of each backbone."""
+def shown_predictions(predicted: TestPredictions, task: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """True and predicted values, or class names, of a task's test items, by backbone."""
     found = {}
-    for name, test in test_predictions(results, task, SHOWN_PROBE).items():
+    for name, test in predicted.get(task, {}).items():
         names = np.array(test.classes)
         found[name] = (test.truth, test.values)
         if test.classes:
@@ -168,7 +167,10 @@ def maps_of(config: ReportConfig, embeddings: Embeddings) -> dict[str, Mapped]:
 
 
 def draw_figures(
-    config: ReportConfig, probes: Sequence[ProbeCard], mapped: Mapping[str, Mapped]
+    config: ReportConfig,
+    probes: Sequence[ProbeCard],
+    mapped: Mapping[str, Mapped],
+    predicted: TestPredictions,
 ) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     lines = read_metrics(config.run)
@@ -188,8 +190,8 @@ def draw_figures(
             {name: (range(1, len(curve) + 1), curve) for name, curve in chosen.items()},
             partial(figures.curve_panels, xlabel="epoch"),
         ),
-        "lvef": (predictions_of(config.results, "lvef"), partial(figures.scatter_panels, unit="%")),
-        "view": (predictions_of(config.results, "view"), figures.confusion_panels),
+        "lvef": (shown_predictions(predicted, "lvef"), partial(figures.scatter_panels, unit="%")),
+        "view": (shown_predictions(predicted, "view"), figures.confusion_panels),
     }
     return {name: Markup(draw(data)) if data else None for name, (data, draw) in panels.items()}
 
@@ -222,7 +224,8 @@ def write_report(config: ReportConfig) -> Path:
     store = LoopStore.open(config.data)
     card, embeddings = load_card(config.run), read_embeddings(config.results)
     mapped = maps_of(config, embeddings)
-    tables, drawn = result_tables(rows), draw_figures(config, probes, mapped)
+    predicted = read_predictions(config.results, tasks, SHOWN_PROBE)
+    tables, drawn = result_tables(rows), draw_figures(config, probes, mapped, predicted)
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
@@ -233,9 +236,9 @@ def write_report(config: ReportConfig) -> Path:
             "came_in": came_in(store),
             "learned": learned(known, drawn["maps"], drawn["curves"]),
             "reads": reads(leading([row for row in rows if plain(row)]), SHOWN_PROBE),
-            "fails": fails(config.results, config.surprise, tasks, SHOWN_PROBE),
+            "fails": fails(predicted, config.surprise),
         },
-        agreement=agreement_figures(config.results, tasks, units, SHOWN_PROBE),
+        agreement=agreement_figures(predicted, units, SHOWN_PROBE),
         tables=tables,
         figures=drawn,
         atlas=atlas(store, mapped),

@@ -23,6 +23,14 @@ def jpeg_uri(pixels: NDArray[np.uint8], quality: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def small_jpeg(frame: NDArray[np.uint8], side: float, quality: int) -> str:
+    """A frame (H, W) or (H, W, 3), its longer side `side` pixels, as a JPEG data URI."""
+    height, width = frame.shape[:2]
+    factor = side / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), quality)
+
+
 def render(template: str, package: str = "echojepa.report", **values: Any) -> str:
     """Fill a template of a package; it may include what lies here, as every page does."""
     loaders = [jinja2.PackageLoader(name, ".") for name in dict.fromkeys((package, "echojepa.report"))]

@@ -27,11 +27,11 @@ def provenance(card: WeightsCard, fingerprint: str, rows: Sequence[ResultRow]) -
         ("trained on", f"fingerprint {card.origin.data_fingerprint or 'not known'}"),
         ("compared", ", ".join(f"{name} {digest}" for name, digest in weights.items())),
         ("versions", ", ".join(versions)),
-        ("page made on", f"{processor()}, {os.cpu_count()} CPUs; {system}"),
+        ("page made on", f"{cpu_name()}, {os.cpu_count()} CPUs; {system}"),
     ]
 
 
-def processor() -> str:
+def cpu_name() -> str:
     """The CPU's name where the system tells it, or its kind."""
     told = Path("/proc/cpuinfo")
     if told.is_file():

@@ -21,7 +21,7 @@ from echojepa.explain.maps import Islands
 from echojepa.explain.surprise import FIGURE, NUMBERS
 from echojepa.explain.unlike import SURPRISE
 from echojepa.files.tables import read_parquet
-from echojepa.report.agreement import Confidence, risk_panel, test_predictions
+from echojepa.report.agreement import Confidence, TestPredictions, risk_panel
 from echojepa.report.contact_sheet import thumbnail
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
 
@@ -153,14 +153,13 @@ def forest(rows: Sequence[ResultRow]) -> str:
 SURPRISE_COMMAND = "echojepa surprise --run RUN --data DATA --unlike NAME=PATH --out SURPRISE"
 
 
-def fails(results: Path, surprise: Path | None, tasks: Sequence[str], probe: str) -> Told:
+def fails(predicted: TestPredictions, surprise: Path | None) -> Told:
     """Whether anything tells that a loop is unlike the training set; without such a folder how sure a probe
     of classes is where it errs. UserError for a folder that `echojepa surprise` did not make."""
     if surprise is not None:
         return unlike(surprise)
     command = "echojepa evaluate PLAN --data DATA --backbones RUN --out RESULTS"
-    for task in tasks:
-        found = test_predictions(results, task, probe)
+    for task, found in predicted.items():
         sure = {name: Confidence.of(made) for name, made in found.items() if made.classes}
         if sure:
             parts = [

@@ -29,7 +29,7 @@ def attention_films(answer: StudyAnswer, model: Model) -> tuple[float, dict[int,
     top = top_of(maps)
     films = {}
     for loop, one in zip(used, maps, strict=True):
-        pixels = shown(loop)
+        pixels = shown(loop)  # decoded again: the frames of all loops at once may be more than the memory
         films[loop.number] = film_of_frames(overlay(as_colour(pixels.frames), pixels, one, top), pixels.times)
     return top, films
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from echojepa.answer.values import LoopFinding, StudyAnswer
 from echojepa.data.store.memory import loop_of
 from echojepa.files.records import decode_plain, read_plain, read_record, write_record
-from echojepa.report.page import jpeg_uri
+from echojepa.report.page import small_jpeg
 
 FILMS, POSTERS, ATTENTION = "films", "posters.json", "attention.json"
 """Within the folder of an answer, where films are files of their own."""
@@ -67,16 +66,9 @@ def film_of_frames(frames: NDArray[np.uint8], times: NDArray[np.float64]) -> Loo
     steps = np.diff(times)
     steps = np.append(steps, np.median(steps))[: len(frames)]
     return LoopFilm(
-        tuple(map(small_jpeg, frames)), tuple(max(1, round(1000 * float(step))) for step in steps)
+        tuple(small_jpeg(frame, SIDE, QUALITY) for frame in frames),
+        tuple(max(1, round(1000 * float(step))) for step in steps),
     )
-
-
-def small_jpeg(frame: NDArray[np.uint8]) -> str:
-    """A small JPEG of a frame (H, W) or (H, W, 3)."""
-    height, width = frame.shape[:2]
-    factor = SIDE / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), QUALITY)
 
 
 def write_films(films: Mapping[int, LoopFilm], folder: Path) -> None:

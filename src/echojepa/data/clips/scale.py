@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import InputSpec
-from echojepa.data.store.rows import Loop
+from echojepa.data.store.rows import PIXEL_MM, Loop
 from echojepa.errors import UserError
 
-PIXEL_MM = ("pixel_height_mm", "pixel_width_mm")
-"""Columns of the table that say it."""
 Rows = Callable[[Sequence[str]], pa.Table]
 """Reads rows of the table, with some columns."""
 NO_SCALE = "no physical scale"

@@ -91,7 +91,9 @@ def encode_loop(frames: Iterable[NDArray[np.uint8]], mask: NDArray[np.bool_], en
     )
 
 
-READ_COLUMNS = ["times", "encoding", "frames", "frame_crc32", "mask", "pixel_height_mm", "pixel_width_mm"]
+PIXEL_MM = ("pixel_height_mm", "pixel_width_mm")
+"""Columns that say how large a pixel is."""
+READ_COLUMNS = ["times", "encoding", "frames", "frame_crc32", "mask", *PIXEL_MM]
 """What a `Loop` is made of."""
 
 
@@ -112,7 +114,7 @@ class Loop:
     @property
     def pixel_mm(self) -> tuple[float, float] | None:
         """Height and width of a pixel, millimetres; None where the file does not say."""
-        height, width = (self._row[name][0].as_py() for name in ("pixel_height_mm", "pixel_width_mm"))
+        height, width = (self._row[name][0].as_py() for name in PIXEL_MM)
         return None if height is None or width is None else (height, width)
 
     @property

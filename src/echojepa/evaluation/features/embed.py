@@ -29,7 +29,7 @@ from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
-from echojepa.files.records import keep_record, plain
+from echojepa.files.records import keep_record, plain, read_plain
 from echojepa.files.tables import TableError, read_parquet, write_parquet
 from echojepa.processes.ahead import read_ahead
 from echojepa.processes.cluster import map_on_cluster
@@ -37,6 +37,8 @@ from echojepa.processes.lock import locked
 from echojepa.progress import Progress
 from echojepa.vocabulary import Kind
 
+CARD, PARTS = "embed.json", "features"
+"""In the folder of a table: what made it, and the folder of its parts."""
 compute: Any = pyarrow.compute  # its functions are made at run time, without types
 FORMAT_VERSION = 1
 COMMIT_SECONDS, COMMIT_ROWS = 60.0, 8192
@@ -84,7 +86,7 @@ class FeatureTable:
 
     def learn(self) -> None:
         """Take note of parts that were written since the last look, by this process or another."""
-        for path in sorted(self.folder.glob("part-*.parquet")):
+        for path in parts_of(self.folder):
             if path.name not in self.parts:
                 self.number = max(self.number, 1 + int(path.stem.removeprefix("part-")))
                 try:
@@ -164,7 +166,7 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> Fea
         "clips_per_loop": config.clips_per_loop,
         "input": plain(backbone.spec),
     }
-    folder, card = config.out / "features", config.out / "embed.json"
+    folder, card = config.out / PARTS, config.out / CARD
     folder.mkdir(parents=True, exist_ok=True)
     with locked(config.out / ".lock"):
         keep_record(card, settings, "table of features")
@@ -240,6 +242,29 @@ def as_table(columns: pa.Table, rows: Rows, vectors: NDArray[np.float32]) -> pa.
     table = table.append_column("clip", pa.array(np.tile(np.arange(clips, dtype=np.int32), len(rows))))
     flat = pa.array(np.ascontiguousarray(vectors).ravel())
     return table.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, width))
+
+
+def read_embedding(out: Path, backbone_sha256: str) -> tuple[list[str], NDArray[np.float64]]:
+    """Ids of the loops (n,) of a finished table and the means (n, E) of their clips' features.
+
+    UserError where there is no table, ConfigError for one of another backbone.
+    """
+    if not (out / CARD).is_file():
+        raise UserError(f"{out} holds no {CARD}; run `echojepa embed` with this --out first")
+    if read_plain(out / CARD)["backbone_sha256"] != backbone_sha256:
+        raise ConfigError(f"{out} has features of another encoder; embed with the model's own")
+    tables = [read_parquet(path) for path in parts_of(out / PARTS)]
+    ids = [name for table in tables for name in table["loop_id"].to_pylist()]
+    vectors = np.concatenate([np.stack(table["embedding"].to_numpy()) for table in tables])
+    names, owner = np.unique(ids, return_inverse=True)
+    total = np.zeros((len(names), vectors.shape[1]))
+    np.add.at(total, owner, vectors)
+    return names.tolist(), total / np.bincount(owner)[:, None]
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The parts of a table, in the order in which they were written."""
+    return sorted(folder.glob("part-*.parquet"))
 
 
 def write_csv(folder: Path, path: Path) -> Path:
