@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pydicom
 import pytest
 
@@ -60,6 +61,23 @@ def test_a_study_of_a_data_set_answers_as_its_files_do(
     assert answer.task("lvef").value == pytest.approx(answered.task("lvef").value, abs=1e-3)
     assert {loop.view for loop in answer.loops} == {loop.view for loop in answered.loops}
     assert [loop.file for loop in answer.loops] == [row + 1 for row in rows]
+
+
+def test_frames_at_end_diastole_are_those_where_the_phantom_has_its_r_waves(
+    made: Made, answered: StudyAnswer
+) -> None:
+    """Through a file's header to the answer: within a frame of where the truth's phase begins anew."""
+    truth = pq.read_table(made.tested.parents[1] / "truth.parquet", columns=["loop_id", "phase"])
+    phases = dict(zip(truth["loop_id"].to_pylist(), truth["phase"].to_pylist(), strict=True))
+    ends = []
+    for loop in answered.loops:
+        begins = 2 + np.flatnonzero(np.diff(phases[str(loop.header.SOPInstanceUID)]) < -0.5)
+        for frame in loop.end_diastole:
+            first = frame == 1 and phases[str(loop.header.SOPInstanceUID)][0] < 0.05
+            assert first or np.abs(begins - frame).min() <= 1
+        assert len(loop.end_diastole) >= len(begins)
+        ends += loop.end_diastole
+    assert ends, "none of the loops has an R wave: choose another patient"
 
 
 def test_the_interval_is_the_finite_sample_quantile_of_those_who_chose_nothing(

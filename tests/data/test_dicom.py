@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedUSVolumeStorage
 
 from echojepa.data.reading.cine import CineLoop, Region
+from echojepa.data.reading.dicom.frame_times import r_wave_frames
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.reading.dicom.writer import UIDS, write_cine
 from echojepa.data.reading.recording import read_cine
@@ -34,6 +35,7 @@ def make_loop(colour: bool = False, frames: int = 6) -> CineLoop:
         view=View.PSAX_MV,
         regions=(Region(3, 4, 45, 38, mm_per_pixel=(0.5, 0.6)),),
         heart_rate=71,
+        r_waves=(0.01, 0.1),
         manufacturer="GE Vingmed Ultrasound",
     )
 
@@ -57,6 +59,23 @@ def test_pixels_times_and_facts_survive_every_lossless_syntax(
     assert (back.time_source, back.view, back.heart_rate) == ("FrameTime", View.PSAX_MV, 71)
     assert (back.regions[0].x0, back.regions[0].y1, back.manufacturer) == (3, 38, "GE")
     np.testing.assert_allclose(back.regions[0].mm_per_pixel, (0.5, 0.6))
+    assert r_wave_frames(pydicom.dcmread(path), back.times) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("stated", "frames"),
+    [
+        (None, ()),
+        ([37.0], (1,)),  # one number is no list in a file
+        ([-5.0, 130.0, float("nan"), 120.0], (5,)),
+        ([49.0, 51.0, 51.0], (2,)),
+    ],
+)
+def test_r_waves_beyond_the_loop_are_no_frame_of_it(stated: list[float] | None, frames: tuple[int]) -> None:
+    data = Dataset()
+    if stated is not None:
+        data.RWaveTimeVector = stated
+    assert r_wave_frames(data, make_loop().times[:6]) == frames
 
 
 def test_jpeg_files_read_like_pydicom_reads_them(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from echojepa.answer.quality import Thresholds, quality_of
 from echojepa.answer.study import ReadLoop, ReadStudy
 from echojepa.answer.values import LeftOut, LoopFinding
 from echojepa.data.clips.clips import ClipDataset
+from echojepa.data.reading.dicom.frame_times import r_wave_frames
 from echojepa.data.store.memory import LoopsInMemory
 from echojepa.evaluation.features.samples import with_features
 from echojepa.evaluation.features.tokens import Features, Tokens
@@ -133,6 +134,9 @@ def finding(
         file=loop.file,
         frames=len(row.times),
         colour=row.colour,
+        end_diastole=tuple(1 + frame for frame in r_wave_frames(loop.header, np.array(row.times)))
+        if loop.header is not None
+        else (),
         view=view,
         view_source="file" if row.view else "probe" if view else "none",
         view_probability=chance.get(view) if view else None,

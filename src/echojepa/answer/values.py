@@ -76,6 +76,9 @@ class LoopFinding:
     """Place of its file in the input."""
     frames: int
     colour: bool
+    end_diastole: tuple[int, ...]
+    """Frames, 1 the first, at the R waves that the file states; none where it states none. Nothing that a file
+    states tells end-systole."""
     view: str | None
     """The view that tasks go by; None where none is certain."""
     view_source: Literal["file", "probe", "none"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
 
-FORMAT_VERSION = 2
-"""Of `prediction.json`: version 2 may hold reviews; what reads it reads version 1, too."""
+FORMAT_VERSION = 3
+"""Of `prediction.json`: 2 may hold reviews, 3 frames at end-diastole; what reads it reads 1 and 2, too."""
 DIGITS = 6
 """Significant digits of numbers: more are noise, and differ between machines."""
 
@@ -80,6 +80,7 @@ def loop_entry(loop: LoopFinding) -> dict[str, Any]:
         "file": loop.file,
         "frames": loop.frames,
         "colour": loop.colour,
+        "end_diastole": list(loop.end_diastole),
         "view": view,
         "quality": quality,
         "used_for": list(loop.used_for),

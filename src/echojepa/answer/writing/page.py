@@ -207,10 +207,12 @@ def facts_of(loop: Entry) -> list[tuple[str, str]]:
     quality = loop["quality"]
     assumed = "" if quality["heart_rate_stated"] else ", assumed"
     colour = ", colour" if loop["colour"] else ""
+    diastoles = ", ".join(map(str, loop.get("end_diastole", ())))
     return [
         ("length", f"{quality['seconds']:.1f} s"),
         ("beats", f"{quality['beats']:.1f} at {quality['heart_rate']:.0f}/min{assumed}"),
         ("frames", f"{loop['frames']} at {quality['frame_rate']:.0f}/s{colour}"),
+        *([("end-diastole", f"frame {diastoles}, at the ECG's R wave")] if diastoles else []),
         ("brightness", f"{quality['brightness']:.0f} of 255"),
         ("distance", f"{quality['distance']:.2f}"),
     ]

@@ -78,6 +78,8 @@ class CineLoop(LoopFacts):
 
     frames: NDArray[np.uint8]
     """(T, H, W) grey or (T, H, W, 3) RGB."""
+    r_waves: tuple[float, ...] = ()
+    """Seconds since the first frame at which the ECG has an R wave."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,9 +87,12 @@ def simulate_loop(
 def cine_of(study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]) -> CineLoop:
     """Frames with the facts that a scanner states of them."""
     patient = drawn.patient
+    times = np.arange(len(frames)) / drawn.scanner.frame_rate
+    waves = patient.rhythm.r_waves - drawn.start
     return CineLoop(
         frames=frames,
-        times=np.arange(len(frames)) / drawn.scanner.frame_rate,
+        times=times,
+        r_waves=tuple(waves[(waves >= 0) & (waves <= times[-1])].tolist()),
         time_source="simulated",
         patient_id=study.patient_id,
         study_id=study.study_id,

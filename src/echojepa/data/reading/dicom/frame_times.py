@@ -47,6 +47,19 @@ def frame_times(
     return np.concatenate([[0.0], np.cumsum(chosen)]) / 1000, source, told(warned, chosen / 1000)
 
 
+def r_wave_frames(data: Dataset, times: NDArray[np.float64]) -> tuple[int, ...]:
+    """Frames (0 the first) nearest to the R waves that the file states, of those that lie within its times (T,).
+
+    RWaveTimeVector (0018,6060) has milliseconds since the first frame (DICOM PS3.3, C.8.5.6). The peak of the R
+    wave is taken for end-diastole, as is usual where nothing else tells it (Lang et al. 2015, onset of the QRS).
+    """
+    stated = value(data, "RWaveTimeVector")
+    several = stated if isinstance(stated, Sequence) and not isinstance(stated, str) else [stated]
+    within_loop = (0.0, 1000 * float(times[-1]))
+    waves = [wave for one in several if (wave := within(one, within_loop)) is not None]
+    return tuple(sorted({int(np.argmin(np.abs(times - wave / 1000))) for wave in waves}))
+
+
 def told(warned: list[str], steps: NDArray[np.float64]) -> str:
     """Warnings as one sentence, long pauses in the steps (seconds) among them."""
     return "; ".join([*warned, *filter(None, [pause_warning(steps)])])

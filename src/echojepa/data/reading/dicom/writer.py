@@ -78,6 +78,8 @@ def write_cine(
     data.FrameIncrementPointer = 0x00181063
     if loop.heart_rate is not None:
         data.HeartRate = round(loop.heart_rate)
+    if loop.r_waves:
+        data.RWaveTimeVector = [1000 * seconds for seconds in loop.r_waves]
     if loop.view is not None and loop.view in VIEW_CODES:
         data.ViewCodeSequence = Sequence([_code_item(VIEW_CODES[loop.view])])
     data.SequenceOfUltrasoundRegions = Sequence([_region_item(region) for region in loop.regions])
