@@ -62,8 +62,8 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
         (
             ["evaluate", "dmo", "--data", "d", "--out", "o", "--backbones", "b"],
-            "unknown plan 'dmo'. Known: demo, intervals, latent-vs-pixel, learned, lvef-sites, mechanism, "
-            "paper, robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
+            "unknown plan 'dmo'. Known: compared, demo, intervals, latent-vs-pixel, learned, lvef-sites, "
+            "mechanism, paper, robustness, rvsp, transfer, view-labels. Did you mean 'demo'?",
         ),
         (
             ["probe", "--data", "d", "--out", "o", "--backbones", "b", "--tasks", "lvfe"],

@@ -294,4 +294,7 @@ PLANS["learned"] = Plan(
         PlanBlock((VIEW,), (*OVER_TIME, "attentive"), fractions=FRACTIONS[:2], seeds=SEEDS),
     ),
 )
+PLANS["compared"] = Plan(
+    "compared", (PlanBlock((LVEF,), OVER_TIME), PlanBlock((VIEW,), OVER_TIME, fractions=FRACTIONS[1:2]))
+)
 PLANS["paper"] = Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks))
