@@ -10,14 +10,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from puppet_worker import MAIN, ONE
 
 from echojepa.answer import process
+from echojepa.answer.model import Model
+from echojepa.answer.predict import predict
 from echojepa.answer.process import AnsweringProcess
-from echojepa.answer.worker import Answered, Step, Unanswered, WorkerSettings
+from echojepa.answer.values import StudyAnswer
+from echojepa.answer.worker import Answered, Step, Unanswered, WorkerSettings, answer_folder
+from echojepa.answer.writing.document import document_of
 from echojepa.errors import UserError
 
 from .conftest import Made
@@ -64,6 +72,28 @@ def test_a_study_that_dies_takes_too_long_or_too_much_costs_itself_alone(
 def test_a_model_that_does_not_load_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         AnsweringProcess(WorkerSettings(tmp_path / "nowhere", 1, MEMORY, dicom=True), 60)
+
+
+def test_a_second_model_answers_the_same_studies_after_the_first(
+    made: Made, model: Model, tmp_path: Path
+) -> None:
+    thresholds = replace(model.card.thresholds, most_distance=0.0)
+    shy = replace(model, card=replace(model.card, thresholds=thresholds))
+    told: list[object] = []
+    pipe = cast("Connection", SimpleNamespace(send=told.append))
+    shutil.copytree(made.tested, tmp_path / "inbox")
+    settings = WorkerSettings(made.model, 1, MEMORY, dicom=True)
+    said = answer_folder(tmp_path / "inbox", tmp_path / "out", [model, shy], settings, pipe)
+    first, second = (json.loads((tmp_path / f"out/{n}/prediction.json").read_text()) for n in (1, 2))
+    assert said.studies == 2 and first["study"] == second["study"] and told
+    assert first["tasks"] == document_of(answer_of(made, model))["tasks"]
+    assert second["tasks"] == document_of(answer_of(made, shy))["tasks"] != first["tasks"]
+    assert [path.parent.name for path in sorted(tmp_path.rglob("prediction.sr.dcm"))] == ["1"]
+
+
+def answer_of(made: Made, model: Model) -> StudyAnswer:
+    (answer,) = predict(made.tested, model, workers=1)
+    return answer
 
 
 OWNER = f"""

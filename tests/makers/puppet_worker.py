@@ -29,7 +29,7 @@ def load_model(path: Path) -> SimpleNamespace:
 
 
 def answer_folder(
-    inbox: Path, out: Path, model: object, settings: WorkerSettings, pipe: Connection
+    inbox: Path, out: Path, models: object, settings: WorkerSettings, pipe: Connection
 ) -> Answered:
     """Do what the folder's files say."""
     word = b" ".join(path.read_bytes() for path in inbox.iterdir())

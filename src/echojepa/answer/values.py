@@ -77,8 +77,7 @@ class LoopFinding:
     frames: int
     colour: bool
     end_diastole: tuple[int, ...]
-    """Frames, 1 the first, at the R waves that the file states; none where it states none. Nothing that a file
-    states tells end-systole."""
+    """Frames, 1 the first, at the R waves that the file states; none where it states none."""
     view: str | None
     """The view that tasks go by; None where none is certain."""
     view_source: Literal["file", "probe", "none"]

@@ -3,7 +3,7 @@
 It speaks over a pipe with who asks alone, has a bound on its memory, and writes nothing to a terminal: what
 libraries print may quote a file. It ends with who asks, and with it all processes that it started.
 
-    OUT/1/, OUT/2/ ...    an answered study each
+    OUT/1/, OUT/2/ ...    an answered study each; by a second model, the same studies follow
         scratch/          what it needs meanwhile
 """
 
@@ -52,6 +52,8 @@ class WorkerSettings:
     """Whether the SR and the key image are written."""
     films: bool = False
     """Whether each loop's film is a file of its own, and so is one with attention laid over it."""
+    beside: Path | None = None
+    """A second model, that answers the same studies."""
     zips: ZipLimits | None = None
     """Where it is given, zips are unpacked up to it; else one is a file like any other."""
 
@@ -64,6 +66,8 @@ class Ready:
     sha256: str
     synthetic: str
     tasks: tuple[str, ...]
+    beside: str | None = None
+    """Name of the second model."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Answered:
     """All studies of a folder have their answers."""
 
     studies: int
+    """By how many models ever: folders."""
     answered: int
     """Tasks with a value."""
     tasks: int
@@ -108,26 +113,27 @@ def work(pipe: Connection) -> None:
             from echojepa.answer.writing.structured_report import check_installed
 
             check_installed()
-        model = load_model(settings.model)
+        models = [load_model(path) for path in (settings.model, settings.beside) if path]
     except (UserError, OSError) as error:
         pipe.send(Unanswered(str(error)))
         return
-    facts = model.facts
-    tasks = tuple(part.task.name for part in model.card.tasks)
-    pipe.send(Ready(facts.name, facts.sha256, facts.synthetic, tasks))
+    facts, *others = (model.facts for model in models)
+    tasks = tuple(part.task.name for part in models[0].card.tasks)
+    beside = others[0].name if others else None
+    pipe.send(Ready(facts.name, facts.sha256, facts.synthetic, tasks, beside))
     bound_memory(settings.memory)
     while folders := pipe.recv():
         inbox, out = folders
         pipe.send(Step(0, 0, "starting"))  # whose sender ends before has not touched the folder
-        pipe.send(outcome(inbox, out, model, settings, pipe))
+        pipe.send(outcome(inbox, out, models, settings, pipe))
 
 
 def outcome(
-    inbox: Path, out: Path, model: Model, settings: WorkerSettings, pipe: Connection
+    inbox: Path, out: Path, models: Sequence[Model], settings: WorkerSettings, pipe: Connection
 ) -> Answered | Unanswered:
     """What became of a folder; whatever is in it, the worker goes on."""
     try:
-        return answer_folder(inbox, out, model, settings, pipe)
+        return answer_folder(inbox, out, models, settings, pipe)
     except MemoryError:
         return Unanswered(f"it needs more than the {settings.memory / 1e6:.0f} MB that a study may take")
     except UserError as error:
@@ -141,9 +147,9 @@ def outcome(
 
 
 def answer_folder(
-    inbox: Path, out: Path, model: Model, settings: WorkerSettings, pipe: Connection
+    inbox: Path, out: Path, models: Sequence[Model], settings: WorkerSettings, pipe: Connection
 ) -> Answered:
-    """Answer for the files of a folder, and write a folder a study."""
+    """Answer for the files of a folder, and write a folder a study; the SR is by the first model alone."""
     from echojepa.answer.predict import answers
     from echojepa.answer.writing.attention import attention_films
     from echojepa.answer.writing.films import films_of, write_attention, write_films
@@ -154,16 +160,18 @@ def answer_folder(
 
     scratch = out / SCRATCH
     scratch.mkdir(parents=True)
-    told = []
-    for answer in answers(inputs_of(inbox, scratch, settings.zips), model, tell, settings.workers, scratch):
-        pipe.send(Step(answer.number - 1, answer.number, "writing the answer"))
-        films, place = films_of(answer), out / str(answer.number)
-        write_answer(answer, place, dicom=settings.dicom, films=films)
-        if settings.films:
-            write_films(films, place)
-            write_attention(*attention_films(answer, model), place)
-        values = sum(task.value is not None for task in answer.tasks)
-        told.append((values, len(answer.tasks), len(answer.loops), len(answer.unused)))
+    inputs = inputs_of(inbox, scratch, settings.zips)
+    told: list[tuple[int, int, int, int]] = []
+    for model in models:
+        for answer in answers(inputs, model, tell, settings.workers, scratch):
+            pipe.send(Step(answer.number - 1, answer.number, "writing the answer"))
+            films, place = films_of(answer), out / str(len(told) + 1)
+            write_answer(answer, place, dicom=settings.dicom and model is models[0], films=films)
+            if settings.films:
+                write_films(films, place)
+                write_attention(*attention_films(answer, model), place)
+            values = sum(task.value is not None for task in answer.tasks)
+            told.append((values, len(answer.tasks), len(answer.loops), len(answer.unused)))
     shutil.rmtree(scratch)
     return Answered(len(told), *(sum(column) for column in zip(*told, strict=True)))
 

@@ -54,6 +54,8 @@ class ServeConfig:
 
     model: Path = SHIPPED_MODEL
     """Folder that `echojepa assemble` made, or `shipped:small`."""
+    beside: Path | None = None
+    """A second model, whose answers stand beside the first one's; the SR is by the first alone."""
     out: Path = Path("echojepa-serve")
     """Folder for studies and results while they are kept; made, and readable by its owner alone."""
     keep: bool = False

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from echojepa.answer.values import NOTICE
 from echojepa.answer.worker import Step
 from echojepa.answer.writing.films import attention_of, posters_of
-from echojepa.answer.writing.page import page_values
+from echojepa.answer.writing.page import page_values, side_by_side
 from echojepa.report.page import render
 from echojepa.serve.access import COOKIE, AccessRules
 from echojepa.serve.jobs import JobRecord, JobState
@@ -63,9 +63,10 @@ class Pages:
     def job(self, job: str) -> Response:
         """How a study stands; its answer where there is one."""
         view = self.service.view(job)
-        if view.record.state is JobState.DONE and view.record.studies == 1:
+        record = view.record
+        if record.state is JobState.DONE and record.studies - (self.service.beside(job, 1) is not None) == 1:
             return RedirectResponse(f"/jobs/{job}/studies/1", 303)
-        return self.show("job.html", view=view, told=told(view.record, view.before, view.step))
+        return self.show("job.html", view=view, told=told(record, view.before, view.step))
 
     def study(self, job: str, number: int) -> HTMLResponse:
         """An answer."""
@@ -79,13 +80,22 @@ class Pages:
         }
         values = page_values(self.service.document(job, number), posters_of(folder), served)
         values.pop("notice")
+        other = self.service.beside(job, number)
         return self.show(
             "study.html",
             record=self.service.store.get(job),
             files=f"/api{place}/files/",
             downloads=self.service.downloads(job, number),
+            beside=other and self.compared(job, min(number, other), max(number, other)),
+            other=other,
             **values,
         )
+
+    def compared(self, job: str, first: int, second: int) -> dict[str, Any]:
+        """The answers of two models for one study."""
+        documents = [self.service.document(job, number) for number in (first, second)]
+        names = [document["model"]["name"] for document in documents]
+        return {"names": names, "rows": side_by_side(*documents)}
 
 
 def told(record: JobRecord, before: int | None = None, step: Step | None = None) -> str:
@@ -97,7 +107,7 @@ def told(record: JobRecord, before: int | None = None, step: Step | None = None)
     if record.state in (JobState.FAILED, JobState.LOST):
         return f"{record.state.value.capitalize()}: {record.sentence}"
     if record.state is JobState.DONE:
-        return f"Answered: {record.studies} {'study' if record.studies == 1 else 'studies'}"
+        return f"Done: {record.studies} {'answer' if record.studies == 1 else 'answers'}"
     return f"{record.state.value.capitalize()}"
 
 

@@ -65,13 +65,14 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
     limits = ServedLimits.of(config)
     with contextlib.ExitStack() as opened:
         listening = opened.enter_context(listen(config))
-        say(f"Loading the model {config.model}")
+        say(f"Loading the model {config.model}" + (f" and {config.beside}" if config.beside else ""))
         settings = WorkerSettings(
             located(config.model).resolve(),
             config.workers,
             limits.memory,
             dicom=importlib.util.find_spec("highdicom") is not None,
             films=True,
+            beside=config.beside and located(config.beside).resolve(),
             zips=ZipLimits(limits.files, limits.bytes),
         )
         worker = opened.enter_context(AnsweringProcess(settings, config.seconds))

@@ -137,6 +137,18 @@ class Service:
         """What `prediction.json` holds."""
         return read_plain(self.study(job, number) / JSON)
 
+    def beside(self, job: str, number: int) -> int | None:
+        """The answer for the same study by the other model; None where one model answered.
+
+        Answers by the second model come after all those by the first.
+        """
+        studies = self.store.get(job).studies
+        other = number + studies // 2 if number <= studies // 2 else number - studies // 2
+        if studies % 2 or not studies:
+            return None
+        first, second = (self.document(job, one)["study"]["number"] for one in (number, other))
+        return other if first == second else None
+
     def film(self, job: str, number: int, loop: int, *, attention: bool = False) -> Path:
         """The file with a loop's film, as it is or with attention laid over it."""
         path = (attention_file if attention else film_file)(self.study(job, number), loop)

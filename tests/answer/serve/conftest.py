@@ -86,6 +86,20 @@ def live(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert not list((server.out / "jobs").iterdir()), "results are deleted when the server stops"
 
 
+@pytest.fixture
+def shy(written: Path, tmp_path: Path) -> Path:
+    """What another model says of the same study: nothing."""
+    folder = tmp_path / "shy"
+    shutil.copytree(written, folder)
+    document = json.loads((folder / "prediction.json").read_text())
+    document["model"]["name"] = "shy"
+    abstention = {"reason": "unlike training", "detail": "it takes none"}
+    for task in document["tasks"]:
+        task |= {"value": None, "interval": None, "loops": [], "abstention": abstention}
+    (folder / "prediction.json").write_text(json.dumps(document))
+    return folder
+
+
 @dataclass
 class Puppet:
     """Writes the answer that it was given in place of reading what was uploaded; waits where told to."""
@@ -93,6 +107,8 @@ class Puppet:
     given: Path
     hold: Callable[[Path], bool] = lambda folder: False
     sentence: str = ""
+    beside: Path | None = None
+    """By a second model."""
 
     def answer(
         self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
@@ -103,8 +119,10 @@ class Puppet:
                 return Unanswered("it was given up")
         if self.sentence:
             return Unanswered(self.sentence)
-        shutil.copytree(self.given, out / "1")
-        return Answered(1, 1, 1, 3, 0)
+        answers = [one for one in (self.given, self.beside) if one]
+        for number, one in enumerate(answers, start=1):
+            shutil.copytree(one, out / str(number))
+        return Answered(len(answers), 1, 1, 3, 0)
 
 
 LIMITS = ServedLimits(

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from programs import program
 
+from echojepa.serve.access import AccessRules
+
 from ..conftest import Made
-from .conftest import Live, send
+from .conftest import LIMITS, Live, Puppet, send, served, settled
 
 playwright = pytest.importorskip("playwright.sync_api")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -32,9 +35,9 @@ def browser() -> Iterator[Any]:
 class Watched:
     """A page, and all that it said and asked for."""
 
-    def __init__(self, browser: Any, live: Live, size: tuple[int, int], theme: str = "light") -> None:
+    def __init__(self, browser: Any, url: str, size: tuple[int, int], theme: str = "light") -> None:
         self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=theme, base_url=live.url
+            viewport={"width": size[0], "height": size[1]}, color_scheme=theme, base_url=url
         )
         self.page = self.context.new_page()
         self.complaints: list[str] = []
@@ -42,7 +45,7 @@ class Watched:
         self.page.on(
             "console", lambda said: self.complaints.append(said.text) if said.type != "log" else None
         )
-        self.page.on("request", lambda asked: self.asked(asked.url, live.url))
+        self.page.on("request", lambda asked: self.asked(asked.url, url))
 
     def asked(self, url: str, own: str) -> None:
         if not url.startswith((own, "data:")):
@@ -73,7 +76,7 @@ class Watched:
 def test_a_person_gets_an_answer_looks_behind_it_rejects_it_and_takes_it_away(
     browser: Any, live: Live, made: Made, tmp_path: Path, size: tuple[int, int], theme: str
 ) -> None:
-    watched = Watched(browser, live, size, theme)
+    watched = Watched(browser, live.url, size, theme)
     page = watched.page
     page.goto("/")
     watched.check()
@@ -110,6 +113,27 @@ def test_a_person_gets_an_answer_looks_behind_it_rejects_it_and_takes_it_away(
     watched.close()
 
 
+def test_two_models_stand_side_by_side(browser: Any, written: Path, shy: Path, tmp_path: Path) -> None:
+    with served(Puppet(written, beside=shy), tmp_path / "out", LIMITS, AccessRules()) as port:
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url) as client:
+            job = send(client, [b"x"])
+            client.post(f"/api/jobs/{job}/start")
+            assert settled(client, job)["studies"] == 2
+        watched = Watched(browser, url, PHONE)
+        page = watched.page
+        page.goto(f"/jobs/{job}")
+        assert page.url.endswith("/studies/1")
+        row = page.get_by_role("row").nth(1).inner_text().split("\t")
+        assert "% (" in row[1] and row[2:] == ["no answer: unlike training", ""]
+        watched.check()
+        page.get_by_role("link", name="The whole answer by shy").click()
+        assert page.locator(".number").first.inner_text() == "No answer"
+        page.get_by_role("link", name="The whole answer by tiny").click()
+        page.wait_for_url("**/studies/1")
+        watched.close()
+
+
 def play_and_stop(page: Any) -> None:
     """A loop of a number plays by itself, and stops; one of none plays when it is told to."""
     card = page.locator("#loop-1")
@@ -134,7 +158,7 @@ def play_and_stop(page: Any) -> None:
 
 def test_the_keyboard_alone_suffices(browser: Any, live: Live, made: Made) -> None:
     """The chooser opens by Enter on its button; the answer is rejected and saved without a mouse."""
-    watched = Watched(browser, live, DESKTOP)
+    watched = Watched(browser, live.url, DESKTOP)
     page = watched.page
     page.goto("/")
     for _ in range(10):
@@ -163,7 +187,7 @@ def test_the_keyboard_alone_suffices(browser: Any, live: Live, made: Made) -> No
 def test_an_upload_goes_on_in_another_page_over_a_connection_that_breaks_and_a_refusal_is_a_sentence(
     browser: Any, live: Live, made: Made
 ) -> None:
-    watched = Watched(browser, live, PHONE)
+    watched = Watched(browser, live.url, PHONE)
     page, cut = watched.page, []
 
     def cut_once(route: Any) -> None:

@@ -94,6 +94,36 @@ def page_values(
     }
 
 
+def side_by_side(first: Entry, second: Entry) -> list[Entry]:
+    """What two models say of each task of a study, and the second's value less the first's."""
+    answers = [{task["name"]: task for task in document["tasks"]} for document in (first, second)]
+    return [
+        {
+            "title": TITLES.get(name, name),
+            "said": [in_words(tasks.get(name)) for tasks in answers],
+            "difference": difference(*(tasks.get(name) for tasks in answers)),
+        }
+        for name in {**answers[0], **answers[1]}
+    ]
+
+
+def in_words(task: Entry | None) -> str:
+    """A task's answer in a line."""
+    if task is None:
+        return "does not say"
+    if task["value"] is None:
+        return f"no answer: {task['abstention']['reason']}"
+    low, high = task["interval"]["low"], task["interval"]["high"]
+    return f"{task['value']:.0f} {task['unit']} ({low:.0f} to {high:.0f})"
+
+
+def difference(first: Entry | None, second: Entry | None) -> str:
+    """The second's value less the first's; "" where one has none."""
+    if first is None or second is None or first["value"] is None or second["value"] is None:
+        return ""
+    return f"{second['value'] - first['value']:+.0f} {first['unit']}"
+
+
 def reviews_of(document: Entry, task: Entry) -> Entry | None:
     """What a person said of a task's answer; None where nobody did."""
     return next((one for one in document.get("reviews", ()) if one["task"] == task["name"]), None)

@@ -48,10 +48,10 @@ def frame_times(
 
 
 def r_wave_frames(data: Dataset, times: NDArray[np.float64]) -> tuple[int, ...]:
-    """Frames (0 the first) nearest to the R waves that the file states, of those that lie within its times (T,).
+    """Frames (0 the first) nearest to the R waves that the file states within its times (T,).
 
-    RWaveTimeVector (0018,6060) has milliseconds since the first frame (DICOM PS3.3, C.8.5.6). The peak of the R
-    wave is taken for end-diastole, as is usual where nothing else tells it (Lang et al. 2015, onset of the QRS).
+    RWaveTimeVector (0018,6060) has milliseconds since the first frame (DICOM PS3.3, C.8.5.6). An R wave is
+    taken for end-diastole, as is usual where nothing else tells it.
     """
     stated = value(data, "RWaveTimeVector")
     several = stated if isinstance(stated, Sequence) and not isinstance(stated, str) else [stated]
