@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+import echojepa
 from echojepa.cli import parse
+from echojepa.config import SHIPPED_MODEL, EmbedConfig
 from echojepa.errors import UserError
+from echojepa.evaluation.features.embed import embed
+from echojepa.progress import quiet
+from echojepa.shipped.by_name import located
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -55,3 +63,29 @@ def test_every_link_in_the_docs_leads_to_a_file() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not missing, "\n".join(missing)
+
+
+@pytest.fixture
+def place(archive: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that has what the blocks call by name."""
+    monkeypatch.chdir(tmp_path)
+    study = min(path.parent for path in archive.rglob("*.dcm"))
+    Path("MODEL").symlink_to(located(SHIPPED_MODEL))
+    Path("study-1").symlink_to(study)
+    with zipfile.ZipFile("study-2.zip", "w") as packed:
+        packed.write(min(study.iterdir()), "a")
+    Path("DATASET").symlink_to(dataset)
+    embed(EmbedConfig(dataset, Path("FEATURES"), "MODEL/encoder"), quiet)
+    Path("vitl.pt").symlink_to(located(SHIPPED_MODEL) / "encoder")
+    return tmp_path
+
+
+def test_every_block_of_python_in_the_docs_runs(place: Path) -> None:
+    """Each in a namespace of its own, with what it calls `clips`; the file of weights is a folder of ours."""
+    ran = 0
+    for page in PAGES:
+        for block in PYTHON.findall(page.read_text(encoding="utf-8")):
+            names = {"echojepa": echojepa, "clips": torch.zeros(1, 3, 16, 48, 48, dtype=torch.uint8)}
+            exec(compile(block, str(page.relative_to(ROOT)), "exec"), names)
+            ran += 1
+    assert ran >= 5 and (place / "folder" / "encoder.safetensors").is_file()
