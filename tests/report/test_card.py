@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from rows import row
 
 from echojepa.config import EvaluateConfig, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
-from echojepa.evaluation.results import ResultRow
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import CLAIM, TRIPOD, headings
 from echojepa.report.card.records import Records, centre, middle, read_records
 from echojepa.report.card.sections import as_markdown
 from echojepa.weights.folder import Origin, WeightsCard
 
-
-def row(**facts: Any) -> ResultRow:
-    """A row of results of the encoder, LVEF of all sites unless something else is said."""
-    cell = {"task": "lvef", "probe": "ridge", "trained_on": "all", "site": "all", "label_fraction": 1.0}
-    number = {"metric": "MAE", "unit": "%", "group": "everybody", "value": 6.0, "lo": 5.0, "hi": 7.0}
-    who = {"backbone": "JEPA", "weights": "w", "parameters": 9, "tokens": 1, "embed_dim": 1, "seed": 0}
-    rest = {"split": "test", "perturbation": "", "severity": 0, "views": "", "note": "", "converged": True}
-    counts = {"patients": 3, "items": 3, "loops": 6}
-    return ResultRow(**cell | number | who | rest | counts | facts)
-
-
-ROWS = [row(), row(backbone="constant", weights="", probe="constant", value=9.0)]
+ROWS = [row(probe="ridge"), row(backbone="constant", weights="", probe="constant", value=9.0)]
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +50,11 @@ def test_every_item_of_both_checklists_is_answered_by_one_section(records: Recor
 def test_the_card_says_what_the_records_say(records: Records, dataset: Path) -> None:
     text = as_markdown(model_card(records))
     fingerprint = LoopStore.open(dataset).fingerprint()
-    for said in (fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at first, 0.250 at last",
-                 "The steps took 3 s", "| lvef | JEPA | ridge | MAE | 6.00 % [5.00, 7.00] | 3 |",
-                 "| lvef | constant | constant | MAE | 9.00 %", "another one, not known"):  # fmt: skip
+    for said in (
+        fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at first, 0.250 at last",
+        "The steps took 3 s", "| lvef | JEPA | ridge | MAE | 6.00 % [5.00, 7.00] | 30 |",
+        "| lvef | constant | constant | MAE | 9.00 %", "another one, not known",
+    ):  # fmt: skip
         assert said in text
     rows = LoopStore.open(dataset).metadata(["patient_id", "split"]).to_pylist()
     counts = [len({r["patient_id"] for r in rows if r["split"] == name}) for name in ("train", "val", "test")]
@@ -79,9 +69,12 @@ def test_a_phantom_s_card_says_that_no_figure_is_clinical_and_asks_no_ethics(rec
 
 def test_a_card_of_patients_names_what_no_record_can_say_and_who_must(records: Records) -> None:
     text = as_markdown(model_card(replace(records, synthetic="none")))
-    assert "synthetic" not in text and "phantom" not in text
-    for what, who in (("the ethics committee, and consent or its waiver", "the authors of the study"),
-                      ("how far two readers, or one reader twice, agree", "who collected the data")):  # fmt: skip
+    assert "synthetic phantom" not in text and "no patient took part" not in text
+    asked = {
+        "the ethics committee, and consent or its waiver": "the authors of the study",
+        "how far two readers, or one reader twice, agree": "who collected the data",
+    }
+    for what, who in asked.items():
         assert f"**Not on record: {what}.** To be said by {who}." in text
 
 
@@ -92,7 +85,7 @@ def test_what_is_not_of_this_encoder_is_not_told_as_its_own(records: Records) ->
 
 def test_a_probe_no_better_than_the_constant_is_named(records: Records) -> None:
     assert "Not clearly better" not in as_markdown(model_card(records))
-    weak = replace(records, rows=[row(hi=9.5), ROWS[1]])
+    weak = replace(records, rows=[row(probe="ridge", hi=9.5), ROWS[1]])
     assert "lvef by ridge, MAE" in as_markdown(model_card(weak))
 
 

@@ -36,6 +36,7 @@ from echojepa.evaluation.results import (
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.scoring import COVERAGE, Scored, score
 from echojepa.evaluation.statistics.intervals import Estimate
+from echojepa.evaluation.tables.page import SKETCHES
 from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
 from echojepa.explain.surprise import surprise
@@ -43,7 +44,7 @@ from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.report.agreement import Confidence, read_predictions
-from echojepa.report.html import SHOWN_PROBE, Player, shown_predictions, write_report
+from echojepa.report.html import SHOWN_PROBE, Player, card_place, shown_predictions, write_report
 from echojepa.tasks import LVEF, VIEW, Task
 from echojepa.training.pretrain import pretrain
 
@@ -183,6 +184,17 @@ def test_the_page_tells_all_without_its_script(page: str) -> None:
         assert name in whole[whole.index('id="provenance"') :]
 
 
+def test_the_model_card_stands_in_the_page_and_beside_it_and_is_of_this_encoder(
+    page: str, config: ReportConfig
+) -> None:
+    text = card_place(config.out).read_text(encoding="utf-8")
+    told = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    inside = page[page.index('id="card"') : page.index('id="provenance"')]
+    assert told == re.findall("<h3>(.*?)</h3>", inside)
+    assert "| lvef | JEPA | attentive | MAE | " in text and "no row of this very encoder" not in text
+    assert page.count("<code>echojepa evaluate rvsp --data DATA") == 2, "a table, and a picture of the page"
+
+
 def test_surprise_of_the_run_is_the_figure_of_when_it_fails(config: ReportConfig, tmp_path: Path) -> None:
     wanted = SurpriseConfig(
         config.run, config.data, tmp_path / "s", unlike=(f"short axis={config.data}[view=PSAX-AV]",),
@@ -313,6 +325,8 @@ def test_every_plan_s_folder_makes_a_report(
         if (cell.task, cell.probe.name, cell.trained_on, cell.calibrated) == (LVEF, "attentive", "", False)
     ]  # fmt: skip
     assert ("Predicted against true ejection fraction" in text) == bool(plain)
+    filled = set(re.findall('aria-label="Ours, (.*?)"', text))
+    assert SKETCHES[plan].title in filled if plan in SKETCHES and SKETCHES[plan].theirs else filled
     shown = shown_predictions(read_predictions(tmp_path / "results", ["lvef"], SHOWN_PROBE), "lvef")
     assert set(shown) == ({"JEPA", "random encoder"} if plain else set())
     for truth, prediction in shown.values():

@@ -30,6 +30,7 @@ from echojepa.evaluation.results import (
     read_results,
     read_settings,
 )
+from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import FACTS, of_rows
@@ -48,6 +49,7 @@ from echojepa.report.card.records import read_records
 from echojepa.report.card.sections import as_markdown
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
+from echojepa.report.seed_page import further_tables, page_parts
 from echojepa.report.story import came_in, fails, learned, reads
 from echojepa.training.journal import METRICS, read_lines
 from echojepa.vocabulary import Split
@@ -248,9 +250,12 @@ def write_report(config: ReportConfig) -> Path:
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
     settings = read_settings(config.results) if (config.results / SETTINGS).is_file() else None
+    children, damage = settings.children if settings else "", perturbation_curves(rows)
     pretraining = read_record(PretrainConfig, config.run / "config.json")
     named = encoder.parameters, weights_digest(encoder)[:12]
-    about = model_card(read_records(store, card, pretraining, steps, named, rows, settings))
+    records = read_records(store, card, pretraining, steps, named, rows, settings)
+    about = model_card(records)
+    trained = next(part.loops for part in records.parts if part.split == Split.TRAIN)
     write_text(card_place(config.out), as_markdown(about))
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
     return write_page(
@@ -272,6 +277,9 @@ def write_report(config: ReportConfig) -> Path:
         probes=probes,
         card=card,
         about=about,
+        page=page_parts(rows, children, card, trained, known),
+        further=further_tables(config.results, rows, children),
+        perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
         checklists=SOURCES,
         warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),

@@ -21,8 +21,9 @@ def sources(records: Records) -> Section:
         f"Data set of fingerprint {records.fingerprint}; the data set of pretraining is {same}.",
         f"Cine loops by site: {records.counted('site')}; by maker of the scanner: "
         f"{records.counted('manufacturer')}.",
-        f"Frames a second: median [quartiles] {middle(rates)}. Commonest picture {sides[0]} px ({sides[1]} "
-        f"loops). {records.stated('pixel_height_mm')} of {len(records.loops)} loops state the size of a pixel.",
+        f"Frames a second: median [quartiles] {middle(rates)}. Commonest picture {sides[0]} px "
+        f"({sides[1]} loops). The size of a pixel is stated of {records.stated('pixel_height_mm')} of "
+        f"{len(records.loops)} loops.",
     )
     seen, missing = of_patients(
         records,

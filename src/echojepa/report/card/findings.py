@@ -80,8 +80,8 @@ def limits(records: Records) -> Section:
     told = []
     if records.synthetic != "none":
         told.append(
-            "Loops of a phantom have no patient's anatomy, artefacts, scanners or errors of measurement: what "
-            "is read of them need not be read of a patient."
+            "Loops of a phantom have no patient's anatomy, artefacts, scanners or errors of measurement: "
+            "what is read of them need not be read of a patient."
         )
     tested = max((row.patients for row in records.own), default=0)
     if tested < FEW:

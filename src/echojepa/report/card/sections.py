@@ -1,4 +1,4 @@
-"""The card's sections: which items of the checklists each answers, what records say, and what none can say."""
+"""The card's sections: which items each answers, what records say, and what none can say."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def as_markdown(sections: list[Section]) -> str:
     sources = "; ".join(f"{name} ({source})" for name, source in SOURCES.items())
     lines = [
         "# Model card\n\nMade of the run's own records by `echojepa report`. Each heading names the items of "
-        f"two checklists that it answers: {sources}. What no record can say is marked, with who must say it.\n"
+        f"two checklists that it answers: {sources}. What no record can say is marked, with who must "
+        "say it.\n"
     ]
     for section in sections:
         lines += [f"\n## {section.title}\n", f"\n*{section.items}*\n\n"]
