@@ -17,7 +17,8 @@ CARD = WeightsCard(
 )
 ORDER = [
     "EchoJEPA Architecture", "Multi-View Attentive Probing", "Downstream Evaluation Tasks",
-    "Model Configurations", "Latent against pixel prediction", "LVEF at each site", "Views by share of labels",
+    "Model Configurations", "Latent against pixel prediction", "LVEF at each site",
+    "Views by share of labels",
     "RVSP from several views", "Adults to children", "Robustness to acoustic perturbations",
     "Attention Visualization", "Latent Space Organization",
 ]  # fmt: skip

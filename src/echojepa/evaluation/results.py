@@ -13,7 +13,7 @@ from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.evaluation.statistics.metrics import METRICS
-from echojepa.files.records import read_plain, read_record
+from echojepa.files.records import entry, read_plain, read_record, write_record
 from echojepa.files.tables import read_parquet, write_parquet
 from echojepa.vocabulary import Split
 
@@ -23,7 +23,7 @@ CONSTANT = "constant"
 """The backbone and the probe of rows that no backbone stands behind."""
 EVERYBODY = "everybody"
 """The group of rows that are of all test patients."""
-RESULTS, SETTINGS = "results.parquet", "config.json"
+RESULTS, SETTINGS, DATA = "results.parquet", "config.json", "data.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +118,17 @@ def read_settings(results: Path) -> PlanConfig:
         raise UserError(
             f"{path} is of another version of echojepa; run its command again: {error}"
         ) from error
+
+
+def write_fingerprints(results: Path, fingerprints: Sequence[str]) -> None:
+    """Leave beside results which data sets they are of."""
+    write_record(results / DATA, {"fingerprints": list(fingerprints)})
+
+
+def read_fingerprints(results: Path) -> tuple[str, ...]:
+    """Fingerprints of the data sets that results are of; none where a folder of before does not say."""
+    path = results / DATA
+    return tuple(entry(read_plain(path), "fingerprints", list, path)) if path.is_file() else ()
 
 
 def leading(rows: Sequence[ResultRow]) -> list[ResultRow]:

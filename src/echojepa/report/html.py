@@ -30,7 +30,9 @@ from echojepa.evaluation.results import (
     read_results,
     read_settings,
 )
+from echojepa.evaluation.runs import compare_runs, named
 from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
+from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import FACTS, of_rows
@@ -66,6 +68,8 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
+RESAMPLES = 1000
+"""Of patients and runs, where runs are compared."""
 PLAYER_QUALITY = 88
 """JPEG quality of the attention player's images."""
 
@@ -226,6 +230,16 @@ def data_tables(store: LoopStore) -> dict[str, Any]:
     }
 
 
+def several_runs(config: ReportConfig) -> dict[str, Any] | None:
+    """This run beside others, as lines and a picture; None where none is given. UserError where they are not
+    comparable."""
+    if not config.against:
+        return None
+    folders = (config.results, *config.against)
+    lines = compare_runs(folders, RESAMPLES)
+    return {"names": named(folders), "lines": lines, "picture": Markup(runs_panels(lines)), "ranged": ranged}
+
+
 def card_place(page: Path) -> Path:
     """Where the model card stands, beside the page."""
     return page.with_suffix(".card.md")
@@ -278,6 +292,7 @@ def write_report(config: ReportConfig) -> Path:
         card=card,
         about=about,
         page=page_parts(rows, children, card, trained, known),
+        several=several_runs(config),
         further=further_tables(config.results, rows, children),
         perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
         checklists=SOURCES,
