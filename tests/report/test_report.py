@@ -16,7 +16,14 @@ import numpy as np
 import pytest
 from made_results import ADULTS, predicted, store_results
 
-from echojepa.config import AttendConfig, PlanConfig, ReportConfig, SurpriseConfig
+from echojepa.config import (
+    AttendConfig,
+    EvaluateConfig,
+    PlanConfig,
+    ReportConfig,
+    SurpriseConfig,
+    save_config,
+)
 from echojepa.errors import UserError
 from echojepa.evaluation.probes.stored import find_probes
 from echojepa.evaluation.protocol.plans import PLANS, Plan, PlanBlock
@@ -58,7 +65,12 @@ def settings(dataset: Path, out: Path) -> PlanConfig:
 
 @pytest.fixture(scope="module")
 def page(config: ReportConfig) -> str:
-    return write_report(config).read_text(encoding="utf-8")
+    """The page, with a copy of the results as another run."""
+    again = config.results.with_name("again")
+    shutil.copytree(config.results, again, ignore=shutil.ignore_patterns("features"))
+    for out in (config.results, again):
+        save_config(EvaluateConfig(plan="demo", **vars(replace(settings(config.data, out.parent), out=out))))
+    return write_report(replace(config, against=(again,))).read_text(encoding="utf-8")
 
 
 def test_every_table_has_its_constant_and_its_random_row(config: ReportConfig) -> None:
@@ -171,6 +183,12 @@ def test_the_page_tells_all_without_its_script(page: str) -> None:
         assert name in whole[whole.index('id="provenance"') :]
 
 
+def test_a_copy_of_the_results_is_a_run_that_differs_by_nothing(page: str) -> None:
+    part = page[page.index('id="several"') : page.index('id="page"')]
+    assert part.count("+0.00 (+0.00, +0.00)") >= 16, "each probe of each encoder"
+    assert "again minus results" in part
+
+
 def test_the_model_card_stands_in_the_page_and_beside_it_and_is_of_this_encoder(
     page: str, config: ReportConfig
 ) -> None:
@@ -178,6 +196,7 @@ def test_the_model_card_stands_in_the_page_and_beside_it_and_is_of_this_encoder(
     told = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     inside = page[page.index('id="card"') : page.index('id="provenance"')]
     assert told == re.findall("<h3>(.*?)</h3>", inside)
+    assert "by the plan 'demo'" in text and "50 resamples of patients" in text
     assert "| lvef | JEPA | attentive | MAE | " in text and "no row of this very encoder" not in text
     assert page.count("<code>echojepa evaluate rvsp --data DATA") == 2, "a table, and a picture of the page"
 

@@ -27,6 +27,7 @@ from echojepa.evaluation.results import (
     SETTINGS,
     ResultRow,
     leading,
+    read_fingerprints,
     read_results,
     read_settings,
 )
@@ -298,7 +299,7 @@ def write_report(config: ReportConfig) -> Path:
         checklists=SOURCES,
         warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
-        provenance=provenance(card, store.fingerprint(), rows),
+        provenance=provenance(card, store.fingerprint(), read_fingerprints(config.results), rows),
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,
