@@ -22,7 +22,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
 from echojepa.config import Architecture, InputSpec, SimulateConfig
 from echojepa.evaluation.probes.stored import read_predictions
-from echojepa.evaluation.results import read_results
+from echojepa.evaluation.results import read_results, read_settings
 from echojepa.models.contract import TokenGrid
 from echojepa.models.vit import VisionTransformer
 from echojepa.phantom.cohort.make import write_cohort
@@ -133,6 +133,7 @@ def test_both_folders_run_through_the_one_command_and_the_children_are_found(tra
     assert {(row.site, row.patients) for row in rows} == {("dynamic", 4), ("pediatric", 2)}
     tables = (transferred / "tables.md").read_text(encoding="utf-8")
     assert "| ours | pediatric (external, trained at dynamic) | pediatric (internal) |" in tables
+    assert read_settings(transferred).children == "pediatric", "for the report, which makes the tables again"
 
 
 def test_those_scored_are_the_publisher_s_test_patients_with_the_publisher_s_lvef(

@@ -14,37 +14,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from made_results import ADULTS, predicted, store_results
 
-from echojepa.config import AttendConfig, PlanConfig, ReportConfig, SurpriseConfig
+from echojepa.config import (
+    AttendConfig,
+    EvaluateConfig,
+    PlanConfig,
+    ReportConfig,
+    SurpriseConfig,
+    save_config,
+)
 from echojepa.errors import UserError
-from echojepa.evaluation.features.backbones import BackboneFacts
-from echojepa.evaluation.probes.heads import Choice
-from echojepa.evaluation.probes.predictions import Predictions
-from echojepa.evaluation.probes.ridge import RidgeProbe
-from echojepa.evaluation.probes.stored import StoredProbe, find_probes, slug, write_predictions
-from echojepa.evaluation.protocol.plans import PLANS, Plan, PlanBlock, Sites
+from echojepa.evaluation.probes.stored import find_probes
+from echojepa.evaluation.protocol.plans import PLANS, Plan, PlanBlock
 from echojepa.evaluation.results import (
-    ALL_SITES,
-    CONSTANT,
-    RESULTS,
-    ResultRow,
-    RowFacts,
     read_results,
-    write_results,
 )
 from echojepa.evaluation.run import PlanRun
-from echojepa.evaluation.scoring import COVERAGE, Scored, score
-from echojepa.evaluation.statistics.intervals import Estimate
+from echojepa.evaluation.tables.page import SKETCHES
 from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
 from echojepa.explain.surprise import surprise
-from echojepa.models.probe import Standardiser
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.report.agreement import Confidence, read_predictions
-from echojepa.report.html import SHOWN_PROBE, Player, shown_predictions, write_report
-from echojepa.tasks import LVEF, VIEW, Task
+from echojepa.report.html import SHOWN_PROBE, Player, card_place, shown_predictions, write_report
+from echojepa.tasks import LVEF, VIEW
 from echojepa.training.pretrain import pretrain
 
 
@@ -70,7 +65,12 @@ def settings(dataset: Path, out: Path) -> PlanConfig:
 
 @pytest.fixture(scope="module")
 def page(config: ReportConfig) -> str:
-    return write_report(config).read_text(encoding="utf-8")
+    """The page, with a copy of the results as another run."""
+    again = config.results.with_name("again")
+    shutil.copytree(config.results, again, ignore=shutil.ignore_patterns("features"))
+    for out in (config.results, again):
+        save_config(EvaluateConfig(plan="demo", **vars(replace(settings(config.data, out.parent), out=out))))
+    return write_report(replace(config, against=(again,))).read_text(encoding="utf-8")
 
 
 def test_every_table_has_its_constant_and_its_random_row(config: ReportConfig) -> None:
@@ -183,6 +183,24 @@ def test_the_page_tells_all_without_its_script(page: str) -> None:
         assert name in whole[whole.index('id="provenance"') :]
 
 
+def test_a_copy_of_the_results_is_a_run_that_differs_by_nothing(page: str) -> None:
+    part = page[page.index('id="several"') : page.index('id="page"')]
+    assert part.count("+0.00 (+0.00, +0.00)") >= 16, "each probe of each encoder"
+    assert "again minus results" in part
+
+
+def test_the_model_card_stands_in_the_page_and_beside_it_and_is_of_this_encoder(
+    page: str, config: ReportConfig
+) -> None:
+    text = card_place(config.out).read_text(encoding="utf-8")
+    told = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    inside = page[page.index('id="card"') : page.index('id="provenance"')]
+    assert told == re.findall("<h3>(.*?)</h3>", inside)
+    assert "by the plan 'demo'" in text and "50 resamples of patients" in text
+    assert "| lvef | JEPA | attentive | MAE | " in text and "no row of this very encoder" not in text
+    assert page.count("<code>echojepa evaluate rvsp --data DATA") == 2, "a table, and a picture of the page"
+
+
 def test_surprise_of_the_run_is_the_figure_of_when_it_fails(config: ReportConfig, tmp_path: Path) -> None:
     wanted = SurpriseConfig(
         config.run, config.data, tmp_path / "s", unlike=(f"short axis={config.data}[view=PSAX-AV]",),
@@ -251,54 +269,6 @@ def test_a_map_keeps_the_directions_of_most_variance() -> None:
     assert points.shape == (60, 2) and points[:, 0].std() > 5 * points[:, 1].std()
 
 
-WIDTH, GRID = 4, (1, 1, 1)
-ADULTS = Sites(("a", "b", "kids"), ("a", "b", "kids"), "kids")
-
-
-def predicted(task: Task, seed: int) -> Predictions:
-    """Predictions of twelve test items, each of its own patient."""
-    rng, names = np.random.default_rng(seed), np.array([f"p{number:02}" for number in range(12)])
-    chances = rng.dirichlet(np.ones(3), 12)
-    return Predictions(
-        items=names, patients=names, splits=np.full(12, "test"), sites=np.full(12, "a"),
-        truth=np.arange(12) % 3 if task.classes else np.linspace(30, 70, 12),
-        classes=("A2C", "A4C", "PLAX") if task.classes else (),
-        values=chances if task.classes else rng.normal(50, 10, 12),
-    )  # fmt: skip
-
-
-def store_results(plan: Plan, out: Path) -> None:
-    """What a plan leaves: rows, and every probe with its predictions, of numbers drawn at random."""
-    blank = Standardiser.identity(1, WIDTH)
-    readout = RidgeProbe(blank, torch.zeros(1, 1, WIDTH, 1), torch.zeros(1), False)
-    rows: list[ResultRow] = []
-    for number, cell in enumerate(plan.cells(lambda task: ADULTS)):
-        for name in ("JEPA", "random encoder", CONSTANT):
-            who = {"backbone": name, "weights": "w", "parameters": 1, "tokens": 1, "embed_dim": WIDTH}
-            probe = CONSTANT if name == CONSTANT else cell.probe.name
-            stored = StoredProbe(out / "probes" / slug(cell.task.name) / slug(name) / cell.key)
-            made = predicted(cell.task, number)
-            if name != CONSTANT:
-                history = {"validation": [3.0, 2.0]} if cell.probe.depth is not None else {}
-                settings = {"learning rate": 1e-3, "weight decay": 0.1, "epoch": 2}
-                choice = Choice(settings, history, True)
-                stored.save(readout, choice, cell, made.classes, GRID, BackboneFacts(**who))
-            for condition in cell.conditions:
-                facts = RowFacts(
-                    **who, task=cell.task.name, probe=probe, trained_on=cell.trained_on or ALL_SITES,
-                    site=condition.site or ALL_SITES, label_fraction=cell.fraction, note="", converged=True,
-                    perturbation=condition.perturbation, severity=condition.severity, views="",
-                    seed=cell.seed, loops=12,
-                )  # fmt: skip
-                if cell.calibrated:
-                    rows.append(facts.row(COVERAGE, "%", Estimate(90.0, 80.0, 95.0, 12, 12)))
-                else:
-                    rows += score(Scored(cell.task, facts, made), 2, 0)
-                if name != CONSTANT and not condition.perturbation:
-                    write_predictions(stored.predictions_file(condition, ""), made, stored.card(), condition)
-    write_results(out / RESULTS, rows)
-
-
 @pytest.mark.parametrize("plan", PLANS)
 def test_every_plan_s_folder_makes_a_report(
     plan: str, config: ReportConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,6 +283,8 @@ def test_every_plan_s_folder_makes_a_report(
         if (cell.task, cell.probe.name, cell.trained_on, cell.calibrated) == (LVEF, "attentive", "", False)
     ]  # fmt: skip
     assert ("Predicted against true ejection fraction" in text) == bool(plain)
+    filled = set(re.findall('aria-label="Ours, (.*?)"', text))
+    assert SKETCHES[plan].title in filled if plan in SKETCHES and SKETCHES[plan].theirs else filled
     shown = shown_predictions(read_predictions(tmp_path / "results", ["lvef"], SHOWN_PROBE), "lvef")
     assert set(shown) == ({"JEPA", "random encoder"} if plain else set())
     for truth, prediction in shown.values():

@@ -5,23 +5,14 @@ from __future__ import annotations
 import csv
 from importlib import resources
 from itertools import product
-from typing import Any
+
+from rows import row
 
 from echojepa.evaluation.results import ResultRow
 from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
 from echojepa.evaluation.tables.grids import as_markdown
 from echojepa.evaluation.tables.page import SKETCHES, page_tables
 from echojepa.report.html import result_tables
-
-
-def row(**facts: Any) -> ResultRow:
-    """A row of results, LVEF of all sites unless something else is said."""
-    cell = {"task": "lvef", "probe": "attentive", "trained_on": "all", "site": "all", "label_fraction": 1.0}
-    number = {"metric": "MAE", "unit": "%", "group": "everybody", "value": 6.0, "lo": 5.0, "hi": 7.0}
-    who = {"backbone": "JEPA", "weights": "w", "parameters": 1, "tokens": 1, "embed_dim": 1, "seed": 0}
-    rest = {"split": "test", "perturbation": "", "severity": 0, "views": "", "note": "", "converged": True}
-    counts = {"patients": 30, "items": 30, "loops": 60}
-    return ResultRow(**cell | number | who | rest | counts | facts)
 
 
 def rows() -> list[ResultRow]:

@@ -29,7 +29,7 @@ from echojepa.answer.model import (
 from echojepa.answer.quality import RESTING_RATE, Thresholds, quality_of
 from echojepa.answer.values import NOTICE
 from echojepa.backbones.loading import load_backbone
-from echojepa.config import AssembleConfig, ConfigError, EvaluateConfig, IngestConfig, PlanConfig, ProbeConfig
+from echojepa.config import AssembleConfig, IngestConfig, PlanConfig
 from echojepa.data.store.encoding import Encoding
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import ComparedBackbone, measured
@@ -40,10 +40,11 @@ from echojepa.evaluation.probes.stored import CARD, TENSORS, StoredProbe, find_p
 from echojepa.evaluation.protocol.cells import Presentation
 from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, read_cohort, synthetic_share
 from echojepa.evaluation.protocol.plans import Condition
+from echojepa.evaluation.results import read_settings
 from echojepa.evaluation.scoring import calibrated_on
 from echojepa.evaluation.statistics.conformal import Conformal, calibrates
 from echojepa.files.durable import replace_folder
-from echojepa.files.records import read_plain, read_record, write_record
+from echojepa.files.records import write_record
 from echojepa.progress import Progress
 from echojepa.shipped.by_name import ENCODER, MODEL
 from echojepa.tasks import VIEW, Task, find_task
@@ -66,7 +67,7 @@ def assemble(config: AssembleConfig, progress: Progress) -> ModelCard:
     """
     if config.out.exists():
         raise UserError(f"{config.out} is there already; give a new folder")
-    settings = settings_of(config.results)
+    settings = read_settings(config.results)
     cohort = cohort_of(settings)
     make = partial(load_backbone, config.backbone, precision=settings.precision, engine=settings.engine)
     backbone = measured(make, config.backbone)
@@ -134,20 +135,6 @@ def fill(
         lossless=all(row["encoding"] == Encoding.PNG for row in rows),
         version=__version__,
     )
-
-
-def settings_of(results: Path) -> PlanConfig:
-    """What an evaluation was run with; UserError where the folder does not say."""
-    path = results / "config.json"
-    if not path.is_file():
-        raise UserError(f"{results} holds no config.json; give a folder that `echojepa probe` made")
-    kind: type[PlanConfig] = EvaluateConfig if "plan" in read_plain(path) else ProbeConfig
-    try:
-        return read_record(kind, path)
-    except ConfigError as error:
-        raise UserError(
-            f"{path} is of another version of echojepa; run its command again: {error}"
-        ) from error
 
 
 def cohort_of(settings: PlanConfig) -> Cohort:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from echojepa.config import EvaluateConfig, FinetuneConfig, ProbeConfig, save_config
@@ -49,7 +50,7 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     run = PlanRun(plan, config)
     with progress_bar(f"evaluate {plan.name}") as show:
         rows = run.run(show)
-    save_config(config)
+    save_config(replace(config, children=run.children))
     show_numbers(rows)
     if run.untuned:
         console.print(

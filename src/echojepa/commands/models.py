@@ -84,10 +84,11 @@ def say_films(made: Attended | Surprised) -> None:
 
 
 def run_report(config: ReportConfig) -> None:
-    """Write the report and say where."""
-    from echojepa.report.html import write_report
+    """Write the report and its model card, and say where."""
+    from echojepa.report.html import card_place, write_report
 
     console.print(f"Report: {write_report(config)}")
+    console.print(f"Model card: {card_place(config.out)}")
 
 
 def run_convert(config: ConvertConfig) -> None:

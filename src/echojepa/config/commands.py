@@ -277,6 +277,9 @@ class ReportConfig:
     """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
     surprise: Path | None = None
     """Folder made by `echojepa surprise` from this run; it is the figure of when the model fails."""
+    against: tuple[Path, ...] = ()
+    """Results of other runs, compared with `results` item by item; of other data, test items or protocol they
+    are refused."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from echojepa.config import ConfigError, EvaluateConfig, PlanConfig, ProbeConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.statistics.intervals import Estimate
 from echojepa.evaluation.statistics.metrics import METRICS
+from echojepa.files.records import entry, read_plain, read_record, write_record
 from echojepa.files.tables import read_parquet, write_parquet
 from echojepa.vocabulary import Split
 
@@ -21,7 +23,7 @@ CONSTANT = "constant"
 """The backbone and the probe of rows that no backbone stands behind."""
 EVERYBODY = "everybody"
 """The group of rows that are of all test patients."""
-RESULTS = "results.parquet"
+RESULTS, SETTINGS, DATA = "results.parquet", "config.json", "data.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,33 @@ def read_results(folder: Path) -> list[ResultRow]:
     except (pa.ArrowException, ValueError) as error:
         raise UserError(f"{path} was changed: {error}; run `echojepa evaluate` again") from error
     return [ResultRow(**row) for row in whole.to_pylist()]
+
+
+def read_settings(results: Path) -> PlanConfig:
+    """What an evaluation was run with; UserError where the folder does not say."""
+    path = results / SETTINGS
+    if not path.is_file():
+        raise UserError(
+            f"{results} holds no {SETTINGS}; give a folder that `echojepa evaluate` or `probe` made"
+        )
+    kind: type[PlanConfig] = EvaluateConfig if "plan" in read_plain(path) else ProbeConfig
+    try:
+        return read_record(kind, path)
+    except ConfigError as error:
+        raise UserError(
+            f"{path} is of another version of echojepa; run its command again: {error}"
+        ) from error
+
+
+def write_fingerprints(results: Path, fingerprints: Sequence[str]) -> None:
+    """Leave beside results which data sets they are of."""
+    write_record(results / DATA, {"fingerprints": list(fingerprints)})
+
+
+def read_fingerprints(results: Path) -> tuple[str, ...]:
+    """Fingerprints of the data sets that results are of; none where a folder of before does not say."""
+    path = results / DATA
+    return tuple(entry(read_plain(path), "fingerprints", list, path)) if path.is_file() else ()
 
 
 def leading(rows: Sequence[ResultRow]) -> list[ResultRow]:

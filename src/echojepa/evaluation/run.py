@@ -22,7 +22,7 @@ from echojepa.evaluation.protocol.cells import CellSamples, cell_samples, childr
 from echojepa.evaluation.protocol.cohort import read_cohort, synthetic_share
 from echojepa.evaluation.protocol.plans import OWN_HEAD, Cell, Plan
 from echojepa.evaluation.protocol.samples import task_samples
-from echojepa.evaluation.results import CONSTANT, RESULTS, ResultRow, write_results
+from echojepa.evaluation.results import CONSTANT, RESULTS, ResultRow, write_fingerprints, write_results
 from echojepa.evaluation.scoring import Scored, cell_rows, row_facts, score
 from echojepa.evaluation.tables.output import write_tables
 from echojepa.files.tables import write_parquet
@@ -75,6 +75,7 @@ class PlanRun:
             rows += self.rows_of(run, plain, progress)
         rows += seed_rows(plain, config.resamples, config.seed)
         write_results(config.out / RESULTS, rows)
+        write_fingerprints(config.out, self.cohort.fingerprints)
         pairs = comparisons(plain, config.resamples, config.seed)
         write_parquet(config.out / COMPARISONS, pairs)
         synthetic = any(synthetic_share(store) != "none" for store in self.cohort.stores)

@@ -14,25 +14,45 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from echojepa.backbones.transformer import VideoTransformer
-from echojepa.config import ReportConfig
+from echojepa.config import PretrainConfig, ReportConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
+from echojepa.evaluation.features.cache import weights_digest
 from echojepa.evaluation.finetuning.training import load_finetuned
 from echojepa.evaluation.probes.stored import ProbeCard, find_probes
 from echojepa.evaluation.protocol.cohort import synthetic_share
-from echojepa.evaluation.results import CONSTANT, EVERYBODY, ResultRow, leading, read_results
+from echojepa.evaluation.results import (
+    CONSTANT,
+    EVERYBODY,
+    SETTINGS,
+    ResultRow,
+    leading,
+    read_fingerprints,
+    read_results,
+    read_settings,
+)
+from echojepa.evaluation.runs import compare_runs, named
+from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
+from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import FACTS, of_rows
 from echojepa.explain.maps import Islands, embedding_map, islands
 from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
+from echojepa.files.durable import write_text
+from echojepa.files.records import read_record
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.agreement import TestPredictions, agreement_figures, read_predictions
 from echojepa.report.atlas import Mapped, atlas
+from echojepa.report.card.card import model_card
+from echojepa.report.card.checklists import SOURCES
+from echojepa.report.card.records import read_records
+from echojepa.report.card.sections import as_markdown
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
+from echojepa.report.seed_page import further_tables, page_parts
 from echojepa.report.story import came_in, fails, learned, reads
 from echojepa.training.journal import METRICS, read_lines
 from echojepa.vocabulary import Split
@@ -49,6 +69,8 @@ SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "b
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
 SHOWN_PROBE = "attentive"
 """The kind of probe whose predictions and training are drawn."""
+RESAMPLES = 1000
+"""Of patients and runs, where runs are compared."""
 PLAYER_QUALITY = 88
 """JPEG quality of the attention player's images."""
 
@@ -167,16 +189,14 @@ def maps_of(config: ReportConfig, embeddings: Embeddings) -> dict[str, Mapped]:
 
 
 def draw_figures(
-    config: ReportConfig,
+    steps: Sequence[dict[str, Any]],
     probes: Sequence[ProbeCard],
     mapped: Mapping[str, Mapped],
     predicted: TestPredictions,
 ) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
-    lines = read_metrics(config.run)
-    steps = [line["step"] for line in lines]
-    curves = {"training loss": (steps, [line["loss"] for line in lines])}
-    watched = [line for line in lines if "effective_rank" in line]
+    curves = {"training loss": ([line["step"] for line in steps], [line["loss"] for line in steps])}
+    watched = [line for line in steps if "effective_rank" in line]
     for name, title in MONITORED.items():
         points = [line for line in watched if name in line]
         if points:
@@ -211,6 +231,21 @@ def data_tables(store: LoopStore) -> dict[str, Any]:
     }
 
 
+def several_runs(config: ReportConfig) -> dict[str, Any] | None:
+    """This run beside others, as lines and a picture; None where none is given. UserError where they are not
+    comparable."""
+    if not config.against:
+        return None
+    folders = (config.results, *config.against)
+    lines = compare_runs(folders, RESAMPLES)
+    return {"names": named(folders), "lines": lines, "picture": Markup(runs_panels(lines)), "ranged": ranged}
+
+
+def card_place(page: Path) -> Path:
+    """Where the model card stands, beside the page."""
+    return page.with_suffix(".card.md")
+
+
 def chosen_probes(results: Path, tasks: Sequence[str]) -> list[ProbeCard]:
     """Which attentive head validation patients chose of each task and backbone."""
     return [stored.card() for task in tasks for stored in find_probes(results, task, SHOWN_PROBE).values()]
@@ -222,12 +257,21 @@ def write_report(config: ReportConfig) -> Path:
     tasks = sorted({row.task for row in rows})
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
-    card, embeddings = load_card(config.run), read_embeddings(config.results)
+    encoder, embeddings = VideoTransformer.from_pretrained(config.run), read_embeddings(config.results)
+    card, steps = load_card(config.run), read_metrics(config.run)
     mapped = maps_of(config, embeddings)
     predicted = read_predictions(config.results, tasks, SHOWN_PROBE)
-    tables, drawn = result_tables(rows), draw_figures(config, probes, mapped, predicted)
+    tables, drawn = result_tables(rows), draw_figures(steps, probes, mapped, predicted)
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
+    settings = read_settings(config.results) if (config.results / SETTINGS).is_file() else None
+    children, damage = settings.children if settings else "", perturbation_curves(rows)
+    pretraining = read_record(PretrainConfig, config.run / "config.json")
+    named = encoder.parameters, weights_digest(encoder)[:12]
+    records = read_records(store, card, pretraining, steps, named, rows, settings)
+    about = model_card(records)
+    trained = next(part.loops for part in records.parts if part.split == Split.TRAIN)
+    write_text(card_place(config.out), as_markdown(about))
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
     return write_page(
         config.out,
@@ -243,17 +287,19 @@ def write_report(config: ReportConfig) -> Path:
         figures=drawn,
         atlas=atlas(store, mapped),
         islands=known,
-        player=attention_player(
-            store, VideoTransformer.from_pretrained(config.run), config.attention_site, config.finetuned
-        ),
+        player=attention_player(store, encoder, config.attention_site, config.finetuned),
         data=data_tables(store),
         probes=probes,
         card=card,
-        warnings=list(
-            dict.fromkeys(w for line in read_metrics(config.run) for w in line.get("warnings", ()))
-        ),
+        about=about,
+        page=page_parts(rows, children, card, trained, known),
+        several=several_runs(config),
+        further=further_tables(config.results, rows, children),
+        perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
+        checklists=SOURCES,
+        warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
-        provenance=provenance(card, store.fingerprint(), rows),
+        provenance=provenance(card, store.fingerprint(), read_fingerprints(config.results), rows),
         synthetic=synthetic_share(store),
         credit=config.attention_credit,
         map_method=config.map_method,

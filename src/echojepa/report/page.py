@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,6 +32,14 @@ def small_jpeg(frame: NDArray[np.uint8], side: float, quality: int) -> str:
     return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), quality)
 
 
+def code(text: str) -> Markup:
+    """A sentence whose parts between backticks are commands or names of files."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
 def render(template: str, package: str = "echojepa.report", **values: Any) -> str:
     """Fill a template of a package; it may include what lies here, as every page does."""
     loaders = [jinja2.PackageLoader(name, ".") for name in dict.fromkeys((package, "echojepa.report"))]
@@ -40,6 +49,7 @@ def render(template: str, package: str = "echojepa.report", **values: Any) -> st
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["code"] = code
     return environment.get_template(template).render(version=__version__, **values)
 
 

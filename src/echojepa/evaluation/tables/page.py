@@ -19,7 +19,7 @@ from echojepa.evaluation.mechanism import IN_POINTS
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, ResultRow
 from echojepa.evaluation.scoring import COVERAGE, WIDTH
 from echojepa.evaluation.statistics.comparison import relative_degradation
-from echojepa.evaluation.tables.grids import Place, Table, grid
+from echojepa.evaluation.tables.grids import Grid, Place, Table, grid
 
 TheirRow = dict[str, str]
 """A row of `paper_results.csv`."""
@@ -35,6 +35,8 @@ class Sketch:
     """Where one of our rows belongs; None where it does not."""
     theirs: Callable[[TheirRow], Place] | None = None
     """The same for a row of the paper, where it has such a table."""
+    columns: tuple[str, ...] = ()
+    """Columns of the page's table that ours has, too, where its plan was run."""
 
 
 LEADS = {"lvef": "MAE", "rvsp": "MAE", "view": "accuracy"}
@@ -119,6 +121,7 @@ SKETCHES: dict[str, Sketch] = {
     "latent-vs-pixel": Sketch(
         "Latent against pixel prediction", "LVEF: mean absolute error, points. View: accuracy, %.",
         latent_vs_pixel, lambda row: (their_label(row), f"{row['task']} {row['metric']}"),
+        ("lvef MAE", "view accuracy"),
     ),
     "lvef-sites": Sketch(
         "LVEF at each site", "Mean absolute error, points.", lvef_sites,
@@ -127,7 +130,7 @@ SKETCHES: dict[str, Sketch] = {
     "view-labels": Sketch(
         "Views by share of labels",
         "Accuracy, %: mean of the seeds, with an interval of test patients and seeds.",
-        view_labels, lambda row: (their_label(row), f"{row['label_percent']} %"),
+        view_labels, lambda row: (their_label(row), f"{row['label_percent']} %"), ("1 %", "10 %", "100 %"),
     ),
     "rvsp": Sketch(
         "RVSP from several views", "Mean absolute error, mmHg, by the views that are shown at test.", rvsp,
@@ -204,11 +207,16 @@ def make_table(plan: str, rows: Sequence[ResultRow]) -> Table | None:
     if plan == "robustness":
         for name, number in average_degradation(found).items():
             cells[name, "average degradation, %"] = "not ranked" if math.isnan(number) else f"{number:+.1f}"
-    theirs: dict[Place, str] = {}
+    return Table(sketch.title, sketch.says, grid(cells), their_grid(plan))
+
+
+def their_grid(plan: str) -> Grid:
+    """The paper's numbers for a table, those of the page first; without rows where it has no such table."""
+    sketch, cells = SKETCHES[plan], dict[Place, str]()
     for row in their_numbers(plan):
         if sketch.theirs:
-            theirs.setdefault(sketch.theirs(row), their_cell(row))
-    return Table(sketch.title, sketch.says, grid(cells), grid(theirs))
+            cells.setdefault(sketch.theirs(row), their_cell(row))
+    return grid(cells)
 
 
 def only_perturbed(found: dict[Place, list[ResultRow]]) -> dict[Place, list[ResultRow]]:
@@ -237,5 +245,10 @@ def average_degradation(found: dict[Place, list[ResultRow]]) -> dict[str, float]
 
 def page_tables(rows: Sequence[ResultRow], children: str = "") -> list[Table]:
     """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
-    made = (make_table(plan, belonging(plan, rows, children)) for plan in SKETCHES)
+    made = (page_table(plan, rows, children) for plan in SKETCHES)
     return [table for table in made if table is not None]
+
+
+def page_table(plan: str, rows: Sequence[ResultRow], children: str = "") -> Table | None:
+    """One of them; None where these rows have no number for it."""
+    return make_table(plan, belonging(plan, rows, children))

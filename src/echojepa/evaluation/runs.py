@@ -1,0 +1,219 @@
+"""Several folders of results, each of another run of pretraining, on the same test items.
+
+Errors are an item's: points off for values, 100 % where the likeliest class is wrong. Every patient is read
+by every run, so that patients and runs are drawn with replacement, each by itself: a crossed bootstrap (Owen,
+Annals of Applied Statistics 1:386, 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echojepa.errors import UserError
+from echojepa.evaluation.probes.stored import CARD, PROBES_FOLDER, StoredProbe
+from echojepa.evaluation.protocol.plans import EVERYWHERE, Condition
+from echojepa.evaluation.results import read_fingerprints, read_settings
+
+RESAMPLES = 5000
+START = "random encoder"
+"""What results call the random start of a run of ours."""
+PROTOCOL = (
+    "clips_per_loop", "learning_rates", "weight_decays", "epochs", "min_steps", "batch_size", "seed", "sites",
+    "children", "test_loops",
+)  # fmt: skip
+"""Settings that make other numbers of the same encoder."""
+Numbers = NDArray[np.float64]
+Range = tuple[float, float, float]
+"""A number and the ends of its 95 % interval."""
+Asked = tuple[str, str, float]
+"""Task, probe, and share of the training patients whose labels it was given."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of the test items of one trained probe, in the order of their ids."""
+
+    items: NDArray[np.str_]
+    patients: NDArray[np.str_]
+    truth: NDArray[Any]
+    errors: Numbers
+
+
+@dataclass(frozen=True)
+class RunsLine:
+    """One kind of encoder, read by one probe, in all runs that have it."""
+
+    task: str
+    unit: str
+    probe: str
+    labels: float
+    """Share of the training patients whose labels the probe was given."""
+    encoder: str
+    each: dict[str, Range]
+    """Error in each run, by its name; intervals over patients."""
+    beside_first: dict[str, Range]
+    """Error of each other run less that of the first folder, where it has this encoder, on the same items;
+    intervals over patients."""
+    error: Range
+    """The mean over runs; its interval over patients and runs."""
+    gain: Range | None
+    """Error of the runs' random starts less their own; None for random starts and where there are none."""
+
+
+def errors_of(stored: StoredProbe) -> Errors:
+    """A stored probe's errors on test patients; UserError where it has no predictions of plain clips."""
+    made = stored.predictions(Condition())
+    if made is None:
+        raise UserError(
+            f"{stored.folder} holds no predictions of unperturbed clips; run `echojepa evaluate` again"
+        )
+    test = made.of_test()
+    wrong = (
+        100.0 * (test.values.argmax(1) != test.truth) if test.classes else np.abs(test.values - test.truth)
+    )
+    order = np.argsort(test.items)
+    return Errors(test.items[order], test.patients[order], test.truth[order], wrong[order])
+
+
+def crossed(errors: Numbers, patients: NDArray[np.str_], resamples: int = RESAMPLES) -> Range:
+    """Mean of errors (runs, items) and its interval over runs and patients."""
+    unique, place = np.unique(patients, return_inverse=True)
+    sums = np.stack([np.bincount(place, row) for row in errors])
+    counts = np.bincount(place)
+    rng = np.random.default_rng(0)
+    means = []
+    for _ in range(resamples):
+        runs = rng.integers(len(errors), size=len(errors))
+        drawn = rng.integers(len(unique), size=len(unique))
+        means.append(sums[np.ix_(runs, drawn)].sum() / (len(runs) * counts[drawn].sum()))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(errors.mean()), float(low), float(high)
+
+
+def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[RunsLine]:
+    """Every line; each folder of results is a run of pretraining, with the random start of its own.
+
+    UserError where folders are not comparable: other data, another protocol, other test items, nothing in
+    common.
+    """
+    names = named(results)
+    check_comparable(results)
+    found: dict[Asked, dict[str, dict[str, dict[int, Errors]]]] = {}
+    units: dict[str, str] = {}
+    for folder, name in zip(results, names, strict=True):
+        for file in sorted((folder / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
+            stored = StoredProbe(file.parent)
+            card = stored.card()
+            if card.trained_on == EVERYWHERE and not card.calibrated:
+                kinds = found.setdefault((card.task, card.probe, card.fraction), {})
+                kinds.setdefault(card.backbone, {}).setdefault(name, {})[card.seed] = errors_of(stored)
+                units[card.task] = "%" if card.classes else card.unit
+    shared = {asked: kinds for asked, kinds in found.items() if same_runs(kinds, names)}
+    if not shared:
+        raise UserError(f"{', '.join(names)} have no probe of the same task, kind and share of labels")
+    return [
+        line
+        for asked, kinds in sorted(shared.items())
+        for line in lines_of(asked, kinds, names, units, resamples)
+    ]
+
+
+def named(results: Sequence[Path]) -> list[str]:
+    """What folders are called: their own names, or two parts of their paths where names are the same."""
+    if len({folder.resolve() for folder in results}) < len(results):
+        raise UserError("a folder of results is given twice; give each once")
+    short = [folder.resolve().name for folder in results]
+    if len(set(short)) == len(short):
+        return short
+    return ["/".join(folder.resolve().parts[-2:]) for folder in results]
+
+
+def check_comparable(results: Sequence[Path]) -> None:
+    """UserError where two folders are of other data or another protocol."""
+    settings = [read_settings(folder) for folder in results]
+    for (one, mine), (other, theirs) in pairwise(zip(results, settings, strict=True)):
+        fingerprints = read_fingerprints(one), read_fingerprints(other)
+        if all(fingerprints) and fingerprints[0] != fingerprints[1]:
+            raise UserError(
+                f"{one.name} and {other.name} are of different data (their fingerprints differ); only runs "
+                "that were tested on the same data are compared"
+            )
+        for name in PROTOCOL:
+            if getattr(mine, name) != getattr(theirs, name):
+                raise UserError(
+                    f"{one.name} was made with {name} {getattr(mine, name)}, {other.name} with "
+                    f"{getattr(theirs, name)}; numbers of another protocol are not compared: run `echojepa "
+                    "evaluate` again with the same settings"
+                )
+
+
+def same_runs(kinds: Mapping[str, Mapping[str, object]], names: Sequence[str]) -> bool:
+    """Whether every run has some encoder here."""
+    return {run for runs in kinds.values() for run in runs} == set(names)
+
+
+def mean_over_labels(several: Sequence[Errors]) -> Errors:
+    """The mean error of each item over draws of labels; UserError where items differ."""
+    first = several[0]
+    for one in several[1:]:
+        check_items(first, one)
+    return Errors(first.items, first.patients, first.truth, np.mean([one.errors for one in several], axis=0))
+
+
+def check_items(one: Errors, other: Errors) -> None:
+    """UserError where two probes were not tested on the same items, patients and labels."""
+    if not all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in ("items", "patients", "truth")
+    ):
+        both = len(np.intersect1d(one.items, other.items))
+        raise UserError(
+            f"runs were tested on different items: {len(one.items)} and {len(other.items)}, {both} of them "
+            "the same, or their labels differ; only runs that were tested on the same items are compared"
+        )
+
+
+def lines_of(
+    asked: Asked,
+    kinds: dict[str, dict[str, dict[int, Errors]]],
+    names: Sequence[str],
+    units: Mapping[str, str],
+    resamples: int,
+) -> list[RunsLine]:
+    """A line of each encoder that was asked the same."""
+    draws = set.intersection(*(set(seeds) for runs in kinds.values() for seeds in runs.values()))
+    if not draws:
+        raise UserError(f"probes of {asked[0]} by {asked[1]} have no draw of labels in common")
+    means = {
+        kind: {run: mean_over_labels([seeds[n] for n in sorted(draws)]) for run, seeds in runs.items()}
+        for kind, runs in kinds.items()
+    }
+    everyone = [one for runs in means.values() for one in runs.values()]
+    for one in everyone[1:]:
+        check_items(everyone[0], one)
+    patients, lines = everyone[0].patients, []
+    for kind, runs in means.items():
+        whole = np.stack([one.errors for one in runs.values()])
+        first, starts = runs.get(names[0]), means.get(START, {})
+        beside = {
+            run: crossed((one.errors - first.errors)[None], patients, resamples)
+            for run, one in runs.items()
+            if first and one is not first
+        }
+        gain = None
+        if kind != START and all(run in starts for run in runs):
+            gain = crossed(np.stack([starts[run].errors for run in runs]) - whole, patients, resamples)
+        task, probe, labels = asked
+        line = RunsLine(
+            task, units[task], probe, labels, kind,
+            {run: crossed(one.errors[None], patients, resamples) for run, one in runs.items()},
+            beside, crossed(whole, patients, resamples), gain,
+        )  # fmt: skip
+        lines.append(line)
+    return lines

@@ -1,0 +1,109 @@
+"""Sections on the encoder, its training and how it is judged."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from echojepa.config import FrozenConfig
+from echojepa.evaluation.results import EVERYBODY, count_probes
+from echojepa.report.card.records import Records
+from echojepa.report.card.sections import Missing, Section
+from echojepa.report.card.study import AUTHORS
+from echojepa.report.provenance import LIBRARIES
+from echojepa.version import __version__
+
+
+def encoder(records: Records) -> Section:
+    """What it is made of."""
+    card, run = records.weights, records.pretraining
+    grid = " x ".join(str(side) for side in card.architecture.grid(card.spec))
+    shape = card.architecture.dimensions
+    told = (
+        f"A vision transformer of {shape.depth} blocks, {shape.width} wide, {shape.heads} heads: "
+        f"{records.parameters:,} parameters. Tubelets of {card.architecture.tubelet} frames by "
+        f"{card.architecture.patch} px, so that a clip is {grid} tokens (time, height, width).",
+        f"Weights began {f'as those of {run.start.name}' if run.start else 'at random'} (seed {run.seed}).",
+        "Its output is a vector a token. Probes turn it into a value in the unit of the label, or a "
+        "probability of each class, of which the likeliest counts; there is no other threshold.",
+        f"To have it predict: `echojepa embed` or `load_backbone` with the weights of sha256 {card.sha256}.",
+        f"Made with echojepa {card.version}; this card by echojepa {__version__}, "
+        + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+        + ".",
+    )
+    return Section("Model", "15 22", "22 23 24", told)
+
+
+def training(records: Records) -> Section:
+    """Pretraining and probes."""
+    run, origin, settings = records.pretraining, records.weights.origin, records.settings
+    seconds = sum(line.get("seconds", 0.0) for line in records.steps)
+    latent = run.latent
+    targets = {
+        "videomae": "the pixels of hidden tubelets",
+        "jepa": f"what the frozen encoder '{latent.teacher.name}' makes of hidden tubelets"
+        if latent.teacher
+        else "what a moving average of the encoder itself (EMA) makes of hidden tubelets",
+    }[run.objective]
+    flops = f", {origin.flops:.3g} operations" if origin.flops else ""
+    losses = [line["loss"] for line in records.steps if "loss" in line]
+    told = [
+        f"Pretraining predicts {targets}. {origin.steps or run.steps} updates of {run.batch_size} clips "
+        f"({origin.clips or 0:,} in all){flops}; AdamW, learning rate {run.optim.lr:g}, weight decay "
+        f"{run.optim.weight_decay:g}, warm-up over {100 * run.optim.warmup:g} % of them and cooldown over "
+        f"{100 * run.optim.cooldown:g} %. The steps took {seconds:.0f} s.",
+        "The weights are those of the last update.",
+    ]
+    if losses:
+        told.append(f"Loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last.")
+    warned = dict.fromkeys(w for line in records.steps for w in line.get("warnings", ()))
+    told += [f"Warned while training: {text}" for text in warned]
+    if settings:
+        told.append(f"Probes: {grid_of(settings)}. Validation patients chose among them; no ensemble.")
+    probes, unconverged = count_probes(records.own)
+    if unconverged:
+        told.append(f"{unconverged} of its {probes} probes still improved when training ended.")
+    said = () if settings else (Missing("how probes were trained", "who has config.json of the results"),)
+    return Section("Training", "12c", "25 26 27", tuple(told), said)
+
+
+def grid_of(settings: FrozenConfig) -> str:
+    """How heads were trained."""
+    rates = ", ".join(f"{rate:g}" for rate in settings.learning_rates)
+    decays = ", ".join(f"{decay:g}" for decay in settings.weight_decays)
+    return (
+        f"heads with learning rates {rates} and weight decays {decays}, {settings.epochs} passes and "
+        f"{settings.min_steps} steps at least, batches of {settings.batch_size}, seed {settings.seed}"
+    )
+
+
+def judged(records: Records) -> Section:
+    """Metrics, intervals, robustness, explanation."""
+    metrics = list(dict.fromkeys(row.metric for row in records.own if row.group == EVERYBODY))
+    perturbed = sorted({row.perturbation for row in records.rows} - {""})
+    resamples = f"{records.settings.resamples} resamples of " if records.settings else ""
+    told = [
+        f"Measured on test patients: {', '.join(metrics) or 'nothing of this encoder'}.",
+        f"95 % intervals by {resamples}patients, not loops; backbones against each other on the same "
+        "patients by paired permutation, with Holm's correction.",
+        "Beside each number the same of the encoder's random start and of a constant.",
+        "Where it looks: attention of its last block, and `echojepa attend` with occlusion as the check.",
+        "Predictions are the probe's outputs, averaged over clips and over a study's loops. Nothing was "
+        "recalibrated or updated after testing.",
+    ]
+    if perturbed:
+        told.append(f"Robustness: LVEF under {', '.join(perturbed)}.")
+    missing = [] if perturbed else [Missing("robustness", "whoever runs `echojepa evaluate robustness`")]
+    missing.append(Missing("what each measure is worth in care (clinical utility)", AUTHORS))
+    return Section("Evaluation", "12d 12e 12f 12g", "28 29 30 31", tuple(told), tuple(missing))
+
+
+def fairness(records: Records) -> Section:
+    """Imbalance and groups."""
+    groups = sorted({row.group for row in records.own if "minus" not in row.metric} - {EVERYBODY})
+    told = (
+        "Classes were not reweighted or resampled, and nothing was done to make groups alike.",
+        f"The leading metric is told by group: {', '.join(groups)}."
+        if groups
+        else "No group of patients is large enough to be told apart (20 patients), or none is stated.",
+    )
+    return Section("Imbalance and fairness", "13 14", "", told)
