@@ -13,7 +13,7 @@ from echojepa.config import EvaluateConfig, save_config
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.plans import Plan, PlanBlock
 from echojepa.evaluation.results import write_fingerprints
-from echojepa.evaluation.runs import Errors, RunsLine, compare_runs, crossed, lines_of
+from echojepa.evaluation.runs import Errors, RunsLine, averaged, compare_runs, crossed, lines_of
 from echojepa.evaluation.tables.over_runs import ranged, runs_markdown, runs_panels
 from echojepa.tasks import LVEF, VIEW
 
@@ -62,18 +62,16 @@ def test_of_several_draws_of_labels_the_mean_error_of_an_item_counts(lines: list
 
 def errors(values: list[float]) -> Errors:
     names = np.array([f"i{number}" for number in range(len(values))])
-    return Errors(names, names, np.zeros(len(values)), np.array(values))
+    return Errors(names, names, np.zeros(len(values)), np.array(values), "%")
 
 
 def test_a_gain_is_of_each_run_on_its_own_start_and_positive_where_better() -> None:
     kinds = {
-        "JEPA": {"a": {0: errors([1.0, 2.0])}, "b": {0: errors([2.0, 3.0])}},
-        "random encoder": {"a": {0: errors([2.0, 3.0])}, "b": {0: errors([5.0, 6.0])}},
-        "MAE": {"b": {0: errors([0.0, 0.0])}},
+        "JEPA": {"a": errors([1.0, 2.0]), "b": errors([2.0, 3.0])},
+        "random encoder": {"a": errors([2.0, 3.0]), "b": errors([5.0, 6.0])},
+        "MAE": {"b": errors([0.0, 0.0])},
     }
-    found = {
-        one.encoder: one for one in lines_of(("lvef", "ridge", 1.0), kinds, ["a", "b"], {"lvef": "%"}, 20)
-    }
+    found = {one.encoder: one for one in lines_of(("lvef", "ridge", 1.0), kinds, ["a", "b"], 20)}
     assert found["JEPA"].gain and found["JEPA"].gain[0] == 2.0
     assert found["MAE"].gain and found["MAE"].gain[0] == 5.5 and not found["MAE"].beside_first
     assert found["random encoder"].gain is None
@@ -108,7 +106,7 @@ def test_what_is_not_comparable_is_refused_and_the_sentence_says_why(two: list[P
     ):
         kinds = {"JEPA": {"a": {0: errors([1.0, 2.0])}, "b": {0: other}}}
         with pytest.raises(UserError, match=why):
-            lines_of(("lvef", "ridge", 1.0), kinds, ["a", "b"], {"lvef": "%"}, 5)
+            averaged(("lvef", "ridge", 1.0), kinds)
 
 
 def test_the_table_and_the_figure_have_every_line(lines: list[RunsLine]) -> None:

@@ -8,7 +8,7 @@ Annals of Applied Statistics 1:386, 2007).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Errors:
     patients: NDArray[np.str_]
     truth: NDArray[Any]
     errors: Numbers
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def errors_of(stored: StoredProbe) -> Errors:
         100.0 * (test.values.argmax(1) != test.truth) if test.classes else np.abs(test.values - test.truth)
     )
     order = np.argsort(test.items)
-    return Errors(test.items[order], test.patients[order], test.truth[order], wrong[order])
+    unit = "%" if test.classes else stored.card().unit
+    return Errors(test.items[order], test.patients[order], test.truth[order], wrong[order], unit)
 
 
 def crossed(errors: Numbers, patients: NDArray[np.str_], resamples: int = RESAMPLES) -> Range:
@@ -97,16 +99,15 @@ def crossed(errors: Numbers, patients: NDArray[np.str_], resamples: int = RESAMP
     return float(errors.mean()), float(low), float(high)
 
 
-def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[RunsLine]:
-    """Every line; each folder of results is a run of pretraining, with the random start of its own.
+def read_errors(results: Sequence[Path]) -> dict[Asked, dict[str, dict[str, Errors]]]:
+    """Errors by what was asked, encoder and run, the mean over draws of labels: of what every run was asked.
 
-    UserError where folders are not comparable: other data, another protocol, other test items, nothing in
-    common.
+    Each folder of results is a run of pretraining. UserError where folders are not comparable: other data,
+    another protocol, other test items, nothing in common.
     """
     names = named(results)
     check_comparable(results)
     found: dict[Asked, dict[str, dict[str, dict[int, Errors]]]] = {}
-    units: dict[str, str] = {}
     for folder, name in zip(results, names, strict=True):
         for file in sorted((folder / PROBES_FOLDER).glob(f"*/*/*/{CARD}")):
             stored = StoredProbe(file.parent)
@@ -114,14 +115,19 @@ def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[Ru
             if card.trained_on == EVERYWHERE and not card.calibrated:
                 kinds = found.setdefault((card.task, card.probe, card.fraction), {})
                 kinds.setdefault(card.backbone, {}).setdefault(name, {})[card.seed] = errors_of(stored)
-                units[card.task] = "%" if card.classes else card.unit
-    shared = {asked: kinds for asked, kinds in found.items() if same_runs(kinds, names)}
+    shared = {asked: kinds for asked, kinds in sorted(found.items()) if same_runs(kinds, names)}
     if not shared:
         raise UserError(f"{', '.join(names)} have no probe of the same task, kind and share of labels")
+    return {asked: averaged(asked, kinds) for asked, kinds in shared.items()}
+
+
+def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[RunsLine]:
+    """Every line; each folder has the random start of its own. Raises as `read_errors`."""
+    names = named(results)
     return [
         line
-        for asked, kinds in sorted(shared.items())
-        for line in lines_of(asked, kinds, names, units, resamples)
+        for asked, kinds in read_errors(results).items()
+        for line in lines_of(asked, kinds, names, resamples)
     ]
 
 
@@ -159,12 +165,23 @@ def same_runs(kinds: Mapping[str, Mapping[str, object]], names: Sequence[str]) -
     return {run for runs in kinds.values() for run in runs} == set(names)
 
 
-def mean_over_labels(several: Sequence[Errors]) -> Errors:
-    """The mean error of each item over draws of labels; UserError where items differ."""
-    first = several[0]
-    for one in several[1:]:
-        check_items(first, one)
-    return Errors(first.items, first.patients, first.truth, np.mean([one.errors for one in several], axis=0))
+def averaged(
+    asked: Asked, kinds: Mapping[str, Mapping[str, Mapping[int, Errors]]]
+) -> dict[str, dict[str, Errors]]:
+    """The mean error of each item over the draws of labels that all have; UserError where items differ."""
+    draws = set.intersection(*(set(seeds) for runs in kinds.values() for seeds in runs.values()))
+    if not draws:
+        raise UserError(f"probes of {asked[0]} by {asked[1]} have no draw of labels in common")
+    first = next(one for runs in kinds.values() for seeds in runs.values() for one in seeds.values())
+    means: dict[str, dict[str, Errors]] = {}
+    for kind, runs in kinds.items():
+        for run, seeds in runs.items():
+            several = [seeds[draw] for draw in sorted(draws)]
+            for one in several:
+                check_items(first, one)
+            mean = np.mean([one.errors for one in several], axis=0)
+            means.setdefault(kind, {})[run] = replace(first, errors=mean)
+    return means
 
 
 def check_items(one: Errors, other: Errors) -> None:
@@ -180,40 +197,26 @@ def check_items(one: Errors, other: Errors) -> None:
 
 
 def lines_of(
-    asked: Asked,
-    kinds: dict[str, dict[str, dict[int, Errors]]],
-    names: Sequence[str],
-    units: Mapping[str, str],
-    resamples: int,
+    asked: Asked, kinds: Mapping[str, Mapping[str, Errors]], names: Sequence[str], resamples: int
 ) -> list[RunsLine]:
     """A line of each encoder that was asked the same."""
-    draws = set.intersection(*(set(seeds) for runs in kinds.values() for seeds in runs.values()))
-    if not draws:
-        raise UserError(f"probes of {asked[0]} by {asked[1]} have no draw of labels in common")
-    means = {
-        kind: {run: mean_over_labels([seeds[n] for n in sorted(draws)]) for run, seeds in runs.items()}
-        for kind, runs in kinds.items()
-    }
-    everyone = [one for runs in means.values() for one in runs.values()]
-    for one in everyone[1:]:
-        check_items(everyone[0], one)
-    patients, lines = everyone[0].patients, []
-    for kind, runs in means.items():
+    lines, starts = [], kinds.get(START, {})
+    for kind, runs in kinds.items():
         whole = np.stack([one.errors for one in runs.values()])
-        first, starts = runs.get(names[0]), means.get(START, {})
+        first, some = runs.get(names[0]), next(iter(runs.values()))
         beside = {
-            run: crossed((one.errors - first.errors)[None], patients, resamples)
+            run: crossed((one.errors - first.errors)[None], some.patients, resamples)
             for run, one in runs.items()
             if first and one is not first
         }
         gain = None
         if kind != START and all(run in starts for run in runs):
-            gain = crossed(np.stack([starts[run].errors for run in runs]) - whole, patients, resamples)
+            gain = crossed(np.stack([starts[run].errors for run in runs]) - whole, some.patients, resamples)
         task, probe, labels = asked
         line = RunsLine(
-            task, units[task], probe, labels, kind,
-            {run: crossed(one.errors[None], patients, resamples) for run, one in runs.items()},
-            beside, crossed(whole, patients, resamples), gain,
+            task, some.unit, probe, labels, kind,
+            {run: crossed(one.errors[None], some.patients, resamples) for run, one in runs.items()},
+            beside, crossed(whole, some.patients, resamples), gain,
         )  # fmt: skip
         lines.append(line)
     return lines

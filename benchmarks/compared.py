@@ -1,0 +1,106 @@
+"""Error against compute: a latent and a pixel objective at several sizes, over patients and seeds.
+
+    echojepa evaluate compared --data DATA --backbones JEPA PIXELS --out RESULTS    # of each size and seed
+    python benchmarks/compared.py --size 6 A0 A1 A2 --size 24 B0 B1 B2
+
+For each size, in minutes of one core: the error of each encoder and of the random start, and the pixel
+encoder's error less JEPA's, positive where the latent objective is better. Then what the lead gains from the
+smallest size to the largest, over the patients and the seeds that both have. Intervals: 95 %, patients and
+seeds of pretraining drawn with replacement, each by itself (`echojepa.evaluation.runs`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from echojepa.evaluation.runs import START, Asked, Errors, Numbers, crossed, read_errors
+from echojepa.evaluation.tables.curves import PALETTE, draw
+from echojepa.evaluation.tables.over_runs import TITLES, ranged
+
+LATENT, PIXELS = "JEPA", "MAE"
+COLOURS = {START: "#888888", LATENT: PALETTE[0], PIXELS: PALETTE[1]}
+Sizes = dict[float, dict[Asked, dict[str, dict[str, Errors]]]]
+"""By minutes, what was asked, encoder and seed."""
+
+
+def stacked(runs: dict[str, Errors]) -> Numbers:
+    """Errors (seeds, items), seeds in the order of their folders."""
+    return np.stack([one.errors for one in runs.values()])
+
+
+def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
+    """The pixel encoder's errors less JEPA's (seeds, items)."""
+    return stacked(kinds[PIXELS]) - stacked(kinds[LATENT])
+
+
+def table(sizes: Sizes) -> str:
+    """A line for each question and size, and one for what the lead gains."""
+    rows = [
+        "| task | probe | labels | minutes | seeds | " + " | ".join((*COLOURS, f"{PIXELS} - {LATENT}")) + " |"
+    ]
+    rows.append("|" + "---|" * (6 + len(COLOURS)))
+    for asked, first in next(iter(sizes.values())).items():
+        words = f"| {asked[0]} | {asked[1]} | {100 * asked[2]:g} % |"
+        patients = next(iter(first[LATENT].values())).patients
+        for minutes, questions in sizes.items():
+            kinds = questions[asked]
+            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in COLOURS]
+            cells.append(ranged(crossed(lead(kinds), patients), signed=True))
+            rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
+        small, large = (lead(sizes[minutes][asked]) for minutes in (min(sizes), max(sizes)))
+        seeds = min(len(small), len(large))
+        gained = ranged(crossed(large[:seeds] - small[:seeds], patients), signed=True)
+        rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
+    return "\n".join(rows) + "\n"
+
+
+def figure(sizes: Sizes) -> str:
+    """Error over minutes, a panel a question, with bands, as SVG."""
+    questions = list(next(iter(sizes.values())))
+
+    def paint(panels: Iterable[Axes]) -> None:
+        every = list(panels)
+        for axes, asked in zip(every, questions, strict=True):
+            for kind, colour in COLOURS.items():
+                points = [
+                    crossed(stacked(runs), next(iter(runs.values())).patients)
+                    for runs in (found[asked][kind] for found in sizes.values())
+                ]
+                middle, low, high = np.array(points).T
+                axes.plot(list(sizes), middle, color=colour, marker="o", ms=3, label=kind)
+                axes.fill_between(list(sizes), low, high, color=colour, alpha=0.15, lw=0)
+            axes.set_xscale("log")
+            axes.set_xticks(list(sizes), [f"{minutes:g}" for minutes in sizes], minor=False)
+            axes.minorticks_off()
+            axes.set(xlabel="minutes on one core", ylabel=TITLES[asked[0]], title=asked[1])
+            axes.set_ylim(0)
+        every[0].legend()
+
+    return draw(2.9 * len(questions), 2.9, len(questions), paint)
+
+
+def main() -> None:
+    """Print the table, and draw it where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size", nargs="+", action="append", required=True, metavar="MINUTES RESULTS",
+        help="minutes of one core, and a folder of results for each seed",
+    )  # fmt: skip
+    parser.add_argument("--figure", type=Path, help="SVG to write")
+    options = parser.parse_args()
+    sizes = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
+    sys.stdout.write(table(sizes))
+    if options.figure:
+        options.figure.write_text(figure(sizes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
