@@ -226,6 +226,19 @@ def test_a_view_that_the_probe_is_not_sure_of_serves_no_task(
     assert answer.task("lvef").abstention == Abstention.VIEW
 
 
+def test_the_chance_of_a_view_is_the_probe_s_made_sharp(made: Made, ask: Ask, model: Model) -> None:
+    part = model.card.view
+    assert part is not None and part.sharpness != 1
+    study = next(made.tested.glob("A4C*"))
+    chances = []
+    for exponent in (part.sharpness, 20 * part.sharpness):
+        card = replace(model.card, view=replace(part, sharpness=exponent))
+        (loop,) = ask(study, of=replace(model, card=card))[0].loops
+        chances.append(loop.view_probability)
+        assert loop.likeliest_view is not None
+    assert chances[0] != pytest.approx(chances[1])
+
+
 def test_a_batch_is_answered_study_by_study(
     made: Made, archive: Path, ask: Ask, answered: StudyAnswer
 ) -> None:

@@ -43,6 +43,7 @@ from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import read_settings
 from echojepa.evaluation.scoring import calibrated_on
 from echojepa.evaluation.statistics.conformal import Conformal, calibrates
+from echojepa.evaluation.statistics.sharpening import fit_sharpness, sharpened
 from echojepa.files.durable import replace_folder
 from echojepa.files.records import write_record
 from echojepa.progress import Progress
@@ -239,11 +240,10 @@ def view_part(
         return None, 2.0
     made = predictions_of(stored)
     test, val = made.of_test(), made.select(made.within(Split.VAL))
-    right = test.values.argmax(1) == test.truth
-    part = ViewPart(
-        made.classes, copied(stored, folder, VIEW), float(right.mean()), len(set(test.patients.tolist()))
-    )
-    return part, least_probability(val.values, val.truth)
+    right, patients = test.values.argmax(1) == test.truth, len(set(test.patients.tolist()))
+    sharpness = fit_sharpness(val.values, val.truth)
+    part = ViewPart(made.classes, copied(stored, folder, VIEW), float(right.mean()), patients, sharpness)
+    return part, least_probability(sharpened(val.values, sharpness), val.truth)
 
 
 def least_probability(probabilities: NDArray[np.float64], truth: NDArray[np.float64]) -> float:

@@ -21,6 +21,7 @@ from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.protocol.plans import PROBES
 from echojepa.evaluation.protocol.samples import ClipSamples
+from echojepa.evaluation.statistics.sharpening import sharpened
 from echojepa.progress import Progress
 from echojepa.tasks import VIEW, Task
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Split
@@ -113,7 +114,8 @@ def view_chances(model: Model, features: Features) -> list[dict[str, float]]:
     items = [f"{loop:06d}" for loop in features.clips[:, 1].tolist()]
     samples = samples_of(items, features.clips[:, None], part.classes)
     made = ReadOut(VIEW, part.probe.probe, part.classes).predict(model, features, samples)
-    return [dict(zip(part.classes, row, strict=True)) for row in made.values.tolist()]
+    chances = sharpened(made.values, part.sharpness)
+    return [dict(zip(part.classes, row, strict=True)) for row in chances.tolist()]
 
 
 def finding(

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from echojepa.answer.quality import Thresholds
@@ -20,7 +20,7 @@ from echojepa.evaluation.features.likeness import Likeness
 from echojepa.evaluation.probes.fitting import Readout
 from echojepa.evaluation.probes.stored import TENSORS, StoredProbe
 from echojepa.evaluation.statistics.conformal import Conformal
-from echojepa.files.records import read_record
+from echojepa.files.records import LATER, read_record
 from echojepa.shipped.by_name import MODEL, located
 from echojepa.tasks import Task
 from echojepa.version import __version__
@@ -78,6 +78,8 @@ class ViewPart:
     accuracy: float
     """Share of test loops, 0 to 1."""
     test_patients: int
+    sharpness: float = field(default=1.0, metadata=LATER)
+    """Exponent of the probe's probabilities, chosen on validation patients: `statistics.sharpening`."""
 
 
 @dataclass(frozen=True)
