@@ -118,8 +118,8 @@ def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[Ru
     shared = {asked: kinds for asked, kinds in found.items() if same_runs(kinds, names)}
     if not shared:
         raise UserError(
-            f"{', '.join(names)} have no probe of the same task, kind and share of labels, trained on all sites "
-            "(calibrated probes do not count): there is nothing to compare"
+            f"{', '.join(names)} have no probe of the same task, kind and share of labels, trained on all "
+            "sites (calibrated probes do not count): there is nothing to compare"
         )
     return [
         line
