@@ -521,7 +521,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
     monkeypatch.setattr(FineTuning, "validate", lambda tuning: -float(tuning.losses.isfinite().sum()))
     plan = Plan("small", (PlanBlock((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
     config = PlanConfig(
-        data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=2,
+        data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=1,
         finetune_lr=2e-4,
     )  # fmt: skip
     harness = PlanRun(plan, config)
@@ -535,7 +535,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
         ("JEPA", "fine-tuned", "haze" if severity else "", severity) for severity in range(4)
     ]
     assert len({row.value for row in rows}) == 4 and {row.note for row in rows} == {""}
-    alone = settings(dataset, start, tmp_path / "alone", lr=2e-4)
+    alone = settings(dataset, start, tmp_path / "alone", lr=2e-4, epochs=1)
     alone = replace(alone, precision=TuningConfig.precision)
     finetune(alone, quiet)
     (mine,) = [row for row in read_results(alone.out) if row.metric == "MAE"]

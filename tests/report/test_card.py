@@ -72,7 +72,7 @@ def test_a_card_of_patients_names_what_no_record_can_say_and_who_must(records: R
     assert "synthetic phantom" not in text and "no patient took part" not in text
     asked = {
         "the ethics committee, and consent or its waiver": "the authors of the study",
-        "how far two readers, or one reader twice, agree": "who collected the data",
+        "how far two readers, or one reader twice, agree": "whoever collected the data",
     }
     for what, who in asked.items():
         assert f"**Not on record: {what}.** To be said by {who}." in text

@@ -275,7 +275,11 @@ def test_every_plan_s_folder_makes_a_report(
 ) -> None:
     player = Player(["data:,"], 100, "site", 1.0, "")
     monkeypatch.setattr("echojepa.report.html.attention_player", lambda *parts: player)
-    store_results(PLANS[plan], tmp_path / "results")
+    results = tmp_path / "results"
+    store_results(PLANS[plan], results)
+    save_config(
+        EvaluateConfig(plan=plan, data=(config.data,), out=results, backbones=("run",), children="kids")
+    )
     text = write_report(replace(config, results=tmp_path / "results", out=tmp_path / "r.html")).read_text()
     cells = PLANS[plan].cells(lambda task: ADULTS)
     plain = [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rows import row
 
-from echojepa.config import Architecture, InputSpec
+from echojepa.config import Architecture, EvaluateConfig, InputSpec, PretrainConfig
 from echojepa.evaluation.results import ResultRow
 from echojepa.evaluation.tables.page import SKETCHES
+from echojepa.report.card.records import Records
 from echojepa.report.page import code
-from echojepa.report.seed_page import Part, further_tables, page_parts
+from echojepa.report.seed_page import PagePart, further_tables, page_parts
 from echojepa.weights.folder import Origin, WeightsCard
 
 CARD = WeightsCard(
@@ -25,8 +28,14 @@ ORDER = [
 """Of the page, theirs by its own titles where ours have none."""
 
 
-def parts(rows: list[ResultRow], children: str = "") -> dict[str, Part]:
-    return {part.title: part for part in page_parts(rows, children, CARD, 40, {})}
+def parts(rows: list[ResultRow], children: str = "") -> dict[str, PagePart]:
+    run, settings = Path("run"), {"out": Path("r"), "backbones": ("run",), "children": children}
+    records = Records(
+        weights=CARD, pretraining=PretrainConfig(run, run), steps=[], parameters=9, name="JEPA",
+        fingerprint="f", split_seed=0, loops=[], rejected={}, parts=(), units={}, synthetic="all", rows=rows,
+        settings=EvaluateConfig(plan="demo", data=(run,), **settings),
+    )  # fmt: skip
+    return {part.title: part for part in page_parts(records, {})}
 
 
 def test_the_page_s_order_is_kept_and_each_part_says_what_theirs_is() -> None:

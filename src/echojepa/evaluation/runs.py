@@ -117,7 +117,10 @@ def read_errors(results: Sequence[Path]) -> dict[Asked, dict[str, dict[str, Erro
                 kinds.setdefault(card.backbone, {}).setdefault(name, {})[card.seed] = errors_of(stored)
     shared = {asked: kinds for asked, kinds in sorted(found.items()) if same_runs(kinds, names)}
     if not shared:
-        raise UserError(f"{', '.join(names)} have no probe of the same task, kind and share of labels")
+        raise UserError(
+            f"{', '.join(names)} have no probe of the same task, kind and share of labels, trained on all "
+            "sites (calibrated probes do not count): there is nothing to compare"
+        )
     return {asked: averaged(asked, kinds) for asked, kinds in shared.items()}
 
 

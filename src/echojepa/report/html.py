@@ -20,7 +20,6 @@ from echojepa.errors import UserError
 from echojepa.evaluation.features.cache import weights_digest
 from echojepa.evaluation.finetuning.training import load_finetuned
 from echojepa.evaluation.probes.stored import ProbeCard, find_probes
-from echojepa.evaluation.protocol.cohort import synthetic_share
 from echojepa.evaluation.results import (
     CONSTANT,
     EVERYBODY,
@@ -48,7 +47,7 @@ from echojepa.report.agreement import TestPredictions, agreement_figures, read_p
 from echojepa.report.atlas import Mapped, atlas
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import SOURCES
-from echojepa.report.card.records import read_records
+from echojepa.report.card.records import Records, read_records
 from echojepa.report.card.sections import as_markdown
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
@@ -241,6 +240,20 @@ def several_runs(config: ReportConfig) -> dict[str, Any] | None:
     return {"names": named(folders), "lines": lines, "picture": Markup(runs_panels(lines)), "ranged": ranged}
 
 
+def records_of(
+    config: ReportConfig,
+    store: LoopStore,
+    encoder: VideoTransformer,
+    steps: list[dict[str, Any]],
+    rows: Sequence[ResultRow],
+) -> Records:
+    """What the run, the data set and the results left on record."""
+    settings = read_settings(config.results) if (config.results / SETTINGS).is_file() else None
+    pretraining = read_record(PretrainConfig, config.run / "config.json")
+    who = encoder.parameters, weights_digest(encoder)[:12]
+    return read_records(store, load_card(config.run), pretraining, steps, who, rows, settings)
+
+
 def card_place(page: Path) -> Path:
     """Where the model card stands, beside the page."""
     return page.with_suffix(".card.md")
@@ -252,28 +265,23 @@ def chosen_probes(results: Path, tasks: Sequence[str]) -> list[ProbeCard]:
 
 
 def write_report(config: ReportConfig) -> Path:
-    """Write the page; raises UserError or CheckpointError naming the stage that is missing."""
-    rows = read_results(config.results)
+    """Write the page and its model card; raises UserError or CheckpointError naming the stage that is
+    missing, or why runs are not comparable."""
+    rows, several = read_results(config.results), several_runs(config)
     tasks = sorted({row.task for row in rows})
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
     encoder, embeddings = VideoTransformer.from_pretrained(config.run), read_embeddings(config.results)
     card, steps = load_card(config.run), read_metrics(config.run)
+    records = records_of(config, store, encoder, steps, rows)
     mapped = maps_of(config, embeddings)
     predicted = read_predictions(config.results, tasks, SHOWN_PROBE)
     tables, drawn = result_tables(rows), draw_figures(steps, probes, mapped, predicted)
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
-    settings = read_settings(config.results) if (config.results / SETTINGS).is_file() else None
-    children, damage = settings.children if settings else "", perturbation_curves(rows)
-    pretraining = read_record(PretrainConfig, config.run / "config.json")
-    named = encoder.parameters, weights_digest(encoder)[:12]
-    records = read_records(store, card, pretraining, steps, named, rows, settings)
-    about = model_card(records)
-    trained = next(part.loops for part in records.parts if part.split == Split.TRAIN)
-    write_text(card_place(config.out), as_markdown(about))
+    damage, about = perturbation_curves(rows), model_card(records)
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
-    return write_page(
+    page = write_page(
         config.out,
         "template.html",
         story={
@@ -292,16 +300,18 @@ def write_report(config: ReportConfig) -> Path:
         probes=probes,
         card=card,
         about=about,
-        page=page_parts(rows, children, card, trained, known),
-        several=several_runs(config),
-        further=further_tables(config.results, rows, children),
+        page=page_parts(records, known),
+        several=several,
+        further=further_tables(config.results, rows, records.children),
         perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
         checklists=SOURCES,
         warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),
-        provenance=provenance(card, store.fingerprint(), read_fingerprints(config.results), rows),
-        synthetic=synthetic_share(store),
+        provenance=provenance(card, records.fingerprint, read_fingerprints(config.results), rows),
+        synthetic=records.synthetic,
         credit=config.attention_credit,
         map_method=config.map_method,
         rule=RULE,
     )
+    write_text(card_place(config.out), as_markdown(about))
+    return page

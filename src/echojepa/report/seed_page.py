@@ -13,6 +13,7 @@ from echojepa.evaluation.tables.grids import Grid, Place, Table, grid
 from echojepa.evaluation.tables.page import SKETCHES, page_table, their_grid
 from echojepa.explain.maps import Islands
 from echojepa.files.tables import read_parquet
+from echojepa.report.card.records import Records
 from echojepa.weights.folder import WeightsCard
 
 EVALUATE = "echojepa evaluate {plan} --data DATA --backbones RUN --out RESULTS"
@@ -37,7 +38,7 @@ BESIDE = {"EchoPrime": "EchoPrime", "PanEcho": "PanEcho", "EchoMAE-L": "MAE"}
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """A picture or table of the page, and ours."""
 
     title: str
@@ -50,28 +51,23 @@ class Part:
     """Where on this page ours is."""
 
 
-def page_parts(
-    rows: Sequence[ResultRow],
-    children: str,
-    card: WeightsCard,
-    training_loops: int,
-    known: dict[str, Islands],
-) -> list[Part]:
+def page_parts(records: Records, known: dict[str, Islands]) -> list[PagePart]:
     """Every picture and table of the page in its order."""
+    rows = records.rows
     views = list(known) or ["no backbone: the results hold no embeddings of test loops"]
     return [
-        architecture(card),
+        architecture(records.weights),
         multi_view(rows),
         tasks(rows),
-        configurations(rows, card, training_loops),
-        *(table_part(plan, rows, children) for plan, sketch in SKETCHES.items() if sketch.theirs),
-        Part(
+        configurations(records),
+        *(table_part(plan, rows, records.children) for plan, sketch in SKETCHES.items() if sketch.theirs),
+        PagePart(
             "Attention Visualization",
             "Theirs, at the page's head and here: hand-picked heads of fine-tuned encoders. Ours, by one "
             "stated rule, is the fourth figure of the story; `echojepa attend` puts numbers beside it.",
             link="looks",
         ),
-        Part(
+        PagePart(
             "Latent Space Organization",
             f"Theirs: a UMAP of views, without a number. Ours, of {', '.join(views)}, is the second figure "
             "of the story, with how many of a loop's neighbours show its view.",
@@ -80,7 +76,7 @@ def page_parts(
     ]
 
 
-def architecture(card: WeightsCard) -> Part:
+def architecture(card: WeightsCard) -> PagePart:
     """Their drawing, and the sizes of ours in words."""
     shape, predictor = card.architecture.dimensions, card.predictor
     infers = (
@@ -88,7 +84,7 @@ def architecture(card: WeightsCard) -> Part:
         if predictor
         else "no predictor was kept"
     )
-    return Part(
+    return PagePart(
         "EchoJEPA Architecture",
         f"Theirs is a drawing. Ours has the same parts: an encoder of {shape.depth} blocks, {shape.width} "
         f"wide, sees the visible tubelets, {infers}. The model card says what makes its targets.",
@@ -96,10 +92,10 @@ def architecture(card: WeightsCard) -> Part:
     )
 
 
-def multi_view(rows: Sequence[ResultRow]) -> Part:
+def multi_view(rows: Sequence[ResultRow]) -> PagePart:
     """Their drawing of probes of several views."""
     there = any(row.task == "rvsp" for row in rows)
-    return Part(
+    return PagePart(
         "Multi-View Attentive Probing",
         "Theirs is a drawing. Ours is the same probe: embeddings of view and clip, absent views masked, "
         "and in training each view left out with a chance of 10 % (docs/how-to/several-views.md).",
@@ -107,7 +103,7 @@ def multi_view(rows: Sequence[ResultRow]) -> Part:
     )
 
 
-def tasks(rows: Sequence[ResultRow]) -> Part:
+def tasks(rows: Sequence[ResultRow]) -> PagePart:
     """What is predicted, of how many."""
     cells: dict[Place, str] = {}
     for row in rows:
@@ -116,7 +112,7 @@ def tasks(rows: Sequence[ResultRow]) -> Part:
         cells.setdefault((row.task, "test loops"), str(row.loops))
     missing = [name for name in ("rvsp", "lvef", "view") if name not in {row.task for row in rows}]
     lacks = f"Not asked here: {', '.join(missing)}." if missing else ""
-    return Part(
+    return PagePart(
         "Downstream Evaluation Tasks",
         "Theirs is a drawing of RVSP, LVEF and views.",
         grid(cells),
@@ -124,19 +120,19 @@ def tasks(rows: Sequence[ResultRow]) -> Part:
     )
 
 
-def configurations(rows: Sequence[ResultRow], card: WeightsCard, training_loops: int) -> Part:
+def configurations(records: Records) -> PagePart:
     """Sizes of backbones, and what they were trained on where we know it."""
     cells: dict[Place, str] = {}
-    for row in rows:
+    for row in records.rows:
         if row.weights:
             cells.setdefault((row.backbone, "parameters"), f"{row.parameters:,}")
             cells.setdefault((row.backbone, "tokens of a clip"), str(row.tokens))
             cells.setdefault((row.backbone, "width"), str(row.embed_dim))
     says = (
-        f"This run saw {card.origin.clips or 0:,} clips of {training_loops:,} training loops. What other "
-        "weights were trained on, their files do not say."
+        f"This run saw {records.weights.origin.clips or 0:,} clips of {records.training_loops:,} training "
+        "loops. What other weights were trained on, their files do not say."
     )
-    named = {row.backbone for row in rows}
+    named = {row.backbone for row in records.rows}
     without = [model for model, ours in BESIDE.items() if not any(name.startswith(ours) for name in named)]
     lacks = (
         f"No row of ours stands beside {', '.join(without)}, here and in the tables below: name such weights "
@@ -144,18 +140,18 @@ def configurations(rows: Sequence[ResultRow], card: WeightsCard, training_loops:
         if without
         else ""
     )
-    return Part("Model Configurations", says, grid(cells), grid(THEIR_MODELS), lacks)
+    return PagePart("Model Configurations", says, grid(cells), grid(THEIR_MODELS), lacks)
 
 
-def table_part(plan: str, rows: Sequence[ResultRow], children: str) -> Part:
+def table_part(plan: str, rows: Sequence[ResultRow], children: str) -> PagePart:
     """A table of the page; without ours a sentence of what would make it."""
     sketch, table = SKETCHES[plan], page_table(plan, rows, children)
     if table is None:
         lacks = f"These results have no number for it: {made_by(plan)}"
-        return Part(sketch.title, sketch.says, None, their_grid(plan), lacks)
+        return PagePart(sketch.title, sketch.says, None, their_grid(plan), lacks)
     absent = [column for column in sketch.columns if column not in table.ours.columns]
     lacks = f"No number of ours for {', '.join(absent)}: {made_by(plan)}" if absent else ""
-    return Part(table.title, table.says, table.ours, table.theirs, lacks)
+    return PagePart(table.title, table.says, table.ours, table.theirs, lacks)
 
 
 def made_by(plan: str) -> str:

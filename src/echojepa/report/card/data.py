@@ -119,7 +119,9 @@ def partitions(records: Records) -> Section:
         else "All parts are of the same sites: testing is internal.",
         "No calculation set the numbers of patients; the intervals say what they are enough for.",
     )
-    external = Missing("testing on data of another collection", "who has such data") if not sites else None
+    external = (
+        Missing("testing on data of another collection", "whoever has such data") if not sites else None
+    )
     return Section(
         "Partitions and sample size", "10 12a 16", "19 20 21 32 33", told, (external,) if external else ()
     )

@@ -62,7 +62,7 @@ def training(records: Records) -> Section:
     probes, unconverged = count_probes(records.own)
     if unconverged:
         told.append(f"{unconverged} of its {probes} probes still improved when training ended.")
-    said = () if settings else (Missing("how probes were trained", "who has config.json of the results"),)
+    said = () if settings else (Missing("how probes were trained", "whoever has config.json of the results"),)
     return Section("Training", "12c", "25 26 27", tuple(told), said)
 
 

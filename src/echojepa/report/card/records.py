@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """The patients of one split."""
 
     split: str
@@ -57,7 +57,7 @@ class Records:
     """A row of `COLUMNS` for each cine loop."""
     rejected: dict[str, int]
     """Files by reason."""
-    parts: tuple[Part, ...]
+    parts: tuple[SplitPart, ...]
     units: dict[str, str]
     """Unit of each label."""
     synthetic: str
@@ -75,6 +75,16 @@ class Records:
     def own(self) -> list[ResultRow]:
         """Rows of this encoder."""
         return [row for row in self.rows if self.name and row.backbone == self.name]
+
+    @property
+    def children(self) -> str:
+        """The paediatric site's name; empty for none."""
+        return self.settings.children if self.settings else ""
+
+    @property
+    def training_loops(self) -> int:
+        """Cine loops of training patients, which pretraining sees."""
+        return sum(part.loops for part in self.parts if part.split == Split.TRAIN)
 
     def stated(self, column: str) -> int:
         """How many loops state a column."""
@@ -108,7 +118,7 @@ def read_records(
     )  # fmt: skip
 
 
-def part_of(split: str, loops: Sequence[dict[str, Any]], labels: Sequence[dict[str, Any]]) -> Part:
+def part_of(split: str, loops: Sequence[dict[str, Any]], labels: Sequence[dict[str, Any]]) -> SplitPart:
     """The patients of a split, and their labels."""
     mine = [row for row in loops if row["split"] == split]
     people = {row["patient_id"]: row for row in mine}
@@ -120,7 +130,7 @@ def part_of(split: str, loops: Sequence[dict[str, Any]], labels: Sequence[dict[s
     sexes = tuple(row["sex"] for row in people.values() if row["sex"])
     ages = tuple(row["age"] for row in people.values() if row["age"] is not None)
     known = {name: tuple(several) for name, several in sorted(values.items())}
-    return Part(split, len(people), len(studies), len(mine), sexes, ages, known)
+    return SplitPart(split, len(people), len(studies), len(mine), sexes, ages, known)
 
 
 def middle(values: Sequence[float]) -> str:

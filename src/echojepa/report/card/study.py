@@ -7,7 +7,7 @@ from echojepa.report.card.sections import Missing, Section
 
 AUTHORS = "the authors of the study"
 CLINICIANS = "clinicians who would use it"
-COLLECTORS = "who collected the data"
+COLLECTORS = "whoever collected the data"
 NO_PATIENT = "does not apply; every loop with a view is synthetic, and no patient took part."
 
 
