@@ -14,7 +14,6 @@ from echojepa.models.jepa import JEPA
 from echojepa.models.masking import sample_mask
 from echojepa.progress import quiet
 from echojepa.recipes import (
-    MATCHED_FLOPS,
     RECIPES,
     cooldown,
     cooldown_g,
@@ -23,6 +22,7 @@ from echojepa.recipes import (
     smoke,
     videomae_l,
 )
+from echojepa.recipes.published import MATCHED_FLOPS
 from echojepa.training import rotation
 from echojepa.training import start as start_module
 from echojepa.training.pretrain import pretrain

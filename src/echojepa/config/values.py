@@ -238,7 +238,8 @@ class MaskConfig:
     blocks: int
     """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
     scale: float
-    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`."""
+    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`, 0 for
+    objectives that hide nothing."""
     aspect: tuple[float, float] = (0.75, 1.5)
     """Range of height over width."""
     min_visible: float = 0.1
@@ -248,15 +249,20 @@ class MaskConfig:
     seen either, and show the other part whole."""
 
     def __post_init__(self) -> None:
-        whole = self.scale == 1 and self.blocks == 0 and self.time is not None
-        if self.blocks < 0 or not (0 < self.scale < 1 or whole) or not 0 < self.aspect[0] <= self.aspect[1]:
+        split = self.time is not None
+        ends = (
+            self.blocks == 0 and self.scale == split
+        )  # all, of a part of the clip; or nothing, of the whole
+        if self.blocks < 0 or not (0 < self.scale < 1 or ends) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time) and "
-                f"0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (of no blocks also 1 with a split in time, and 0 "
+                f"without) and 0 < aspect low <= high; got {self}"
             )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
 TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
+NO_MASK = MaskConfig(blocks=0, scale=0.0)
+"""Everything is seen and nothing inferred: for objectives that learn from labels."""
 TIME_MASK = MaskConfig(blocks=0, scale=1.0, time=TimeSplit())
 """Everything in three eighths of the clip is inferred from all that is seen in three others."""
