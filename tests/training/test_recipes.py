@@ -74,7 +74,8 @@ def test_the_baselines_budget_is_the_arithmetic_of_the_whole_jepa_run() -> None:
 def test_a_docstring_tells_what_the_recipe_needs(name: str) -> None:
     text = RECIPES[name].__doc__ or ""
     if name != "smoke":
-        assert "arXiv 2602.02603" in text or "arXiv 2203.12602" in text
+        papers = ("arXiv 2602.02603", "arXiv 2203.12602", "arXiv 2410.09704", "doi 10.1001/jama.2025.8731")
+        assert any(paper in text for paper in papers)
     for word in ("Hardware: ", "Hours: ", "Loss: ", f"echojepa pretrain {name} --data "):
         assert word in text, word
 

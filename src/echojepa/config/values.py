@@ -249,11 +249,9 @@ class MaskConfig:
     seen either, and show the other part whole."""
 
     def __post_init__(self) -> None:
-        split = self.time is not None
-        ends = (
-            self.blocks == 0 and self.scale == split
-        )  # all, of a part of the clip; or nothing, of the whole
-        if self.blocks < 0 or not (0 < self.scale < 1 or ends) or not 0 < self.aspect[0] <= self.aspect[1]:
+        end = 0 if self.time is None else 1
+        extreme = self.blocks == 0 and self.scale == end
+        if self.blocks < 0 or not (0 < self.scale < 1 or extreme) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
                 "a mask needs blocks >= 0, 0 < scale < 1 (of no blocks also 1 with a split in time, and 0 "
                 f"without) and 0 < aspect low <= high; got {self}"

@@ -18,20 +18,20 @@ def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 
 class ClipHead(nn.Module):
-    """One linear layer on the moments of every place: no place is lost, and a beat may begin anywhere."""
+    """One linear layer on mean and deviation over time, averaged over places: a beat may begin anywhere."""
 
     def __init__(
         self, grid: tuple[int, int, int], width: int, outputs: int, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.linear = nn.Linear(2 * grid[1] * grid[2] * width, outputs)
+        self.linear = nn.Linear(2 * width, outputs)
         nn.init.trunc_normal_(self.linear.weight, std=self.linear.in_features**-0.5, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, D) of the whole grid -> (B, outputs)."""
-        return self.linear(moments(tokens, self.grid).flatten(1))
+        return self.linear(moments(tokens, self.grid).unflatten(1, (2, -1)).mean(2).flatten(1))
 
     @property
     def flops(self) -> int:

@@ -39,7 +39,7 @@ def read_row_labels(store: LoopStore, rows: NDArray[np.int64], config: PretrainC
     """Labels of training loops, for objectives that learn from them; None for others.
 
     `supervised`: LVEF and RVSP of the study, standardised over these loops' studies, and the view's number.
-    `contrastive`: a report of each loop. ConfigError where a label lacks, never varies, or is impossible.
+    `contrastive`: a report of each loop. ConfigError for labels that are missing, all equal, or impossible.
     """
     if config.objective not in LABELLED:
         return None
