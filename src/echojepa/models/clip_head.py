@@ -18,20 +18,25 @@ def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
 
 
 class ClipHead(nn.Module):
-    """One linear layer on mean and deviation over time, averaged over places: a beat may begin anywhere."""
+    """One linear layer on mean and deviation over time of every place: a clip begins anywhere in the beat.
+
+    They are divided by the root of their number of tokens: so many inputs, each moved by AdamW's whole rate,
+    would throw a young head about.
+    """
 
     def __init__(
         self, grid: tuple[int, int, int], width: int, outputs: int, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.linear = nn.Linear(2 * width, outputs)
+        self.linear = nn.Linear(2 * grid[1] * grid[2] * width, outputs)
         nn.init.trunc_normal_(self.linear.weight, std=self.linear.in_features**-0.5, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, D) of the whole grid -> (B, outputs)."""
-        return self.linear(moments(tokens, self.grid).unflatten(1, (2, -1)).mean(2).flatten(1))
+        read = moments(tokens, self.grid)
+        return self.linear(read.flatten(1) / read.shape[1] ** 0.5)
 
     @property
     def flops(self) -> int:

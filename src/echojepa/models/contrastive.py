@@ -6,7 +6,7 @@ is the symmetric InfoNCE at a learned temperature. Clips whose reports say the s
 other: they are left out of each other's sums, however they are worded.
 
 One thing is ours: both sides lose their mean over the batch before they are normalised. What all clips share
-is most of a young vector; with it left in, small runs fell onto one point in a dozen updates and stayed there.
+is most of a young vector; with it left in, small runs fell onto one point within a dozen updates and stayed.
 """
 
 from __future__ import annotations
