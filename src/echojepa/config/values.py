@@ -253,8 +253,8 @@ class MaskConfig:
         extreme = self.blocks == 0 and self.scale == end
         if self.blocks < 0 or not (0 < self.scale < 1 or extreme) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                "a mask needs blocks >= 0, 0 < scale < 1 (of no blocks also 1 with a split in time, and 0 "
-                f"without) and 0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time, 0 for no "
+                f"blocks and none) and 0 < aspect low <= high; got {self}"
             )
 
 

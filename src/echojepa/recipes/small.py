@@ -151,10 +151,10 @@ def small_supervised(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain small-supervised --data D --out R
 
-    Hardware: one CPU core. Hours: 0.4. Loss: ?.
+    Hardware: one CPU core. Hours: 0.4. Loss: from 1.4 to 1.27 in 100 steps; never run to its end.
     """
     mae = small_mae(data, out)
-    return replace(mae, objective="supervised", masks=(NO_MASK,), steps=2000)
+    return replace(mae, objective="supervised", masks=(NO_MASK,), steps=2400)
 
 
 def small_contrastive(data: Path, out: Path) -> PretrainConfig:
@@ -165,9 +165,10 @@ def small_contrastive(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain small-contrastive --data D --out R
 
-    Hardware: one CPU core. Hours: 0.4. Loss: ?.
+    Hardware: one CPU core. Hours: 0.4. Loss: from 4.3 to 2.95 in 150 steps, 3.44 is chance; never run to
+    its end.
     """
-    return replace(small_supervised(data, out), objective="contrastive", steps=2000)
+    return replace(small_supervised(data, out), objective="contrastive")
 
 
 def smoke(data: Path, out: Path) -> PretrainConfig:
