@@ -36,6 +36,7 @@ from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from echojepa.config import (
+    NO_MASK,
     PAPER_MASKS,
     TIME_MASK,
     TUBE_MASK,
@@ -46,9 +47,9 @@ from echojepa.config import (
 from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.clips.pictures import keep_pictures
 from echojepa.data.store.loop_store import LoopStore
-from echojepa.evaluation.features.tokens import moments
 from echojepa.files.records import encode
 from echojepa.models.building import build_encoder
+from echojepa.models.clip_head import moments
 from echojepa.models.contract import prepare
 from echojepa.models.vit import VisionTransformer
 from echojepa.recipes import small
@@ -74,6 +75,11 @@ def videomae(config: PretrainConfig) -> PretrainConfig:
     """The pixel objective on the same encoder: nine tenths hidden as tubes, twice the batch and rate."""
     optim = replace(config.optim, lr=1e-3, beta2=0.95, weight_decay=0.05)
     return replace(config, objective="videomae", masks=(TUBE_MASK,), batch_size=32, optim=optim)
+
+
+def labelled(objective: Any) -> Change:
+    """An objective that learns from labels, at VideoMAE's batch and rate: the recipe of its name."""
+    return lambda config: replace(videomae(config), objective=objective, masks=(NO_MASK,))
 
 
 def changed(**settings: Any) -> Change:
@@ -181,6 +187,9 @@ ARMS: dict[str, tuple[Change, ...]] = {
     "videomae-lr-2e-3": (videomae, optimised(lr=2e-3)),
     "videomae-time": (videomae, changed(masks=(TUBE_MASK, TIME_MASK))),
     "videomae-time-alone": (videomae, changed(masks=(TIME_MASK,))),
+    # As many clips a step, with labels: the recipes of these names.
+    "small-supervised": (labelled("supervised"),),
+    "small-contrastive": (labelled("contrastive"),),
     "videomae-sector": (videomae, changed(targets="sector")),
     "videomae-imagenet-pixels": (videomae, spec_changed(mean=IMAGENET.mean, std=IMAGENET.std)),
     "videomae-crop": (videomae, changed(augment="crop", pictures_gb=16.0)),

@@ -55,7 +55,7 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
         (
             ["pretrain", "micr", "--data", "d", "--out", "o"],
             "unknown recipe 'micr'. Known: cooldown, cooldown-g, echojepa-g, echojepa-l, gpu, micro, "
-            "micro-mae, small, small-mae, smoke, videomae-l.",
+            "micro-mae, small, small-contrastive, small-mae, small-supervised, smoke, videomae-l.",
         ),
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
         (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),

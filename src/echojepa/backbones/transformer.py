@@ -24,7 +24,7 @@ from echojepa.weights.videomae import VideoMAEWeights
 
 CPU_TOKENS = 2048
 """Tokens that a CPU is given at a time: more take more memory and no less time."""
-OBJECTIVES = {"jepa": "JEPA", "videomae": "MAE"}
+OBJECTIVES = {"jepa": "JEPA", "videomae": "MAE", "supervised": "Supervised", "contrastive": "Contrastive"}
 """How tables call encoders that were trained here."""
 
 

@@ -26,8 +26,16 @@ from echojepa.config.commands import (
 )
 from echojepa.config.evaluate import Engine, EvaluateConfig, FrozenConfig, PlanConfig, Precision, ProbeConfig
 from echojepa.config.finetune import FinetuneConfig, TuningConfig
-from echojepa.config.pretrain import PAPER_LATENT, FaultConfig, LatentConfig, OptimConfig, PretrainConfig
+from echojepa.config.pretrain import (
+    LABELLED,
+    PAPER_LATENT,
+    FaultConfig,
+    LatentConfig,
+    OptimConfig,
+    PretrainConfig,
+)
 from echojepa.config.values import (
+    NO_MASK,
     PAPER_MASKS,
     SIZES,
     TIME_MASK,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from echojepa.config.values import PAPER_MASKS, Architecture, InputSpec, MaskConfig
+from echojepa.config.values import NO_MASK, PAPER_MASKS, Architecture, InputSpec, MaskConfig
 from echojepa.errors import ConfigError
 
 
@@ -95,18 +95,22 @@ class LatentConfig:
 
 
 PAPER_LATENT = LatentConfig()
+LABELLED = ("supervised", "contrastive")
+"""Objectives that learn from labels of whole clips."""
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretrain an encoder by predicting hidden tubelets: their latent embeddings, or their pixels."""
+    """Pretrain an encoder by predicting hidden tubelets, their latent embeddings or their pixels; or, as a
+    control, by labels."""
 
     data: Path
     """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
     out: Path
     """The run's folder: config, metrics, events, checkpoints, `encoder.safetensors`."""
-    objective: Literal["jepa", "videomae"] = "jepa"
-    """What is predicted of hidden tubelets: their latent embeddings, or their pixels."""
+    objective: Literal["jepa", "videomae", "supervised", "contrastive"] = "jepa"
+    """What is predicted of hidden tubelets: their latent embeddings, or their pixels. The last two hide
+    nothing and learn from training patients' labels: LVEF, RVSP and view, or a report in graded phrases."""
     start: Path | None = None
     """Weights to start from, encoder, target encoder and predictor: a V-JEPA 2 file, a Hugging Face folder,
     or a finished run; random ones if None."""
@@ -125,11 +129,11 @@ class PretrainConfig:
     """How a training clip's pictures are moved: a random crop of half their area or more, or a random shift
     by up to a twelfth of their side, which keeps their scale."""
     predictor_width: int = 384
-    """Width of the predictor."""
+    """Width of the predictor; of `contrastive`, whose predictor reads reports, of its text encoder."""
     predictor_depth: int = 12
-    """Blocks of the predictor."""
+    """Blocks of the same."""
     predictor_heads: int = 12
-    """Attention heads of the predictor."""
+    """Attention heads of the same."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser, its schedule, and the EMA."""
     batch_size: int = 32
@@ -180,8 +184,25 @@ class PretrainConfig:
                 "microbatch must be positive, workers and validate not negative"
             )
         if self.objective != "jepa" and self.latent != PAPER_LATENT:
-            raise ConfigError("latent says what JEPA's targets are; leave it out for pixels")
+            raise ConfigError("latent says what JEPA's targets are; leave it out for other objectives")
+        self.check_labelled()
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
                 f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"
+            )
+
+    def check_labelled(self) -> None:
+        """ConfigError for masks or targets that do not go with what the objective learns from."""
+        labelled = self.objective in LABELLED
+        if any((mask.scale == 0) != labelled for mask in self.masks):
+            raise ConfigError(
+                f"{' and '.join(LABELLED)} see whole clips, the others infer what is hidden; take a recipe "
+                f"of that objective: its mask is {NO_MASK}, or any but that"
+            )
+        if labelled and (len(self.masks) > 1 or self.targets != "all"):
+            raise ConfigError(f"objective {self.objective} has one mask and no hidden targets to choose from")
+        if self.objective == "contrastive" and self.microbatch:
+            raise ConfigError(
+                "contrastive tells a clip from all others of its batch; leave microbatch out, and lower "
+                "batch_size where memory is short"
             )

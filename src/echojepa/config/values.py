@@ -238,7 +238,8 @@ class MaskConfig:
     blocks: int
     """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
     scale: float
-    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`."""
+    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`, 0 for
+    objectives that hide nothing."""
     aspect: tuple[float, float] = (0.75, 1.5)
     """Range of height over width."""
     min_visible: float = 0.1
@@ -248,15 +249,18 @@ class MaskConfig:
     seen either, and show the other part whole."""
 
     def __post_init__(self) -> None:
-        whole = self.scale == 1 and self.blocks == 0 and self.time is not None
-        if self.blocks < 0 or not (0 < self.scale < 1 or whole) or not 0 < self.aspect[0] <= self.aspect[1]:
+        end = 0 if self.time is None else 1
+        extreme = self.blocks == 0 and self.scale == end
+        if self.blocks < 0 or not (0 < self.scale < 1 or extreme) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time) and "
-                f"0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time, 0 for no "
+                f"blocks and none) and 0 < aspect low <= high; got {self}"
             )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
 TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
+NO_MASK = MaskConfig(blocks=0, scale=0.0)
+"""Everything is seen and nothing inferred: for objectives that learn from labels."""
 TIME_MASK = MaskConfig(blocks=0, scale=1.0, time=TimeSplit())
 """Everything in three eighths of the clip is inferred from all that is seen in three others."""

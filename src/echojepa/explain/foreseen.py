@@ -24,8 +24,7 @@ from echojepa.models.building import build_objective, generator_for
 from echojepa.models.contract import prepare
 from echojepa.models.jepa import JEPA
 from echojepa.models.masking import Mask, sample_mask
-from echojepa.models.objective import Objective
-from echojepa.models.videomae import cut_tubelets
+from echojepa.models.videomae import VideoMAE, cut_tubelets
 from echojepa.models.vit import gather_tokens
 from echojepa.training.foresight import everywhere, nearest_visible
 from echojepa.weights.layouts import read_weights
@@ -47,7 +46,7 @@ class TrainedRun:
     """Encoder, predictor and targets of a run, with its masks."""
 
     name: str
-    model: Objective
+    model: JEPA | VideoMAE
     spec: InputSpec
     sha256: str
     """Checksum of its encoder's file."""
@@ -62,9 +61,12 @@ class TrainedRun:
         """
         weights = read_weights(folder)
         config = read_record(PretrainConfig, folder / "config.json")
-        if weights.predictor_shape is None:
-            raise UserError(f"{folder} has no predictor; give the folder of a finished `echojepa pretrain`")
         model = build_objective(config)
+        if weights.predictor_shape is None or not isinstance(model, JEPA | VideoMAE):
+            raise UserError(
+                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` whose "
+                "objective infers what is hidden"
+            )
         load_strictly(model.encoder, weights.encoder, folder.name)
         load_strictly(model.predictor, weights.predictor, f"the predictor of {folder.name}")
         if isinstance(model, JEPA):

@@ -17,7 +17,7 @@ class Flops:
     encoder: int = 0
     """Forward pass over the visible tokens."""
     predictor: int = 0
-    """Forward pass of the predictor, or of VideoMAE's decoder."""
+    """Forward pass of the predictor, of VideoMAE's decoder, or of heads and the text encoder."""
     target: int = 0
     """Forward pass of the target encoder over all tokens."""
     backward: int = 0

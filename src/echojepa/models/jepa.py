@@ -84,7 +84,7 @@ class JEPA(nn.Module):
         return self.target_encoder if self.targets_move else self.encoder
 
     @torch.no_grad()
-    def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: None = None) -> list[Tensor]:
         """Layer-normalised features (B, M, D) of each mask type's hidden tokens."""
         features = self.target_encoder(clips, mean_of_layers=self.latent.layers == "all")
         normalised = self.statistics(self.moving(F.layer_norm(features, features.shape[-1:])))

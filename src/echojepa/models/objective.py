@@ -1,4 +1,4 @@
-"""What the training loop asks of an objective, so that JEPA and its baseline share loop, data and encoder."""
+"""What the training loop asks of an objective, so that JEPA and its controls share loop, data and encoder."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from echojepa.models.vit import VisionTransformer
 
 
 class Objective(Protocol):
-    """An encoder, the predictor it is trained with, and a loss."""
+    """An encoder, what it is trained with, and a loss."""
 
     encoder: VisionTransformer
     """What sees the visible tokens and is trained."""
-    predictor: Predictor
-    """What infers the hidden ones from its features."""
     targets_move: bool
     """Whether the targets are learned too: then they can collapse, and a sudden drop of the loss says so."""
+
+    @property
+    def predictor(self) -> Predictor | None:
+        """What infers the hidden tokens from its features; None where nothing is hidden."""
+        ...
 
     @property
     def result(self) -> VisionTransformer:
         """The encoder that a run keeps."""
         ...
 
-    def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
-        """What is to be inferred of prepared clips (B, 3, T, H, W): (B, M, outputs) for each mask type."""
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Any) -> list[Tensor]:
+        """What is to be inferred of prepared clips (B, 3, T, H, W): (B, M, outputs) for each mask type, or
+        the labels (B, columns) of the clips, which reach no other objective than one that learns from them.
+        """
         ...
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
@@ -41,7 +46,7 @@ class Objective(Protocol):
         ...
 
     def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Of each hidden token, (B, M): what `loss` is the mean of."""
+        """Of each hidden token, (B, M), or of each label: what `loss` is the mean of."""
         ...
 
     def train(self, mode: bool = True) -> Any:

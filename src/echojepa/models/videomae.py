@@ -51,7 +51,7 @@ class VideoMAE(nn.Module):
         """The encoder itself."""
         return self.encoder
 
-    def targets(self, clips: Tensor, masks: Sequence[Mask]) -> list[Tensor]:
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: None = None) -> list[Tensor]:
         """Normalised pixels (B, M, tubelet * patch * patch * 3) of each mask type's hidden tokens."""
         tubelet, patch, _ = self.encoder.patch_embed.kernel
         pixels = pixel_targets(clips, tubelet, patch)

@@ -98,24 +98,28 @@ def gain_of(losses: dict[str, float]) -> float:
 @torch.no_grad()
 def measure_foresight(
     model: Objective, spec: InputSpec, clips: Tensor, masks: Sequence[Mask], order: Tensor
-) -> Foresight:
+) -> Foresight | None:
     """Measure an objective on clips (B, 3, T, H, W) uint8 under masks of each type; `order` (T,) shuffles.
+    None for one that infers nothing.
 
     B must be at least 2. The objective is left in training, its running statistics as they were.
     """
+    predictor = model.predictor
+    if predictor is None:
+        return None
     if len(clips) < 2:
         raise ValueError(f"foresight needs at least 2 clips, got {len(clips)}")
     grid, prepared = model.encoder.grid, prepare(spec, clips)
     inside = touches_sector(clips, grid)
     model.eval()
-    everything = model.targets(prepared, [everywhere(*inside.shape).to(clips.device)])[0].float()
+    everything = model.targets(prepared, [everywhere(*inside.shape).to(clips.device)], None)[0].float()
     losses: dict[str, list[Tensor]] = {name: [] for name in ("network", "shuffled", *DUMB)}
     within, apart = [], []
     for mask in masks:
         wanted = gather_tokens(everything, mask.target_ids)
         for name, shown in (("network", prepared), ("shuffled", prepared[:, :, order])):
             context = model.encoder(shown, mask.context_ids)
-            predicted = model.predictor(context, mask.context_ids, mask.target_ids).float()
+            predicted = predictor(context, mask.context_ids, mask.target_ids).float()
             losses[name].append(model.errors(predicted, wanted))
         for name, predicted in dumb_predictions(everything, mask, grid).items():
             losses[name].append(model.errors(predicted, wanted))

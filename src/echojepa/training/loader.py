@@ -18,6 +18,7 @@ from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_se
 from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
 from echojepa.training.distributed import World
+from echojepa.training.labels import RowLabels
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,25 @@ class Batch:
     """Clips that this share should have had."""
     damaged: tuple[tuple[int, str], ...] = ()
     """Rows of the store that could not be read, and the kind of error."""
+    labels: Tensor | None = None
+    """(B, columns) of these clips, for objectives that learn from them alone."""
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU copies from while it computes."""
-        return replace(self, clips=self.clips.pin_memory())
+        labels = None if self.labels is None else self.labels.pin_memory()
+        return replace(self, clips=self.clips.pin_memory(), labels=labels)
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         clips = self.clips.to(device, non_blocking=True)
-        return replace(self, clips=clips, masks=[mask.to(device) for mask in self.masks])
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return replace(self, clips=clips, masks=[mask.to(device) for mask in self.masks], labels=labels)
 
     def part(self, start: int, stop: int) -> Batch:
         """Some of its clips."""
         masks = [mask.rows(slice(start, stop)) for mask in self.masks]
-        return replace(self, clips=self.clips[start:stop], masks=masks)
+        labels = None if self.labels is None else self.labels[start:stop]
+        return replace(self, clips=self.clips[start:stop], masks=masks, labels=labels)
 
 
 def branch_seed(config: PretrainConfig, branch: int) -> int:
@@ -64,8 +70,10 @@ class Steps(Dataset[Batch]):
         world: World,
         branch: int = 0,
         pictures: Pictures | None = None,
+        labels: RowLabels | None = None,
     ) -> None:
-        self.seed = branch_seed(config, branch)
+        """`labels` are those of `rows`, in their order."""
+        self.seed, self.labels = branch_seed(config, branch), labels
         self.clips = ClipDataset(
             store,
             rows,
@@ -94,6 +102,13 @@ class Steps(Dataset[Batch]):
         draws = torch.Generator().manual_seed(derive_seed(self.seed, "mask", step))
         return [sample_mask(mask, self.grid, self.config.batch_size, draws) for mask in self.config.masks]
 
+    def told(self, step: int, places: list[int]) -> Tensor | None:
+        """Labels of the clips at these places of a whole step, where the objective learns from them."""
+        if self.labels is None:
+            return None
+        draws = torch.Generator().manual_seed(derive_seed(self.seed, "labels", step))
+        return self.labels.of([loop for _, loop in self.keys(step)], draws)[places]
+
     def __getitem__(self, step: int) -> Batch:
         clips, kept, damaged = [], [], []
         wanted = self.keys(step)[self.share]
@@ -109,7 +124,7 @@ class Steps(Dataset[Batch]):
             draws = torch.Generator().manual_seed(derive_seed(self.seed, "sector", step))
             inside = touches_sector(stacked, self.grid)
             masks = [inside_sector(mask, inside, draws) for mask in masks]
-        return Batch(stacked, masks, len(wanted), tuple(damaged))
+        return Batch(stacked, masks, len(wanted), tuple(damaged), self.told(step, kept))
 
 
 def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
@@ -142,6 +157,7 @@ def check_share(config: PretrainConfig, world: World) -> None:
             ("latent.centred", config.latent.centred),
             ("latent.scaled", config.latent.scaled),
             ("targets", config.targets != "all"),
+            ("objective contrastive", config.objective == "contrastive"),
         )
         if asked
     ]

@@ -27,6 +27,7 @@ from echojepa.training.building import build_optimizer, training_tensors, workin
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
+from echojepa.training.labels import read_row_labels
 from echojepa.training.loader import Batch, Steps, check_share, load_steps, run_pictures
 from echojepa.training.rotation import Facts
 from echojepa.training.start import take_weights
@@ -98,6 +99,7 @@ class Run:
         self.facts = Facts(0)
         self.reader = make_validation(store, config, world.device)
         self.pictures = run_pictures(store, self.rows, config, world)
+        self.labels = read_row_labels(store, self.rows, config)
 
     def begin(self) -> None:
         """Resume from the newest whole checkpoint, or take the weights to start from; `events.jsonl` says
@@ -133,7 +135,9 @@ class Run:
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """The steps that are left, each with this rank's share."""
-        steps = Steps(self.store, self.rows, self.config, self.world, self.facts.branch, self.pictures)
+        steps = Steps(
+            self.store, self.rows, self.config, self.world, self.facts.branch, self.pictures, self.labels
+        )
         loader = load_steps(steps, self.facts.step, self.steps)
         yield from enumerate(loader, start=self.facts.step)
 
@@ -141,7 +145,8 @@ class Run:
         """What the monitor measures now."""
         device = self.world.device
         seen = self.monitor.look(self.model.result, lambda: build_encoder(self.config).to(device))
-        return seen | {"foresight": asdict(self.foresight(self.model))}
+        foresight = self.foresight(self.model)
+        return seen | ({"foresight": asdict(foresight)} if foresight else {})
 
     def validate(self, step: int) -> dict[str, Any]:
         """What the encoder reads on validation patients after so many steps, where the config asks for it;
@@ -241,10 +246,10 @@ class Run:
         model, config, facts = self.model, self.config, self.facts
         self.validate(facts.step)
         origin = self.origin(facts.step)
-        encoder, predictor = whole_state(model.result), whole_state(model.predictor)
+        weights = Weights(config.architecture, config.spec, whole_state(model.result), origin)
+        if predictor := model.predictor:
+            weights = replace(weights, predictor_shape=predictor.shape, predictor=whole_state(predictor))
         if self.world.first:
-            shape = model.predictor.shape
-            weights = Weights(config.architecture, config.spec, encoder, origin, "", shape, predictor)
             save_weights(config.out, weights)
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))

@@ -69,8 +69,8 @@ def read_start(path: Path) -> Start:
 def take_start(model: Objective, start: Start, architecture: Architecture) -> None:
     """Copy a start's networks into an objective's; CheckpointError where they do not fit.
 
-    Without a predictor in it the objective's keeps its random weights. Of V-JEPA 2's ten mask tokens the
-    first is taken, the only one that was ever trained.
+    Without a predictor in it the objective's keeps its random weights, and an objective without one leaves it
+    aside. Of V-JEPA 2's ten mask tokens the first is taken, the only one that was ever trained.
     """
     check_architecture(start, architecture)
     load_strictly(model.encoder, start.encoder, start.name)
@@ -78,7 +78,7 @@ def take_start(model: Objective, start: Start, architecture: Architecture) -> No
         load_strictly(model.target_encoder, start.target_encoder, start.name)
     others = {f"mask_tokens.{number}" for number in range(1, len(start.predictor))}
     predictor = {name: value for name, value in start.predictor.items() if name not in others}
-    if predictor:
+    if predictor and model.predictor:
         load_strictly(model.predictor, predictor, f"the predictor of {start.name}")
 
 

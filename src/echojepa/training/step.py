@@ -71,7 +71,7 @@ class TrainStep:
         with self.autocast(self.dtype == torch.bfloat16):
             for part in parts:
                 prepared = prepare(self.config.spec, part.clips)
-                targets = self.model.targets(prepared, part.masks)
+                targets = self.model.targets(prepared, part.masks, part.labels)
                 for mask, wanted in zip(part.masks, targets, strict=True):
                     last = part is parts[-1] and mask is part.masks[-1]
                     with last_backward(self.runner, last):

@@ -24,7 +24,7 @@ MONITOR_CLIPS, FORESIGHT_CLIPS = 96, 32
 
 def make_monitors(
     store: LoopStore, table: pa.Table, config: PretrainConfig, world: World
-) -> tuple[Monitor, Callable[[Objective], Foresight]]:
+) -> tuple[Monitor, Callable[[Objective], Foresight | None]]:
     """The monitor of features and that of the loss, of training loops (`row`, `patient_ordinal`)."""
     rows = table["row"].to_numpy()[monitored_loops(table["patient_ordinal"].to_numpy(), MONITOR_CLIPS)]
     columns = ["view", "patient_id", "height", "pixel_height_mm"]

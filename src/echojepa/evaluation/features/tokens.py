@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.evaluation.protocol.samples import Address
+from echojepa.models.clip_head import moments
 from echojepa.models.probe import Standardiser
 
 COLUMN_BYTES = 256 * 2**20
@@ -132,9 +133,3 @@ def over_time(features: Features) -> Features:
     everything = torch.arange(len(features.tokens))
     parts = [moments(features.tokens[part].float(), features.grid) for part in everything.split(64)]
     return replace(features, tokens=Tokens.of(torch.cat(parts)), grid=grid)
-
-
-def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Mean and population standard deviation over time of tokens (n, N, D) -> (n, 2 * H' * W', D)."""
-    slots = tokens.unflatten(1, (grid[0], -1))
-    return torch.cat([slots.mean(1), slots.std(1, correction=0)], dim=1)

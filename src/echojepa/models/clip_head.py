@@ -1,0 +1,44 @@
+"""From a clip's tokens to a few numbers: what objectives that learn from labels have for a predictor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from echojepa.models.flops import product
+
+
+def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Mean and population standard deviation over time of tokens (n, N, D) -> (n, 2 * H' * W', D).
+
+    They do not depend on where in the beat a clip begins, as the tokens themselves do.
+    """
+    slots = tokens.unflatten(1, (grid[0], -1))
+    return torch.cat([slots.mean(1), slots.std(1, correction=0)], dim=1)
+
+
+class ClipHead(nn.Module):
+    """One linear layer on mean and deviation over time of every place: a clip begins anywhere in the beat.
+
+    They are divided by the root of their number of tokens: so many inputs, each moved by AdamW's whole rate,
+    would throw a young head about.
+    """
+
+    def __init__(
+        self, grid: tuple[int, int, int], width: int, outputs: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.linear = nn.Linear(2 * grid[1] * grid[2] * width, outputs)
+        nn.init.trunc_normal_(self.linear.weight, std=self.linear.in_features**-0.5, generator=generator)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, D) of the whole grid -> (B, outputs)."""
+        read = moments(tokens, self.grid)
+        return self.linear(read.flatten(1) / read.shape[1] ** 0.5)
+
+    @property
+    def flops(self) -> int:
+        """Operations of a forward pass a clip."""
+        return product(1, self.linear.in_features, self.linear.out_features)

@@ -1,0 +1,77 @@
+"""The supervised control: predict what a clip's study and view are labelled with.
+
+PanEcho's paradigm (JAMA 2025, doi 10.1001/jama.2025.8731) on JEPA's own encoder, loop and data: every clip is
+given its study's labels, whatever its view, and one encoder learns all tasks at once by light heads. Nothing
+is hidden and nothing inferred.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from echojepa.models.clip_head import ClipHead
+from echojepa.models.flops import Flops
+from echojepa.models.masking import Mask
+from echojepa.models.vit import VisionTransformer
+from echojepa.tasks import LVEF, RVSP
+from echojepa.vocabulary import View
+
+REGRESSED = (LVEF, RVSP)
+"""Studies' values, in the order of the labels' columns; the view's number among VIEWS is the last column."""
+VIEWS = tuple(View)
+OUTPUTS = len(REGRESSED) + len(VIEWS)
+"""Of the head: a standardised value each, and the views' logits."""
+
+
+class Supervised(nn.Module):
+    """Encoder, and a head for all tasks."""
+
+    targets_move = False
+    predictor = None
+
+    def __init__(self, encoder: VisionTransformer, head: ClipHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    @property
+    def result(self) -> VisionTransformer:
+        """The encoder itself."""
+        return self.encoder
+
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
+        """The labels (B, tasks) themselves: standardised values, and the view's number; NaN is unknown."""
+        return [labels for _ in masks]
+
+    def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
+        """Mean over clips and tasks of the squared errors and the view's cross-entropy."""
+        return self.errors(self.head(self.encoder(clips)).float(), targets).mean()
+
+    def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Of each clip and task, (B, tasks), of outputs (B, OUTPUTS) and labels (B, tasks).
+
+        An unknown label has error 0 and no gradient, as a clip has that cannot be read: so the loss is the
+        same whatever the number of processes and parts of a batch.
+        """
+        known, values = ~targets.isnan(), targets.nan_to_num()
+        squares = (predicted[:, : len(REGRESSED)] - values[:, :-1]).square()
+        logits = predicted[:, len(REGRESSED) :]
+        surprise = F.cross_entropy(logits, values[:, -1].long(), reduction="none")
+        return torch.cat([squares, surprise.unsqueeze(1)], dim=1) * known
+
+    forward = loss
+    """What is called where several processes share the model."""
+
+    def update_ema(self, momentum: float) -> None:
+        """Nothing: labels do not follow the weights."""
+
+    def flops(self, masks: Sequence[Mask]) -> Flops:
+        """Arithmetic of a step a clip."""
+        tokens = math.prod(self.encoder.grid)
+        seen, head = self.encoder.flops(tokens), self.head.flops
+        return Flops(seen, head, 0, 2 * (seen + head) - self.encoder.embed_flops(tokens))
