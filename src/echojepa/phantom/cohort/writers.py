@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from echojepa.data.identity.deidentify import coarse_age
 from echojepa.data.identity.splits import assign_split
 from echojepa.data.ingest.convert import Job, keep, looked_at, placed
-from echojepa.data.reading.cine import Recording, Region
+from echojepa.data.reading.cine import LoopFacts, Recording, Region
 from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.data.reading.frames import FramesInMemory
 from echojepa.data.sector.sector import Sector
@@ -158,7 +158,7 @@ def stored_loop(study: Study, drawn: Drawn) -> StoredLoop:
     height, width = made.sector.shape
     region = Region(0, 0, width - 1, height - 1, mm_per_pixel=size)
     loop = cine_of(study, drawn, made.pictures, (region,))
-    facts = {name: value for name, value in vars(loop).items() if name != "frames"}
+    facts = {one.name: getattr(loop, one.name) for one in fields(LoopFacts)}
     recording = Recording(pixels=FramesInMemory(made.pictures), **facts)
     recording = replace(recording, age=coarse_age(drawn.patient.age))
     job = Job(Path(), loop.loop_id, b"", study.site.name, max(height, width), cleared=True)
