@@ -53,10 +53,11 @@ def table(sizes: Sizes) -> str:
             cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in COLOURS]
             cells.append(ranged(crossed(lead(kinds), patients), signed=True))
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
-        small, large = (lead(sizes[minutes][asked]) for minutes in (min(sizes), max(sizes)))
-        seeds = min(len(small), len(large))
-        gained = ranged(crossed(large[:seeds] - small[:seeds], patients), signed=True)
-        rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
+        if len(sizes) > 1:
+            small, large = (lead(sizes[minutes][asked]) for minutes in (min(sizes), max(sizes)))
+            seeds = min(len(small), len(large))
+            gained = ranged(crossed(large[:seeds] - small[:seeds], patients), signed=True)
+            rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
     return "\n".join(rows) + "\n"
 
 
