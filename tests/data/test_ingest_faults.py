@@ -51,7 +51,7 @@ def files_of(store: LoopStore) -> list[str]:
     return [*store.metadata(["file_id"])["file_id"].to_pylist(), *store.rejected()["file_id"].to_pylist()]
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_run_again_it_neither_repeats_nor_loses_a_file(
     archive: Path, tmp_path: Path, kills: int
 ) -> None:

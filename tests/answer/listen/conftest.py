@@ -64,7 +64,7 @@ class ByModel:
 
     def answer(self, inbox: Path, out: Path, tell: object, given_up: object) -> Answered:
         settings, deaf = WorkerSettings(Path(), 1, 0, dicom=True), SimpleNamespace(send=lambda step: None)
-        return answer_folder(inbox, out, self.model, settings, deaf)  # pyright: ignore[reportArgumentType]
+        return answer_folder(inbox, out, [self.model], settings, deaf)  # pyright: ignore[reportArgumentType]
 
 
 class Archive:
