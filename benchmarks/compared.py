@@ -19,19 +19,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from echojepa.evaluation.runs import START, Asked, Errors, Numbers, crossed, read_errors
-from echojepa.evaluation.tables.curves import PALETTE, draw
-from echojepa.evaluation.tables.over_runs import TITLES, ranged
+from echojepa.evaluation.runs import START, Asked, Errors, Numbers, crossed, read_errors, stacked
+from echojepa.evaluation.tables.curves import draw
+from echojepa.evaluation.tables.over_runs import COLOURS, TITLES, ranged
 
 LATENT, PIXELS = "JEPA", "MAE"
-COLOURS = {START: "#888888", LATENT: PALETTE[0], PIXELS: PALETTE[1]}
+KINDS = (START, LATENT, PIXELS)
 Sizes = dict[float, dict[Asked, dict[str, dict[str, Errors]]]]
 """By minutes, what was asked, encoder and seed."""
-
-
-def stacked(runs: dict[str, Errors]) -> Numbers:
-    """Errors (seeds, items), seeds in the order of their folders."""
-    return np.stack([one.errors for one in runs.values()])
 
 
 def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
@@ -42,15 +37,15 @@ def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
 def table(sizes: Sizes) -> str:
     """A line for each question and size, and one for what the lead gains."""
     rows = [
-        "| task | probe | labels | minutes | seeds | " + " | ".join((*COLOURS, f"{PIXELS} - {LATENT}")) + " |"
+        "| task | probe | labels | minutes | seeds | " + " | ".join((*KINDS, f"{PIXELS} - {LATENT}")) + " |"
     ]
-    rows.append("|" + "---|" * (6 + len(COLOURS)))
+    rows.append("|" + "---|" * (6 + len(KINDS)))
     for asked, first in next(iter(sizes.values())).items():
         words = f"| {asked[0]} | {asked[1]} | {100 * asked[2]:g} % |"
         patients = next(iter(first[LATENT].values())).patients
         for minutes, questions in sizes.items():
             kinds = questions[asked]
-            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in COLOURS]
+            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
             cells.append(ranged(crossed(lead(kinds), patients), signed=True))
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
         if len(sizes) > 1:
@@ -68,7 +63,7 @@ def figure(sizes: Sizes) -> str:
     def paint(panels: Iterable[Axes]) -> None:
         every = list(panels)
         for axes, asked in zip(every, questions, strict=True):
-            for kind, colour in COLOURS.items():
+            for kind, colour in zip(KINDS, COLOURS, strict=False):
                 points = [
                     crossed(stacked(runs), next(iter(runs.values())).patients)
                     for runs in (found[asked][kind] for found in sizes.values())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from rows import row
 
-from echojepa.config import EvaluateConfig, PretrainConfig
+from echojepa.config import LABELLED, NO_MASK, EvaluateConfig, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import CLAIM, TRIPOD, headings
@@ -59,6 +60,18 @@ def test_the_card_says_what_the_records_say(records: Records, dataset: Path) -> 
     rows = LoopStore.open(dataset).metadata(["patient_id", "split"]).to_pylist()
     counts = [len({r["patient_id"] for r in rows if r["split"] == name}) for name in ("train", "val", "test")]
     assert f"| patients | {counts[0]} | {counts[1]} | {counts[2]} |" in text
+
+
+@pytest.mark.parametrize("objective", get_args(get_type_hints(PretrainConfig)["objective"]))
+def test_the_card_of_every_objective_says_what_it_learned_from(records: Records, objective: Any) -> None:
+    labelled = objective in LABELLED
+    masks = (NO_MASK,) if labelled else records.pretraining.masks
+    pretraining = replace(records.pretraining, objective=objective, masks=masks)
+    text = as_markdown(model_card(replace(records, pretraining=pretraining)))
+    assert (f"pretrained with labels by the objective '{objective}'" in text) == labelled
+    assert (f"pretrained without labels by the objective '{objective}'" in text) != labelled
+    assert ("loops of training patients with their labels" in text) == labelled
+    assert ("hidden tubelets" in text) != labelled and ("labels of training patients" in text) == labelled
 
 
 def test_a_phantom_s_card_says_that_no_figure_is_clinical_and_asks_no_ethics(records: Records) -> None:

@@ -84,6 +84,11 @@ def errors_of(stored: StoredProbe) -> Errors:
     return Errors(test.items[order], test.patients[order], test.truth[order], wrong[order], unit)
 
 
+def stacked(runs: Mapping[str, Errors]) -> Numbers:
+    """Errors (runs, items), runs in their order."""
+    return np.stack([one.errors for one in runs.values()])
+
+
 def crossed(errors: Numbers, patients: NDArray[np.str_], resamples: int = RESAMPLES) -> Range:
     """Mean of errors (runs, items) and its interval over runs and patients."""
     unique, place = np.unique(patients, return_inverse=True)
@@ -205,7 +210,7 @@ def lines_of(
     """A line of each encoder that was asked the same."""
     lines, starts = [], kinds.get(START, {})
     for kind, runs in kinds.items():
-        whole = np.stack([one.errors for one in runs.values()])
+        whole = stacked(runs)
         first, some = runs.get(names[0]), next(iter(runs.values()))
         beside = {
             run: crossed((one.errors - first.errors)[None], some.patients, resamples)
@@ -214,7 +219,7 @@ def lines_of(
         }
         gain = None
         if kind != START and all(run in starts for run in runs):
-            gain = crossed(np.stack([starts[run].errors for run in runs]) - whole, some.patients, resamples)
+            gain = crossed(stacked({run: starts[run] for run in runs}) - whole, some.patients, resamples)
         task, probe, labels = asked
         line = RunsLine(
             task, some.unit, probe, labels, kind,

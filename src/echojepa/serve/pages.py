@@ -64,13 +64,20 @@ class Pages:
         """How a study stands; its answer where there is one."""
         view = self.service.view(job)
         record = view.record
-        if record.state is JobState.DONE and record.studies - (self.service.beside(job, 1) is not None) == 1:
+        if record.state is JobState.DONE and self.is_one_study(job):
             return RedirectResponse(f"/jobs/{job}/studies/1", 303)
         return self.show("job.html", view=view, told=told(record, view.before, view.step))
 
+    def is_one_study(self, job: str) -> bool:
+        """Whether all answers of an upload are of one study: one, or one by each of two models."""
+        studies = self.service.store.get(job).studies
+        return studies == 1 or (
+            studies == 2 and self.service.beside(job, 1, self.service.document(job, 1)) is not None
+        )
+
     def study(self, job: str, number: int) -> HTMLResponse:
         """An answer."""
-        folder = self.service.study(job, number)
+        folder, document = self.service.study(job, number), self.service.document(job, number)
         place = f"/jobs/{job}/studies/{number}"
         served = {
             "films": f"/api{place}/films/",
@@ -78,24 +85,29 @@ class Pages:
             "reviews": f"{place}/reviews/",
             "longest": LONGEST,
         }
-        values = page_values(self.service.document(job, number), posters_of(folder), served)
+        values = page_values(document, posters_of(folder), served)
         values.pop("notice")
-        other = self.service.beside(job, number)
+        other = self.service.beside(job, number, document)
         return self.show(
             "study.html",
             record=self.service.store.get(job),
             files=f"/api{place}/files/",
             downloads=self.service.downloads(job, number),
-            beside=other and self.compared(job, min(number, other), max(number, other)),
-            other=other,
+            beside=other and beside(number, document, *other),
             **values,
         )
 
-    def compared(self, job: str, first: int, second: int) -> dict[str, Any]:
-        """The answers of two models for one study."""
-        documents = [self.service.document(job, number) for number in (first, second)]
-        names = [document["model"]["name"] for document in documents]
-        return {"names": names, "rows": side_by_side(*documents)}
+
+def beside(number: int, document: dict[str, Any], other: int, theirs: dict[str, Any]) -> dict[str, Any]:
+    """What the page of an answer shows of the other model's, too; the first model's stands first."""
+    documents = [document, theirs] if number < other else [theirs, document]
+    names = [one["model"]["name"] for one in documents]
+    return {
+        "names": names,
+        "rows": side_by_side(*documents),
+        "other": other,
+        "other_name": theirs["model"]["name"],
+    }
 
 
 def told(record: JobRecord, before: int | None = None, step: Step | None = None) -> str:

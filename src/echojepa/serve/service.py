@@ -137,17 +137,15 @@ class Service:
         """What `prediction.json` holds."""
         return read_plain(self.study(job, number) / JSON)
 
-    def beside(self, job: str, number: int) -> int | None:
-        """The answer for the same study by the other model; None where one model answered.
-
-        Answers by the second model come after all those by the first.
-        """
-        studies = self.store.get(job).studies
-        other = number + studies // 2 if number <= studies // 2 else number - studies // 2
-        if studies % 2 or not studies:
+    def beside(self, job: str, number: int, document: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """Number and document of the other model's answer for the study of a document; None where one model
+        answered. Answers by the second model come after all those by the first."""
+        half, odd = divmod(self.store.get(job).studies, 2)
+        if odd:
             return None
-        first, second = (self.document(job, one)["study"]["number"] for one in (number, other))
-        return other if first == second else None
+        other = number + half if number <= half else number - half
+        theirs = self.document(job, other)
+        return (other, theirs) if theirs["study"]["number"] == document["study"]["number"] else None
 
     def film(self, job: str, number: int, loop: int, *, attention: bool = False) -> Path:
         """The file with a loop's film, as it is or with attention laid over it."""

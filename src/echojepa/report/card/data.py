@@ -112,7 +112,8 @@ def partitions(records: Records) -> Section:
     told = (
         f"By patient, stored with the data set (seed {records.split_seed}); a patient in two parts stops "
         "every command.",
-        "Pretraining sees loops of training patients without labels; probes learn on training patients; "
+        f"Pretraining sees loops of training patients {'with their' if records.labelled else 'without'} "
+        "labels; probes learn on training patients; "
         "validation patients choose settings and epoch; test patients are scored once and choose nothing.",
         f"Tested outside, on sites that the probe was not trained at: {', '.join(sorted(sites))}."
         if sites

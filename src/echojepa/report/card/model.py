@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from echojepa.config import FrozenConfig
+from echojepa.config import FrozenConfig, PretrainConfig
 from echojepa.evaluation.results import EVERYBODY, count_probes
 from echojepa.report.card.records import Records
 from echojepa.report.card.sections import Missing, Section
@@ -37,17 +37,10 @@ def training(records: Records) -> Section:
     """Pretraining and probes."""
     run, origin, settings = records.pretraining, records.weights.origin, records.settings
     seconds = sum(line.get("seconds", 0.0) for line in records.steps)
-    latent = run.latent
-    targets = {
-        "videomae": "the pixels of hidden tubelets",
-        "jepa": f"what the frozen encoder '{latent.teacher.name}' makes of hidden tubelets"
-        if latent.teacher
-        else "what a moving average of the encoder itself (EMA) makes of hidden tubelets",
-    }[run.objective]
     flops = f", {origin.flops:.3g} operations" if origin.flops else ""
     losses = [line["loss"] for line in records.steps if "loss" in line]
     told = [
-        f"Pretraining predicts {targets}. {origin.steps or run.steps} updates of {run.batch_size} clips "
+        f"Pretraining {learned_from(run)}. {origin.steps or run.steps} updates of {run.batch_size} clips "
         f"({origin.clips or 0:,} in all){flops}; AdamW, learning rate {run.optim.lr:g}, weight decay "
         f"{run.optim.weight_decay:g}, warm-up over {100 * run.optim.warmup:g} % of them and cooldown over "
         f"{100 * run.optim.cooldown:g} %. The steps took {seconds:.0f} s.",
@@ -64,6 +57,21 @@ def training(records: Records) -> Section:
         told.append(f"{unconverged} of its {probes} probes still improved when training ended.")
     said = () if settings else (Missing("how probes were trained", "whoever has config.json of the results"),)
     return Section("Training", "12c", "25 26 27", tuple(told), said)
+
+
+def learned_from(run: PretrainConfig) -> str:
+    """What the encoder was trained to tell."""
+    teacher = run.latent.teacher
+    whose = (
+        f"the frozen encoder '{teacher.name}'" if teacher else "a moving average of the encoder itself (EMA)"
+    )
+    return {
+        "jepa": f"predicts what {whose} makes of hidden tubelets",
+        "videomae": "predicts the pixels of hidden tubelets",
+        "supervised": "predicts labels of training patients: LVEF, RVSP and view",
+        "contrastive": "tells a clip's own report from the others of its batch; reports are phrases graded "
+        "by labels of training patients",
+    }[run.objective]
 
 
 def grid_of(settings: FrozenConfig) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean, quantiles, stdev
 from typing import Any
 
-from echojepa.config import PlanConfig, PretrainConfig
+from echojepa.config import LABELLED, PlanConfig, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.protocol.cohort import synthetic_share
 from echojepa.evaluation.results import ResultRow
@@ -70,6 +70,11 @@ class Records:
     def invented(self) -> bool:
         """Whether no patient stands behind any loop."""
         return self.synthetic == "all"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether pretraining learned from labels."""
+        return self.pretraining.objective in LABELLED
 
     @property
     def own(self) -> list[ResultRow]:

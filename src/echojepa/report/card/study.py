@@ -24,7 +24,8 @@ def summary(records: Records) -> Section:
     card = records.weights
     told = [
         f"A deep-learning encoder of echocardiographic loops (vision transformer '{card.architecture.size}', "
-        f"{records.parameters:,} parameters), pretrained without labels by the objective "
+        f"{records.parameters:,} parameters), pretrained {'with' if records.labelled else 'without'} labels "
+        f"by the objective "
         f"'{records.pretraining.objective}', frozen, and read out by probes for {', '.join(tasks)}.",
         "Research use only; not a medical device.",
     ]
