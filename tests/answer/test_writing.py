@@ -21,6 +21,7 @@ from echojepa.answer.predict import predict
 from echojepa.answer.values import NOTICE, Interval, LoopShare, StudyAnswer, TaskAnswer
 from echojepa.answer.writing.document import document_of, schema
 from echojepa.answer.writing.output import CSV, HTML, JSON, places_of, write_answer
+from echojepa.answer.writing.page import side_by_side
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.cli import main
 from echojepa.data.reading.dicom.reader import header_of
@@ -63,6 +64,20 @@ def none_of(task: TaskAnswer) -> TaskAnswer:
     return replace(
         task, value=None, interval=None, loops=(), abstention=Abstention.VIEW, detail="it needs A4C"
     )
+
+
+def test_two_answers_side_by_side_say_both_values_and_by_how_much_they_differ(answer: StudyAnswer) -> None:
+    task = answer.task("lvef")
+    assert task.value is not None
+    other = replace(answer, tasks=(replace(task, value=task.value + 3),))
+    pressure = replace(answer, tasks=(replace(task, name="rvsp", unit="mmHg"),))
+    first, second, third = (document_of(one) for one in (answer, other, pressure))
+    (line,) = side_by_side(first, second)
+    assert line["title"] == "Left ventricular ejection fraction" and line["difference"] == "+3 points"
+    assert line["said"][0].startswith(f"{task.value:.0f} % (")
+    lvef, rvsp = side_by_side(first, third)
+    assert lvef["said"][1] == rvsp["said"][0] == "does not say" and lvef["difference"] == ""
+    assert side_by_side(third, third)[0]["difference"] == "+0 mmHg"
 
 
 def test_the_table_has_a_row_a_task(out: Path, answer: StudyAnswer) -> None:

@@ -126,6 +126,8 @@ def test_two_models_stand_side_by_side(browser: Any, written: Path, shy: Path, t
         assert page.url.endswith("/studies/1")
         row = page.get_by_role("row").nth(1).inner_text().split("\t")
         assert "% (" in row[1] and row[2:] == ["no answer: unlike training", ""]
+        words = page.locator("main").inner_text()
+        assert words.index("Not a medical device") < words.index("Two models side by side")
         watched.check()
         page.get_by_role("link", name="The whole answer by shy").click()
         assert page.locator(".number").first.inner_text() == "No answer"

@@ -121,7 +121,8 @@ def difference(first: Entry | None, second: Entry | None) -> str:
     """The second's value less the first's; "" where one has none."""
     if first is None or second is None or first["value"] is None or second["value"] is None:
         return ""
-    return f"{second['value'] - first['value']:+.0f} {first['unit']}"
+    unit = "points" if first["unit"] == "%" else first["unit"]
+    return f"{second['value'] - first['value']:+.0f} {unit}"
 
 
 def reviews_of(document: Entry, task: Entry) -> Entry | None:
