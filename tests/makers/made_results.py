@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from echojepa.models.probe import Standardiser
 from echojepa.tasks import Task
 
 WIDTH, GRID = 4, (1, 1, 1)
+VAL_SEED = 1000
+"""Of the first probe's predictions of validation items."""
 ADULTS = Sites(("a", "b", "kids"), ("a", "b", "kids"), "kids")
 
 
@@ -33,6 +36,15 @@ def predicted(task: Task, seed: int) -> Predictions:
         classes=("A2C", "A4C", "PLAX") if task.classes else (),
         values=chances if task.classes else rng.normal(50, 10, 12),
     )  # fmt: skip
+
+
+def beside_validation(test: Predictions, task: Task, seed: int) -> Predictions:
+    """The same, and of twelve validation items."""
+    val, names = predicted(task, seed), np.array([f"v{number:02}" for number in range(12)])
+    val = replace(val, items=names, patients=names, splits=np.full(12, "val"))
+    pairs = {name: (getattr(val, name), getattr(test, name)) for name in ("values", *val.columns())}
+    joined = {name: np.concatenate(pair) for name, pair in pairs.items() if name != "classes"}
+    return replace(test, **joined)
 
 
 def store_results(plan: Plan, out: Path, seed: int = 0) -> None:
@@ -63,5 +75,6 @@ def store_results(plan: Plan, out: Path, seed: int = 0) -> None:
                 else:
                     rows += score(Scored(cell.task, facts, made), 2, 0)
                 if name != CONSTANT and not condition.perturbation:
-                    write_predictions(stored.predictions_file(condition, ""), made, stored.card(), condition)
+                    both = beside_validation(made, cell.task, VAL_SEED + number)
+                    write_predictions(stored.predictions_file(condition, ""), both, stored.card(), condition)
     write_results(out / RESULTS, rows)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_results import ADULTS, predicted, store_results
+from made_results import ADULTS, VAL_SEED, predicted, store_results
 
 from echojepa.config import (
     AttendConfig,
@@ -26,10 +26,8 @@ from echojepa.config import (
 )
 from echojepa.errors import UserError
 from echojepa.evaluation.probes.stored import find_probes
-from echojepa.evaluation.protocol.plans import PLANS, Plan, PlanBlock
-from echojepa.evaluation.results import (
-    read_results,
-)
+from echojepa.evaluation.protocol.plans import PLANS, Condition, Plan, PlanBlock
+from echojepa.evaluation.results import leading, read_results
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.tables.page import SKETCHES
 from echojepa.explain.attend import attend
@@ -37,8 +35,8 @@ from echojepa.explain.maps import embedding_map
 from echojepa.explain.surprise import surprise
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
-from echojepa.report.agreement import Confidence, read_predictions
-from echojepa.report.html import SHOWN_PROBE, Player, card_place, shown_predictions, write_report
+from echojepa.report.agreement import Confidence, drawn_predictions
+from echojepa.report.html import Player, card_place, plain, truth_beside, write_report
 from echojepa.tasks import LVEF, VIEW
 from echojepa.training.pretrain import pretrain
 
@@ -282,28 +280,36 @@ def test_every_plan_s_folder_makes_a_report(
     )
     text = write_report(replace(config, results=tmp_path / "results", out=tmp_path / "r.html")).read_text()
     cells = PLANS[plan].cells(lambda task: ADULTS)
-    plain = [
+    frozen = [
         number for number, cell in enumerate(cells)
-        if (cell.task, cell.probe.name, cell.trained_on, cell.calibrated) == (LVEF, "attentive", "", False)
+        if (cell.task, cell.trained_on, cell.calibrated, cell.fraction, cell.seed) == (LVEF, "", False, 1, 0)
+        and not cell.probe.finetuned and any(condition == Condition() for condition in cell.conditions)
     ]  # fmt: skip
-    assert ("Predicted against true ejection fraction" in text) == bool(plain)
+    assert ("Predicted against true ejection fraction" in text) == bool(frozen)
     filled = set(re.findall('aria-label="Ours, (.*?)"', text))
     assert SKETCHES[plan].title in filled if plan in SKETCHES and SKETCHES[plan].theirs else filled
-    shown = shown_predictions(read_predictions(tmp_path / "results", ["lvef"], SHOWN_PROBE), "lvef")
-    assert set(shown) == ({"JEPA", "random encoder"} if plain else set())
+    leaders = leading([row for row in read_results(results) if plain(row)])
+    shown = truth_beside(drawn_predictions(results, leaders).get("lvef"))
+    assert set(shown) == ({"JEPA", "random encoder"} if frozen else set())
+    validated = {
+        n: np.abs((made := predicted(LVEF, VAL_SEED + n)).values - made.truth).mean() for n in frozen
+    }
     for truth, prediction in shown.values():
-        expected = predicted(LVEF, plain[0])
-        assert (truth == expected.truth).all() and (prediction == expected.values).all(), "not the calibrated"
+        expected = predicted(LVEF, min(validated, key=validated.__getitem__))
+        assert (truth == expected.truth).all() and (prediction == expected.values).all(), (
+            "of the kind that validation patients choose, not the calibrated"
+        )
 
 
-def test_a_folder_of_ridge_alone_makes_a_report_without_a_scatter(
+def test_a_folder_of_ridge_alone_makes_a_report_without_curves_of_heads(
     config: ReportConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = Player(["data:,"], 100, "site", 1.0, "")
     monkeypatch.setattr("echojepa.report.html.attention_player", lambda *parts: player)
     store_results(Plan("ridge", (PlanBlock((LVEF, VIEW), ("ridge",)),)), tmp_path / "results")
     text = write_report(replace(config, results=tmp_path / "results", out=tmp_path / "r.html")).read_text()
-    assert "JEPA" in text and "Predicted against true" not in text and "attentive probe of" not in text
+    assert "Predicted against true ejection fraction of test studies (ridge;" in text
+    assert "attentive probe of" not in text
 
 
 def test_results_of_version_one_are_read() -> None:
@@ -316,5 +322,5 @@ def test_results_of_version_one_are_read() -> None:
     card = stored.card()
     assert (card.format_version, card.calibrated, card.backbone) == (1, None, "JEPA")
     assert card.history["validation"] and set(
-        shown_predictions(read_predictions(folder, ["lvef"], SHOWN_PROBE), "lvef")
+        truth_beside(drawn_predictions(folder, leading(rows))["lvef"])
     ) == {"JEPA"}

@@ -27,6 +27,7 @@ from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import rotation
 from echojepa.training.journal import read_lines
+from echojepa.training.loader import OWN_PICTURES
 from echojepa.training.pretrain import pretrain, training_loops
 from echojepa.training.start import read_start
 from echojepa.weights.folder import load_weights
@@ -97,8 +98,31 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
         pretrain(kept, stop_at(3))
     pretrain(kept, quiet)
     assert_same_run(recipe.out, kept.out)
+    assert list(kept.pictures.iterdir()), "a named folder keeps them for later runs"
     assert last_state(kept.out)["model.statistics.steps"].item() == 4
     assert read_start(kept.out).target_encoder.keys() == read_start(kept.out).encoder.keys()
+
+
+def test_a_run_keeps_its_own_pictures_until_its_end_where_that_pays_and_fits(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Read often enough, and small enough; it may differ after a stop, being no part of a run's identity."""
+    loops = len(training_loops(LoopStore.open(dataset), InputSpec(32, 16, 0.8)))
+    often = replace(
+        smoke(dataset, tmp_path / "often"), spec=InputSpec(32, 16, 0.8), batch_size=2 * loops, steps=2
+    )
+    for config, kept in (
+        (often, True),
+        (replace(often, out=tmp_path / "seldom", batch_size=2 * loops - 1), False),
+        (replace(often, out=tmp_path / "large", pictures_gb=0), False),
+    ):
+        with pytest.raises(Stop):
+            pretrain(config, stop_at(1))
+        assert (config.out / OWN_PICTURES).exists() == kept
+    pretrain(often, quiet)
+    assert not (often.out / OWN_PICTURES).exists()
+    pretrain(replace(often, out=tmp_path / "large"), quiet)
+    assert_same_run(often.out, tmp_path / "large")
 
 
 def test_the_saved_encoder_is_the_ema_and_it_moved(finished: PretrainConfig) -> None:

@@ -175,7 +175,7 @@ def error_of_judges(stored: StoredProbe, task: Task) -> float:
     judges = made.within(Split.VAL)
     if card.calibrated:
         judges = judges[~calibrates(made.patients[judges], card.seed)]
-    return error_of(made.select(judges), task)
+    return error_of(made.select(judges), task.kind)
 
 
 def copied(stored: StoredProbe, folder: Path, task: Task) -> ProbePart:

@@ -156,10 +156,11 @@ class PretrainConfig:
     """Processes that read clips ahead, beside each training process; 0 reads between steps."""
     pictures: Path | None = None
     """Folder for the training loops' pictures, decoded once at the size that clips are cut from and read
-    through memory: for sets that fit there. A later run of the same data and input finds them; None decodes
-    a clip's frames at each step. Clips are the same either way."""
+    through memory; a later run of the same data and input finds them. By default a run that reads each loop
+    four times or more keeps them in its own folder until it ends. Clips are the same either way."""
     pictures_gb: float = 4.0
-    """Memory that they may take; a set that needs more is refused."""
+    """Memory that they may take. A set that needs more is decoded at each step, or refused where a folder is
+    named; 0 keeps none."""
     checkpoint_every: int = 50
     """Steps between checkpoints; the newest two are kept."""
     monitor_every: int = 25

@@ -13,10 +13,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from echojepa.evaluation.probes.predictions import Predictions
+from echojepa.evaluation.probes.predictions import Predictions, error_of
 from echojepa.evaluation.probes.stored import find_probes
-from echojepa.evaluation.protocol.plans import Condition
+from echojepa.evaluation.protocol.plans import FINETUNED, Condition
+from echojepa.evaluation.results import ResultRow
+from echojepa.evaluation.statistics.metrics import led_by
 from echojepa.evaluation.tables.curves import PALETTE, draw
+from echojepa.vocabulary import Split
 
 LIMITS = 1.96
 """Standard deviations of the limits of agreement (Bland and Altman, Lancet 327:307, 1986)."""
@@ -64,18 +67,42 @@ class Confidence:
         return np.stack([count / len(count), np.cumsum(~self.right) / count], axis=1)
 
 
-TestPredictions = dict[str, dict[str, Predictions]]
-"""Of test items on unperturbed clips of all sites, by task and backbone."""
+@dataclass(frozen=True)
+class Drawn:
+    """What the figures of a task are drawn of."""
+
+    probe: str
+    """The kind of probe, the same for all backbones."""
+    made: dict[str, Predictions]
+    """Of test items on unperturbed clips of all sites, by backbone."""
 
 
-def read_predictions(results: Path, tasks: Sequence[str], probe: str) -> TestPredictions:
-    """Those of the plain probes of a kind."""
-    found: TestPredictions = {}
-    for task in tasks:
-        stored = find_probes(results, task, probe)
-        made = {name: one.predictions(Condition()) for name, one in stored.items()}
-        found[task] = {name: one.of_test() for name, one in made.items() if one is not None}
+def drawn_predictions(results: Path, rows: Sequence[ResultRow]) -> dict[str, Drawn]:
+    """By task, predictions of the kind of frozen probe that errs least on validation patients, the mean over
+    backbones, so that it favours none; of the kinds that most of them have. Nothing of a task without any."""
+    found = {}
+    for task, metric in {row.task: row.metric for row in rows}.items():
+        kinds = dict.fromkeys(row.probe for row in rows if row.task == task)
+        made = {kind: of_probes(results, task, kind) for kind in kinds if kind not in FINETUNED}
+        most = max(map(len, made.values()), default=0)
+        errors = {
+            kind: np.mean(
+                [error_of(one.select(one.within(Split.VAL)), led_by(metric)) for one in by.values()]
+            )
+            for kind, by in made.items()
+            if len(by) == most > 0
+        }
+        if errors:
+            kind = min(errors, key=errors.__getitem__)
+            found[task] = Drawn(kind, {name: one.of_test() for name, one in made[kind].items()})
     return found
+
+
+def of_probes(results: Path, task: str, kind: str) -> dict[str, Predictions]:
+    """What the plain probes of a kind said of unperturbed clips, by backbone."""
+    stored = find_probes(results, task, kind)
+    made = {name: one.predictions(Condition()) for name, one in stored.items()}
+    return {name: one for name, one in made.items() if one is not None}
 
 
 def bland_altman_panels(data: Mapping[str, Predictions], unit: str) -> str:
@@ -127,28 +154,30 @@ def risk_panel(data: Mapping[str, Confidence]) -> str:
 
 
 def agreement_figures(
-    predicted: TestPredictions, units: Mapping[str, str], probe: str
+    predicted: Mapping[str, Drawn], units: Mapping[str, str]
 ) -> list[tuple[str, Markup, str]]:
-    """Title, picture and caption of every figure that predictions of a kind of probe allow."""
+    """Title, picture and caption of every figure that predictions allow, by task."""
     figures: list[tuple[str, Markup, str]] = []
     for task, found in predicted.items():
-        values = {name: made for name, made in found.items() if not made.classes}
-        classes = {name: Confidence.of(made) for name, made in found.items() if made.classes}
+        values = {name: made for name, made in found.made.items() if not made.classes}
+        classes = {name: Confidence.of(made) for name, made in found.made.items() if made.classes}
         if values:
             caption = (
-                f"Test items, {probe} probe. Above each panel the bias (line) with the limits of agreement "
-                "(dashed: 1.96 standard deviations). A slope says that a model shrinks towards the mean."
+                f"Test items, by {found.probe}. Above each panel the bias (line) with the limits of "
+                "agreement (dashed: 1.96 standard deviations). A slope says that a model shrinks "
+                "towards the mean."
             )
             picture = bland_altman_panels(values, units.get(task, ""))
             figures.append((f"{task.upper()}: Bland-Altman", Markup(picture), caption))
         if classes:
             drawn: list[tuple[str, Any, str]] = [
                 ("calibration", partial(calibration_panels, classes),
-                 "Of test items that a class was said of with this probability, how many were of it. The "
-                 "line is perfect calibration; points are tenths of probability, their area how many items."),
+                 f"By {found.probe}: of test items that a class was said of with this probability, how many "
+                 "were of it. The line is perfect calibration; points are tenths of probability, their area "
+                 "how many items."),
                 ("risk and coverage", partial(risk_panel, classes),
-                 "How often the likeliest class is wrong where only the surest items are answered: a line "
-                 "that rises to the right belongs to a probe that knows when it errs."),
+                 f"By {found.probe}: how often the likeliest class is wrong where only the surest items are "
+                 "answered. A line that rises to the right belongs to a probe that knows when it errs."),
             ]  # fmt: skip
             figures += [(f"{task.upper()}: {title}", Markup(make()), said) for title, make, said in drawn]
     return figures

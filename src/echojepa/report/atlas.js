@@ -28,4 +28,5 @@ if (atlas) {
   run.onclick = play;
   look(0);
   atlas.hidden = false;
+  document.getElementById("map").classList.add("printed");
 }

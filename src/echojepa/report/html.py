@@ -43,7 +43,7 @@ from echojepa.files.durable import write_text
 from echojepa.files.records import read_record
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
-from echojepa.report.agreement import TestPredictions, agreement_figures, read_predictions
+from echojepa.report.agreement import Drawn, agreement_figures, drawn_predictions
 from echojepa.report.atlas import Mapped, atlas
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import SOURCES
@@ -66,8 +66,8 @@ MONITORED = {
 """Monitors drawn beside the loss, and their titles."""
 SHOWN = ("MAE", "RMSE", "R2", "bias", "AUROC", "quadratic kappa", "accuracy", "balanced accuracy", "macro-F1")
 """Metrics that the page's tables have columns for; `results.parquet` has all."""
-SHOWN_PROBE = "attentive"
-"""The kind of probe whose predictions and training are drawn."""
+TRAINED_PROBE = "attentive"
+"""The kind of probe whose training is drawn, the paper's own; ridge has none."""
 RESAMPLES = 1000
 """Of patients and runs, where runs are compared."""
 PLAYER_QUALITY = 88
@@ -139,10 +139,10 @@ def result_tables(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     return tables
 
 
-def shown_predictions(predicted: TestPredictions, task: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def truth_beside(shown: Drawn | None) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """True and predicted values, or class names, of a task's test items, by backbone."""
     found = {}
-    for name, test in predicted.get(task, {}).items():
+    for name, test in (shown.made if shown else {}).items():
         names = np.array(test.classes)
         found[name] = (test.truth, test.values)
         if test.classes:
@@ -191,7 +191,7 @@ def draw_figures(
     steps: Sequence[dict[str, Any]],
     probes: Sequence[ProbeCard],
     mapped: Mapping[str, Mapped],
-    predicted: TestPredictions,
+    predicted: Mapping[str, Drawn],
 ) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     curves = {"training loss": ([line["step"] for line in steps], [line["loss"] for line in steps])}
@@ -209,8 +209,8 @@ def draw_figures(
             {name: (range(1, len(curve) + 1), curve) for name, curve in chosen.items()},
             partial(figures.curve_panels, xlabel="epoch"),
         ),
-        "lvef": (shown_predictions(predicted, "lvef"), partial(figures.scatter_panels, unit="%")),
-        "view": (shown_predictions(predicted, "view"), figures.confusion_panels),
+        "lvef": (truth_beside(predicted.get("lvef")), partial(figures.scatter_panels, unit="%")),
+        "view": (truth_beside(predicted.get("view")), figures.confusion_panels),
     }
     return {name: Markup(draw(data)) if data else None for name, (data, draw) in panels.items()}
 
@@ -261,7 +261,7 @@ def card_place(page: Path) -> Path:
 
 def chosen_probes(results: Path, tasks: Sequence[str]) -> list[ProbeCard]:
     """Which attentive head validation patients chose of each task and backbone."""
-    return [stored.card() for task in tasks for stored in find_probes(results, task, SHOWN_PROBE).values()]
+    return [stored.card() for task in tasks for stored in find_probes(results, task, TRAINED_PROBE).values()]
 
 
 def write_report(config: ReportConfig) -> Path:
@@ -275,7 +275,8 @@ def write_report(config: ReportConfig) -> Path:
     card, steps = load_card(config.run), read_metrics(config.run)
     records = records_of(config, store, encoder, steps, rows)
     mapped = maps_of(config, embeddings)
-    predicted = read_predictions(config.results, tasks, SHOWN_PROBE)
+    leaders = leading([row for row in rows if plain(row)])
+    predicted = drawn_predictions(config.results, leaders)
     tables, drawn = result_tables(rows), draw_figures(steps, probes, mapped, predicted)
     known = islands_of(embeddings)
     assert drawn["curves"] is not None
@@ -287,12 +288,13 @@ def write_report(config: ReportConfig) -> Path:
         story={
             "came_in": came_in(store),
             "learned": learned(known, drawn["maps"], drawn["curves"]),
-            "reads": reads(leading([row for row in rows if plain(row)]), SHOWN_PROBE),
+            "reads": reads(leaders, predicted),
             "fails": fails(predicted, config.surprise),
         },
-        agreement=agreement_figures(predicted, units, SHOWN_PROBE),
+        agreement=agreement_figures(predicted, units),
         tables=tables,
         figures=drawn,
+        drawn_of={task: shown.probe for task, shown in predicted.items()},
         atlas=atlas(store, mapped),
         islands=known,
         player=attention_player(store, encoder, config.attention_site, config.finetuned),

@@ -21,7 +21,7 @@ from echojepa.explain.maps import Islands
 from echojepa.explain.surprise import FIGURE, NUMBERS
 from echojepa.explain.unlike import SURPRISE
 from echojepa.files.tables import read_parquet
-from echojepa.report.agreement import Confidence, TestPredictions, risk_panel
+from echojepa.report.agreement import Confidence, Drawn, risk_panel
 from echojepa.report.contact_sheet import thumbnail
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
 
@@ -98,8 +98,9 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
     return Told(says, maps, "Map of test embeddings, coloured by view")
 
 
-def reads(rows: Sequence[ResultRow], probe: str) -> Told:
-    """Leading metric of each task with intervals, of every backbone and probe, given those of the tables."""
+def reads(rows: Sequence[ResultRow], predicted: Mapping[str, Drawn]) -> Told:
+    """Leading metric of each task with intervals, of every backbone and probe, given those of the tables; in
+    words by the kind of probe that is drawn."""
     tasks = list(dict.fromkeys(row.task for row in rows))
     if not tasks:
         return Told(
@@ -108,13 +109,12 @@ def reads(rows: Sequence[ResultRow], probe: str) -> Told:
     sentences = []
     for task in tasks:
         mine = [row for row in rows if row.task == task]
-        known = {row.backbone: row for row in mine if row.probe == probe} or {r.backbone: r for r in mine}
-        known |= {row.backbone: row for row in mine if row.backbone == CONSTANT}
-        said = ", ".join(f"{name} {value_of(row)}" for name, row in known.items())
-        sentences.append(f"{task.upper()}, {mine[0].metric}: {said}.")
-    return Told(
-        f"By the {probe} probe. {' '.join(sentences)}", Markup(forest(rows)), "Leading metric of each task"
-    )
+        probe = predicted[task].probe if task in predicted else mine[0].probe
+        said = ", ".join(
+            f"{r.backbone} {value_of(r)}" for r in mine if r.probe == probe or r.backbone == CONSTANT
+        )
+        sentences.append(f"{task.upper()} by {probe}, {mine[0].metric}: {said}.")
+    return Told(" ".join(sentences), Markup(forest(rows)), "Leading metric of each task")
 
 
 def value_of(row: ResultRow) -> str:
@@ -153,14 +153,14 @@ def forest(rows: Sequence[ResultRow]) -> str:
 SURPRISE_COMMAND = "echojepa surprise --run RUN --data DATA --unlike NAME=PATH --out SURPRISE"
 
 
-def fails(predicted: TestPredictions, surprise: Path | None) -> Told:
+def fails(predicted: Mapping[str, Drawn], surprise: Path | None) -> Told:
     """Whether anything tells that a loop is unlike the training set; without such a folder how sure a probe
     of classes is where it errs. UserError for a folder that `echojepa surprise` did not make."""
     if surprise is not None:
         return unlike(surprise)
     command = "echojepa evaluate PLAN --data DATA --backbones RUN --out RESULTS"
     for task, found in predicted.items():
-        sure = {name: Confidence.of(made) for name, made in found.items() if made.classes}
+        sure = {name: Confidence.of(made) for name, made in found.made.items() if made.classes}
         if sure:
             parts = [
                 f"{name} is wrong of {100 * one.error_at(1):.0f} % of all, and of "
@@ -171,7 +171,7 @@ def fails(predicted: TestPredictions, surprise: Path | None) -> Told:
                 "Share of wrong answers where only the surest items are answered. What echojepa surprise "
                 "makes, given to the report by --surprise, shows which loops are unlike the training set."
             )
-            says = f"{task.upper()}: {'; '.join(parts)}."
+            says = f"{task.upper()} by {found.probe}: {'; '.join(parts)}."
             return Told(says, Markup(risk_panel(sure)), "Risk over coverage", caption, command)
     return Told(
         "There is no probe of classes whose certainty could be drawn, and no --surprise.", command=command

@@ -12,13 +12,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
-from echojepa.data.clips.pictures import UNREADABLE, Pictures, keep_pictures
+from echojepa.data.clips.pictures import UNREADABLE, Pictures, bytes_needed, keep_pictures, side_of
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_sector
 from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
 from echojepa.training.distributed import World
 from echojepa.training.labels import RowLabels
+
+OWN_PICTURES = "pictures"
+"""Where a run keeps its decoded pictures until it ends, if no other folder is named."""
+WORTH_KEEPING = 4
+"""Clips of a loop from which on it pays to decode all its frames: it has some four times a clip's."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +138,16 @@ def load_steps(steps: Steps, start: int, stop: int) -> DataLoader[Batch]:
 
 
 def run_pictures(
-    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World
+    store: LoopStore, rows: NDArray[np.int64], config: PretrainConfig, world: World, clips: int
 ) -> Pictures | None:
-    """The decoded pictures that a run reads, made by its first process; None where it decodes as it goes."""
-    if config.pictures is None:
+    """The decoded pictures that a run of so many clips reads, made by its first process; None where it
+    decodes as it goes: where no folder is named and keeping them does not pay or does not fit."""
+    folder, reduced = config.pictures or config.out / OWN_PICTURES, config.augment == "shift"
+    if config.pictures is None and (
+        clips < WORTH_KEEPING * len(rows)
+        or bytes_needed(store, rows, side_of(config.spec, reduced)) > 1e9 * config.pictures_gb
+    ):
         return None
-    folder, reduced = config.pictures, config.augment == "shift"
     found = None
     for turn in (True, False):
         if world.first == turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
 from echojepa.training.journal import Journal, open_run
 from echojepa.training.labels import read_row_labels
-from echojepa.training.loader import Batch, Steps, check_share, load_steps, run_pictures
+from echojepa.training.loader import OWN_PICTURES, Batch, Steps, check_share, load_steps, run_pictures
 from echojepa.training.rotation import Facts
 from echojepa.training.start import take_weights
 from echojepa.training.step import TrainStep
@@ -98,7 +99,7 @@ class Run:
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
         self.reader = make_validation(store, config, world.device)
-        self.pictures = run_pictures(store, self.rows, config, world)
+        self.pictures = run_pictures(store, self.rows, config, world, self.steps * config.batch_size)
         self.labels = read_row_labels(store, self.rows, config)
 
     def begin(self) -> None:
@@ -251,6 +252,7 @@ class Run:
             weights = replace(weights, predictor_shape=predictor.shape, predictor=whole_state(predictor))
         if self.world.first:
             save_weights(config.out, weights)
+            shutil.rmtree(config.out / OWN_PICTURES, ignore_errors=True)
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
         losses = [line["loss"] for line in lines if line["loss"] is not None]

@@ -153,7 +153,7 @@ class FineTuning:
     def validate(self) -> float:
         """The task's leading metric on validation patients, turned so that lower is better."""
         made = outputs_of(self.encode, self.head, self.dataset, self.val, self.config)
-        return error_of(average(made, self.cell.samples.select(self.val.numpy())), self.task)
+        return error_of(average(made, self.cell.samples.select(self.val.numpy())), self.task.kind)
 
     def finish(self) -> None:
         """Write the best epoch's encoder and head; the head's card, last, says that all is there."""

@@ -110,7 +110,7 @@ def fit_heads(
             total += loss.detach() / batches
         losses.append(total.tolist())
         guesses = predict(model, judges, config.batch_size)
-        errors.append([error_of(average(guess, judges), task) for guess in guesses])
+        errors.append([error_of(average(guess, judges), task.kind) for guess in guesses])
         head = int(np.argmin(errors[-1]))
         if best is None or errors[-1][head] < best[0]:
             kept = {name: p[head : head + 1].clone() for name, p in model.named_parameters()}

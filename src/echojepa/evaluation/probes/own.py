@@ -130,7 +130,7 @@ def read_own(head: OwnHead, data: FeatureSamples, task: Task) -> tuple[VectorPro
             f"{shape.outputs} numbers; task {task.name} has {data.views} of {clips}, and 1"
         )
     judges = data.select(data.within(Split.VAL))
-    errors = [error_of(average(one, judges), task) for one in predict(several, judges, BATCH)]
+    errors = [error_of(average(one, judges), task.kind) for one in predict(several, judges, BATCH)]
     best = int(np.argmin(errors))
     one = Probes(1, shape, Standardiser.identity(1, shape.width), head.scale, torch.Generator())
     kept = {name: value[best : best + 1].clone() for name, value in several.named_parameters()}

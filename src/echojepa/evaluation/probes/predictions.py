@@ -11,7 +11,7 @@ from torch import Tensor
 
 from echojepa.evaluation.protocol.samples import Samples
 from echojepa.evaluation.statistics.metrics import leading_metric
-from echojepa.tasks import Task
+from echojepa.tasks import TaskKind
 from echojepa.vocabulary import Split
 
 
@@ -38,9 +38,9 @@ def average(outputs: Tensor, samples: Samples) -> Predictions:
     return Predictions(**columns, values=mean if samples.classes else mean[:, 0])
 
 
-def error_of(predictions: Predictions, task: Task) -> float:
-    """The task's leading metric, turned so that lower is better; infinite where it is not defined."""
-    metric = leading_metric(task.kind)
+def error_of(predictions: Predictions, kind: TaskKind) -> float:
+    """The leading metric of a kind of task, lower made better; infinite where it is not defined."""
+    metric = leading_metric(kind)
     value = metric(predictions.truth, predictions.values)
     if math.isnan(value):
         return math.inf

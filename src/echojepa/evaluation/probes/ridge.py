@@ -93,7 +93,7 @@ def fit_ridge(data: FeatureSamples, task: Task) -> tuple[RidgeProbe, dict[str, f
         model.fit(own, (truth[train] - centre).numpy())
         outputs = torch.from_numpy(model.predict(other).reshape(len(val), -1)).float() + centre
         outputs = outputs.clamp_min(1e-6).log() if data.classes else outputs
-        error = error_of(average(outputs, judges), task)
+        error = error_of(average(outputs, judges), task.kind)
         if best is None or error < best[0]:
             best = (error, strength, torch.from_numpy(model.dual_coef_.reshape(len(train), -1)).float())
     assert best is not None

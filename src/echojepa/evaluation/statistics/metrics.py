@@ -112,7 +112,7 @@ def named(*metrics: Metric) -> dict[str, Metric]:
     return {metric.name: metric for metric in metrics}
 
 
-METRICS: dict[str, dict[str, Metric]] = {
+METRICS: dict[TaskKind, dict[str, Metric]] = {
     "regression": named(MAE, RMSE, R2, PEARSON, ICC, BIAS, LIMIT_LOW, LIMIT_HIGH, WITHIN_5, WITHIN_10,
                         SLOPE, INTERCEPT),
     "binary": named(AUROC, AUPRC, BALANCED, ACCURACY, F1, KAPPA),
@@ -125,6 +125,11 @@ METRICS: dict[str, dict[str, Metric]] = {
 def leading_metric(kind: TaskKind) -> Metric:
     """The metric that tables lead with, and that validation patients choose by."""
     return next(iter(METRICS[kind].values()))
+
+
+def led_by(metric: str) -> TaskKind:
+    """The kind of task that a metric leads."""
+    return next(kind for kind in METRICS if leading_metric(kind).name == metric)
 
 
 def unit_of(metric: str, task_unit: str) -> str:
