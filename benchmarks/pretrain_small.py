@@ -33,14 +33,14 @@ def recipe(options: argparse.Namespace) -> Any:
     from echojepa.models import vit  # of the source that PYTHONPATH names
     from echojepa.recipes import RECIPES
 
-    micro = RECIPES["micro"](options.data, options.data)
+    smoke = RECIPES["smoke"](options.data, options.data)
     vit.SIZES.setdefault("nano", type(vit.SIZES["micro"])(128, 4, 2, 512))
-    known = {field.name for field in fields(micro)}
+    known = {field.name for field in fields(smoke)}
     kept = {"augment": "shift", "pictures": options.pictures} if "pictures" in known else {}
     return replace(
-        micro,
-        architecture=replace(micro.architecture, size="nano", patch=12),
-        spec=replace(micro.spec, size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
+        smoke,
+        architecture=replace(smoke.architecture, size="nano", patch=12),
+        spec=replace(smoke.spec, size=48, frames=16, seconds=1.2, mean=(0.2,) * 3, std=(0.25,) * 3),
         predictor_width=64,
         predictor_depth=2,
         predictor_heads=2,

@@ -33,8 +33,10 @@ def main() -> None:
             if name == "loss":
                 steps, values = steps[::10], smooth(values, 10)
             axis.plot(steps, values, label=run.name)
-            axis.set(title=title, xlabel="step", ylim=(0, None))
+            axis.set(title=title, xlabel="step")
             axis.title.set_fontsize(9)
+    for axis in axes:
+        axis.set_ylim(bottom=0)  # when every run is drawn: it ends the scaling
     axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(Path(__file__).with_name("pretrain_curves.png"))
 

@@ -27,7 +27,7 @@ from echojepa.config import (
 )
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.files.records import encode, read_plain, read_record, write_record
-from echojepa.recipes import small
+from echojepa.recipes import micro
 from echojepa.shipped.by_name import located
 
 DEMO_KEY = "echojepa demo key: fixed and public, never use it for real patients\n"
@@ -67,7 +67,7 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
         return numbered(config, own_stages(config, config.data, located(config.model)))
     out = config.out
     archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
-    key = out / "demo.key"
+    key, recipe = out / "demo.key", micro(data, run)
     stages = [
         ("simulate", "simulate", SimulateConfig(archive, patients=config.patients, seed=config.seed)),
         (
@@ -80,7 +80,7 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
             "ingest",
             IngestConfig(example_cines(), data, key, site="real", seed=config.seed),
         ),
-        ("pretrain", "pretrain", replace(small(data, run), steps=config.steps, seed=config.seed)),
+        ("pretrain", "pretrain", replace(recipe, steps=config.steps or recipe.steps, seed=config.seed)),
         (
             "evaluate",
             "evaluate",

@@ -1,4 +1,5 @@
-"""Claim: the small recipes' losses are those that stand in `golden_losses.json`, step by step.
+"""Claim: the losses of the paper's masks, of VideoMAE's, and of the small recipes are those that stand in
+`golden_losses.json`, step by step.
 
 A change of objective, masks, schedule, optimiser or start of weights shows here. One that should change them
 writes the file anew: `python tests/training/test_golden_losses.py`.
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from echojepa.config import PretrainConfig
+from echojepa.config import TUBE_MASK, Architecture, InputSpec, OptimConfig, PretrainConfig
 from echojepa.models.building import build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.randomness import derive_seed
@@ -25,6 +26,20 @@ from echojepa.training.step import TrainStep
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 STEPS, CLIPS = 10, 2
+BLOCKS = PretrainConfig(
+    Path("data"), Path("out"), architecture=Architecture("micro", patch=8), spec=InputSpec(96, 8, 1.0),
+    predictor_width=64, predictor_depth=4, predictor_heads=1,
+    optim=OptimConfig(lr=3e-4, warmup=0.1, cooldown=0.2, ema_start=0.99, ema_end=0.998),
+)  # fmt: skip
+"""JEPA under the paper's masks, on places as fine as the paper's."""
+MAE_OPTIM = replace(
+    BLOCKS.optim, lr=1e-3, cooldown=0.9, cooldown_shape="cosine", beta2=0.95, weight_decay=0.05
+)
+CONFIGS = {
+    "blocks": BLOCKS,
+    "tubes": replace(BLOCKS, objective="videomae", masks=(TUBE_MASK,), optim=MAE_OPTIM),
+    **{name: RECIPES[name](Path("data"), Path("out")) for name in ("small", "small-mae")},
+}
 
 
 def moving_discs(config: PretrainConfig, step: int) -> Batch:
@@ -44,21 +59,21 @@ def moving_discs(config: PretrainConfig, step: int) -> Batch:
 
 
 def losses_of(name: str) -> list[float]:
-    """The losses of a recipe's first steps, at a batch of two and a schedule of ten."""
-    config = replace(RECIPES[name](Path("data"), Path("out")), batch_size=CLIPS, steps=STEPS)
+    """The losses of a config's first steps, at a batch of two and a schedule of ten."""
+    config = replace(CONFIGS[name], batch_size=CLIPS, steps=STEPS)
     model = build_objective(config)
     world = World(0, 1, torch.device("cpu"))
     step = TrainStep(config, world, model, model, build_optimizer(model, config), torch.float32, STEPS)
     return [step(moving_discs(config, number), number)["loss"] for number in range(STEPS)]
 
 
-@pytest.mark.parametrize("name", ["micro", "micro-mae"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_losses_are_the_golden_ones(name: str) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
     assert losses_of(name) == pytest.approx(golden, rel=2e-3)
-    assert golden[-1] < golden[0]
+    assert golden[-1] < golden[0] or name.startswith("small"), "ten steps of two clips teach it nothing"
 
 
 if __name__ == "__main__":
-    found = {name: [round(loss, 6) for loss in losses_of(name)] for name in ("micro", "micro-mae")}
+    found = {name: [round(loss, 6) for loss in losses_of(name)] for name in CONFIGS}
     GOLDEN.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

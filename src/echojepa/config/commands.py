@@ -290,8 +290,8 @@ class DemoConfig:
     """Folder for everything that the stages make."""
     patients: int = 200
     """Synthetic patients."""
-    steps: int = 800
-    """Pretraining steps."""
+    steps: int | None = None
+    """Pretraining steps; by default those of the recipe `micro`."""
     seed: int = 0
     """Seed of every stage."""
     data: Path | None = None
