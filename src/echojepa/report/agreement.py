@@ -68,7 +68,7 @@ class Confidence:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TaskPredictions:
     """What the figures of a task are drawn of."""
 
     probe: str
@@ -77,7 +77,7 @@ class Drawn:
     """Of test items on unperturbed clips of all sites, by backbone."""
 
 
-def drawn_predictions(results: Path, rows: Sequence[ResultRow]) -> dict[str, Drawn]:
+def drawn_predictions(results: Path, rows: Sequence[ResultRow]) -> dict[str, TaskPredictions]:
     """By task, predictions of the kind of frozen probe that errs least on validation patients, the mean over
     backbones, so that it favours none; of the kinds that most of them have. Nothing of a task without any."""
     found = {}
@@ -94,7 +94,7 @@ def drawn_predictions(results: Path, rows: Sequence[ResultRow]) -> dict[str, Dra
         }
         if errors:
             kind = min(errors, key=errors.__getitem__)
-            found[task] = Drawn(kind, {name: one.of_test() for name, one in made[kind].items()})
+            found[task] = TaskPredictions(kind, {name: one.of_test() for name, one in made[kind].items()})
     return found
 
 
@@ -154,7 +154,7 @@ def risk_panel(data: Mapping[str, Confidence]) -> str:
 
 
 def agreement_figures(
-    predicted: Mapping[str, Drawn], units: Mapping[str, str]
+    predicted: Mapping[str, TaskPredictions], units: Mapping[str, str]
 ) -> list[tuple[str, Markup, str]]:
     """Title, picture and caption of every figure that predictions allow, by task."""
     figures: list[tuple[str, Markup, str]] = []

@@ -43,7 +43,7 @@ from echojepa.files.durable import write_text
 from echojepa.files.records import read_record
 from echojepa.files.tables import read_parquet
 from echojepa.report import figures
-from echojepa.report.agreement import Drawn, agreement_figures, drawn_predictions
+from echojepa.report.agreement import TaskPredictions, agreement_figures, drawn_predictions
 from echojepa.report.atlas import Mapped, atlas
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import SOURCES
@@ -139,7 +139,7 @@ def result_tables(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     return tables
 
 
-def truth_beside(shown: Drawn | None) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def truth_beside(shown: TaskPredictions | None) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     """True and predicted values, or class names, of a task's test items, by backbone."""
     found = {}
     for name, test in (shown.made if shown else {}).items():
@@ -191,7 +191,7 @@ def draw_figures(
     steps: Sequence[dict[str, Any]],
     probes: Sequence[ProbeCard],
     mapped: Mapping[str, Mapped],
-    predicted: Mapping[str, Drawn],
+    predicted: Mapping[str, TaskPredictions],
 ) -> dict[str, Markup | None]:
     """Every figure of the page; None where the folders have no data for it."""
     curves = {"training loss": ([line["step"] for line in steps], [line["loss"] for line in steps])}

@@ -21,7 +21,7 @@ from echojepa.explain.maps import Islands
 from echojepa.explain.surprise import FIGURE, NUMBERS
 from echojepa.explain.unlike import SURPRISE
 from echojepa.files.tables import read_parquet
-from echojepa.report.agreement import Confidence, Drawn, risk_panel
+from echojepa.report.agreement import Confidence, TaskPredictions, risk_panel
 from echojepa.report.contact_sheet import thumbnail
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
 
@@ -98,7 +98,7 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
     return Told(says, maps, "Map of test embeddings, coloured by view")
 
 
-def reads(rows: Sequence[ResultRow], predicted: Mapping[str, Drawn]) -> Told:
+def reads(rows: Sequence[ResultRow], predicted: Mapping[str, TaskPredictions]) -> Told:
     """Leading metric of each task with intervals, of every backbone and probe, given those of the tables; in
     words by the kind of probe that is drawn."""
     tasks = list(dict.fromkeys(row.task for row in rows))
@@ -153,7 +153,7 @@ def forest(rows: Sequence[ResultRow]) -> str:
 SURPRISE_COMMAND = "echojepa surprise --run RUN --data DATA --unlike NAME=PATH --out SURPRISE"
 
 
-def fails(predicted: Mapping[str, Drawn], surprise: Path | None) -> Told:
+def fails(predicted: Mapping[str, TaskPredictions], surprise: Path | None) -> Told:
     """Whether anything tells that a loop is unlike the training set; without such a folder how sure a probe
     of classes is where it errs. UserError for a folder that `echojepa surprise` did not make."""
     if surprise is not None:
