@@ -5,8 +5,10 @@
 
 For each size, in minutes of one core: the error of each encoder and of the random start, and the pixel
 encoder's error less JEPA's, positive where the latent objective is better. Then what the lead gains from the
-smallest size to the largest, over the patients and the seeds that both have. Intervals: 95 %, patients and
-seeds of pretraining drawn with replacement, each by itself (`echojepa.evaluation.runs`).
+smallest size to the largest, over the patients and the seeds that both have. Results of other objectives may
+stand among those of a size: a second table has each one's error, and how much better it is than its own
+random start. Intervals: 95 %, patients and seeds of pretraining drawn with replacement, each by itself
+(`echojepa.evaluation.runs`).
 """
 
 from __future__ import annotations
@@ -34,6 +36,28 @@ def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
     return stacked(kinds[PIXELS]) - stacked(kinds[LATENT])
 
 
+def compared(kinds: dict[str, dict[str, Errors]]) -> dict[str, dict[str, Errors]]:
+    """Those of the random start and both objectives, of the runs that have both."""
+    return {kind: {run: kinds[kind][run] for run in kinds[LATENT]} for kind in KINDS}
+
+
+def controls(sizes: Sizes) -> str:
+    """A line for each question, size and objective beside the two; empty where there is none."""
+    rows = []
+    for minutes, questions in sizes.items():
+        for (task, probe, labels), kinds in questions.items():
+            for kind in sorted(set(kinds) - set(KINDS)):
+                own = kinds[kind]
+                start = {run: kinds[START][run] for run in own}
+                patients = next(iter(own.values())).patients
+                error = ranged(crossed(stacked(own), patients))
+                gain = ranged(crossed(stacked(start) - stacked(own), patients), signed=True)
+                words = f"{task} | {probe} | {100 * labels:g} % | {minutes:g} | {len(own)}"
+                rows.append(f"| {words} | {kind} | {error} | {gain} |\n")
+    head = "| task | probe | labels | minutes | seeds | objective | error | better than random start by |\n"
+    return f"\n{head}|{'---|' * 8}\n{''.join(rows)}" if rows else ""
+
+
 def table(sizes: Sizes) -> str:
     """A line for each question and size, and one for what the lead gains."""
     rows = [
@@ -44,7 +68,7 @@ def table(sizes: Sizes) -> str:
         words = f"| {asked[0]} | {asked[1]} | {100 * asked[2]:g} % |"
         patients = next(iter(first[LATENT].values())).patients
         for minutes, questions in sizes.items():
-            kinds = questions[asked]
+            kinds = compared(questions[asked])
             cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
             cells.append(ranged(crossed(lead(kinds), patients), signed=True))
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
@@ -66,7 +90,7 @@ def figure(sizes: Sizes) -> str:
             for kind, colour in zip(KINDS, COLOURS, strict=False):
                 points = [
                     crossed(stacked(runs), next(iter(runs.values())).patients)
-                    for runs in (found[asked][kind] for found in sizes.values())
+                    for runs in (compared(found[asked])[kind] for found in sizes.values())
                 ]
                 middle, low, high = np.array(points).T
                 axes.plot(list(sizes), middle, color=colour, marker="o", ms=3, label=kind)
@@ -93,7 +117,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="SVG to write")
     options = parser.parse_args()
     sizes = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
-    sys.stdout.write(table(sizes))
+    sys.stdout.write(table(sizes) + controls(sizes))
     if options.figure:
         options.figure.write_text(figure(sizes), encoding="utf-8")
 
