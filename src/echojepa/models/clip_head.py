@@ -1,11 +1,15 @@
-"""From a clip's tokens to a few numbers: what objectives that learn from labels have for a predictor."""
+"""What objectives that learn from labels share: an encoder, and a head from its tokens to a few numbers."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from echojepa.models.flops import product
+from echojepa.models.masking import Mask
+from echojepa.models.vit import VisionTransformer
 
 
 def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
@@ -42,3 +46,27 @@ class ClipHead(nn.Module):
     def flops(self) -> int:
         """Operations of a forward pass a clip."""
         return product(1, self.linear.in_features, self.linear.out_features)
+
+
+class FromLabels(nn.Module):
+    """An encoder and a head that learn from labels: nothing is hidden, and no target follows the weights."""
+
+    targets_move = False
+    predictor = None
+
+    def __init__(self, encoder: VisionTransformer, head: ClipHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    @property
+    def result(self) -> VisionTransformer:
+        """The encoder itself."""
+        return self.encoder
+
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
+        """The clips' labels (B, columns) themselves."""
+        return [labels for _ in masks]
+
+    def update_ema(self, momentum: float) -> None:
+        """Nothing: labels do not follow the weights."""

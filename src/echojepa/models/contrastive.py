@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echojepa.models.clip_head import ClipHead
+from echojepa.models.clip_head import ClipHead, FromLabels
 from echojepa.models.flops import Flops, block_flops, product
 from echojepa.models.masking import Mask
 from echojepa.models.phrases import GRADED, PHRASES, WORDINGS
@@ -74,26 +74,13 @@ class ReportEncoder(nn.Module):
         return len(self.blocks) * block_flops(self.length, width, 4 * width) + product(1, width, width)
 
 
-class Contrastive(nn.Module):
-    """Encoder with a head, and the text encoder whose vectors it is to meet."""
-
-    targets_move = False
-    predictor = None
+class Contrastive(FromLabels):
+    """Encoder with a head, and the text encoder whose vectors it is to meet. Labels are the reports (B,
+    SENTENCES), numbers of phrases."""
 
     def __init__(self, encoder: VisionTransformer, head: ClipHead, reports: ReportEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
+        super().__init__(encoder, head)
         self.reports = reports
-
-    @property
-    def result(self) -> VisionTransformer:
-        """The encoder itself."""
-        return self.encoder
-
-    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
-        """The reports (B, SENTENCES) themselves, numbers of phrases."""
-        return [labels for _ in masks]
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
         """Mean cross-entropy of finding each clip's report, and each report's clip, in the batch."""
@@ -114,9 +101,6 @@ class Contrastive(nn.Module):
         return torch.stack(sides, dim=1)
 
     forward = loss
-
-    def update_ema(self, momentum: float) -> None:
-        """Nothing: reports do not follow the weights."""
 
     def flops(self, masks: Sequence[Mask]) -> Flops:
         """Arithmetic of a step a clip; each is held against every report of its batch."""

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from echojepa.models.clip_head import ClipHead
+from echojepa.models.clip_head import FromLabels
 from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.vit import VisionTransformer
 from echojepa.tasks import LVEF, RVSP
 from echojepa.vocabulary import View
 
@@ -28,25 +27,11 @@ OUTPUTS = len(REGRESSED) + len(VIEWS)
 """Of the head: a standardised value each, and the views' logits."""
 
 
-class Supervised(nn.Module):
-    """Encoder, and a head for all tasks."""
+class Supervised(FromLabels):
+    """Encoder, and a head for all tasks.
 
-    targets_move = False
-    predictor = None
-
-    def __init__(self, encoder: VisionTransformer, head: ClipHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    @property
-    def result(self) -> VisionTransformer:
-        """The encoder itself."""
-        return self.encoder
-
-    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
-        """The labels (B, tasks) themselves: standardised values, and the view's number; NaN is unknown."""
-        return [labels for _ in masks]
+    Labels (B, tasks): standardised values, and the view's number; NaN is unknown.
+    """
 
     def loss(self, clips: Tensor, mask: Mask, targets: Tensor) -> Tensor:
         """Mean over clips and tasks of the squared errors and the view's cross-entropy."""
@@ -66,9 +51,6 @@ class Supervised(nn.Module):
 
     forward = loss
     """What is called where several processes share the model."""
-
-    def update_ema(self, momentum: float) -> None:
-        """Nothing: labels do not follow the weights."""
 
     def flops(self, masks: Sequence[Mask]) -> Flops:
         """Arithmetic of a step a clip."""
