@@ -5,7 +5,8 @@
 
 For each size, in minutes of one core: the error of each encoder and of the random start, and the pixel
 encoder's error less JEPA's, positive where the latent objective is better. Then what the lead gains from the
-smallest size to the largest, over the patients and the seeds that both have. Results of other objectives may
+smallest size to the largest, over the patients and the seeds that both have, and what ten times the largest
+would give by the trend. Results of other objectives may
 stand among those of a size: a second table has each one's error, and how much better it is than its own
 random start. Intervals: 95 %, patients and seeds of pretraining drawn with replacement, each by itself
 (`echojepa.evaluation.runs`).
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,16 @@ Sizes = dict[float, dict[Asked, dict[str, dict[str, Errors]]]]
 def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
     """The pixel encoder's errors less JEPA's (seeds, items)."""
     return stacked(kinds[PIXELS]) - stacked(kinds[LATENT])
+
+
+def at_ten_times(errors: Sequence[Numbers], minutes: Sequence[float]) -> Numbers:
+    """Errors (seeds, items) at ten times the largest size, of those at each: by the least-squares line over
+    the logarithm of minutes, of which nothing says that it goes on."""
+    along = np.log10(minutes)
+    away = along - along.mean()
+    weights = 1 / len(along) + (along.max() + 1 - along.mean()) * away / (away**2).sum()
+    seeds = min(map(len, errors))
+    return np.tensordot(weights, np.stack([one[:seeds] for one in errors]), axes=1)
 
 
 def compared(kinds: dict[str, dict[str, Errors]]) -> dict[str, dict[str, Errors]]:
@@ -73,10 +84,17 @@ def table(sizes: Sizes) -> str:
             cells.append(ranged(crossed(lead(kinds), patients), signed=True))
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
         if len(sizes) > 1:
-            small, large = (lead(sizes[minutes][asked]) for minutes in (min(sizes), max(sizes)))
-            seeds = min(len(small), len(large))
-            gained = ranged(crossed(large[:seeds] - small[:seeds], patients), signed=True)
+            leads = [lead(questions[asked]) for questions in sizes.values()]
+            seeds = min(map(len, leads))
+            gained = ranged(crossed(leads[-1][:seeds] - leads[0][:seeds], patients), signed=True)
             rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
+            ends = [
+                at_ten_times([stacked(questions[asked][kind]) for questions in sizes.values()], [*sizes])
+                for kind in (LATENT, PIXELS)
+            ]
+            cells = [ranged(crossed(end, patients)) for end in ends]
+            cells.append(ranged(crossed(ends[1] - ends[0], patients), signed=True))
+            rows.append(f"{words} {10 * max(sizes):g}, by trend | {seeds} | | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
 
@@ -116,7 +134,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="SVG to write")
     options = parser.parse_args()
-    sizes = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
+    given = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
+    sizes = dict(sorted(given.items()))
     sys.stdout.write(table(sizes) + controls(sizes))
     if options.figure:
         options.figure.write_text(figure(sizes), encoding="utf-8")

@@ -8,7 +8,6 @@ from scipy.stats import binomtest, bootstrap
 from scipy.stats import t as student
 
 from echojepa.evaluation.statistics.intervals import (
-    difference_of_shares,
     estimates,
     over_seeds,
     patient_counts,
@@ -202,15 +201,3 @@ def test_loops_of_a_patient_make_no_share_surer() -> None:
     assert (often.patients, often.items) == (3, 27)
     uneven = share_of_patients(np.array([True, False, False, False]), np.array(["a", "b", "b", "b"]))
     assert uneven.value == 0.5, "each patient counts once"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "ends"),
-    [((56, 70), (48, 80), (0.0524, 0.3339)), ((9, 10), (3, 10), (0.1705, 0.8090))],
-)
-def test_a_difference_of_shares_has_the_interval_that_newcombe_printed(one, other, ends) -> None:
-    first, second = (
-        share_of_patients(np.arange(n) < hits, np.arange(n).astype(str)) for hits, n in (one, other)
-    )
-    made = difference_of_shares(first, second)
-    assert (made.low, made.high) == pytest.approx(ends, abs=5e-5)

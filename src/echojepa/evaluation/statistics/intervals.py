@@ -137,15 +137,6 @@ def share_of_patients(values: Values, patients: Values) -> Estimate:
     return Estimate(value, middle - half, middle + half, n, len(values))
 
 
-def difference_of_shares(one: Estimate, other: Estimate) -> Estimate:
-    """One share minus that of other patients, with the 95 % interval of Newcombe, Statistics in Medicine
-    17:873 (1998), method 10: of Wilson's intervals. Patients and items are those of the first."""
-    apart = one.value - other.value
-    low = apart - float(np.hypot(one.value - one.low, other.high - other.value))
-    high = apart + float(np.hypot(one.high - one.value, other.value - other.low))
-    return Estimate(apart, low, high, one.patients, one.items)
-
-
 def ratio_of_means(over: Values, under: Values, *, resamples: int, seed: int) -> Estimate:
     """mean(over) / mean(under) with its 95 % percentile interval, patients of both drawn with replacement."""
     rng = np.random.default_rng(seed)
