@@ -157,18 +157,25 @@ def sort_and_filter(page: Any, table: Any) -> None:
 
 def look_and_play(page: Any) -> None:
     """A dot shows its loop, by the mouse and by the keyboard, and plays it."""
-    still, slider = page.locator("#still"), page.get_by_label("Loop on the map")
+    part = page.locator(".atlas").first
+    still, slider = part.locator(".still"), page.get_by_label("Loop on the map")
     first = still.get_attribute("src")
     slider.focus()
     page.keyboard.press("ArrowRight")
     second = still.get_attribute("src")
     assert slider.input_value() == "1" and second != first
-    page.locator("#atlas circle[data-dot='0']").first.dispatch_event("mouseenter")
+    dot = part.locator("circle[data-dot='0']").first
+    dot.dispatch_event("mouseenter")
     assert still.get_attribute("src") == first and still.get_attribute("alt").startswith("Middle frame of ")
-    page.locator("#atlas circle[data-dot='0']").first.dispatch_event("click")
-    page.wait_for_function("first => document.getElementById('still').src !== first", arg=first)
-    page.locator("#dot-play").click()
-    assert page.locator("#dot-play").inner_text() == "Play"
+    dot.dispatch_event("click")
+    page.wait_for_function("first => document.querySelector('.atlas .still').src !== first", arg=first)
+    part.locator(".dot-play").click()
+    assert part.locator(".dot-play").inner_text() == "Play"
+    by_view = dot.get_attribute("fill")
+    part.get_by_label("Coloured by").select_option("LVEF")
+    assert part.locator("[data-key='LVEF']").is_visible() and part.locator("[data-key='view']").is_hidden()
+    part.get_by_label("Coloured by").select_option("view")
+    assert dot.get_attribute("fill") == by_view and not page.locator("#map").is_visible()
 
 
 def test_the_page_tells_all_without_its_script(page: str) -> None:

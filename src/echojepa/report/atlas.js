@@ -1,32 +1,37 @@
-const atlas = document.getElementById("atlas");
-if (atlas) {
-  const loops = JSON.parse(document.getElementById("loops").textContent);
-  const picture = document.getElementById("still"), name = document.getElementById("dot-name");
-  const pick = document.getElementById("dot"), run = document.getElementById("dot-play");
-  const dots = [...atlas.querySelectorAll("circle")];
+document.querySelectorAll(".atlas").forEach((atlas) => {
+  const part = (name) => atlas.querySelector(`.${name}`);
+  const { dots: items, colourings } = JSON.parse(part("items").textContent);
+  const picture = part("still"), name = part("dot-name"), pick = part("dot"), run = part("dot-play");
+  const circles = [...atlas.querySelectorAll("circle[data-dot]")], choice = part("fact");
   let at = 0, timer = null;
   const stop = () => { clearInterval(timer); timer = null; run.textContent = "Play"; };
   const look = (n) => {
     stop();
-    at = n; pick.value = n; picture.src = loops[n].still; picture.alt = `Middle frame of ${loops[n].name}`;
-    name.textContent = loops[n].name; pick.setAttribute("aria-valuetext", loops[n].name);
-    run.disabled = !loops[n].film.length;
-    dots.forEach((dot) => dot.classList.toggle("at", Number(dot.dataset.dot) === n));
+    at = n; pick.value = n; picture.src = items[n].still; picture.alt = `Middle frame of ${items[n].name}`;
+    name.textContent = items[n].name; pick.setAttribute("aria-valuetext", items[n].name);
+    run.disabled = !items[n].film.length;
+    circles.forEach((dot) => dot.classList.toggle("at", Number(dot.dataset.dot) === n));
   };
   const play = () => {
-    if (timer || !loops[at].film.length) return stop();
+    if (timer || !items[at].film.length) return stop();
     let frame = 0;
     run.textContent = "Stop";
-    timer = setInterval(() => { picture.src = loops[at].film[frame++ % loops[at].film.length]; }, loops[at].ms);
+    timer = setInterval(() => { picture.src = items[at].film[frame++ % items[at].film.length]; }, items[at].ms);
   };
-  dots.forEach((dot) => {
+  const colour = (fact) => {
+    circles.forEach((dot) => dot.setAttribute("fill", colourings[fact].dots[Number(dot.dataset.dot)]));
+    atlas.querySelectorAll("[data-key]").forEach((key) => { key.hidden = key.dataset.key !== fact; });
+  };
+  circles.forEach((dot) => {
     const n = Number(dot.dataset.dot);
     dot.onmouseenter = () => { if (n !== at) look(n); };
     dot.onclick = () => { if (n !== at) look(n); play(); };
   });
   pick.oninput = () => look(Number(pick.value));
+  choice.onchange = () => colour(choice.value);
   run.onclick = play;
   look(0);
+  colour(choice.value);
   atlas.hidden = false;
   document.getElementById("map").classList.add("printed");
-}
+});

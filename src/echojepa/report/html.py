@@ -36,19 +36,19 @@ from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
 from echojepa.explain.loops import FACTS, of_rows
-from echojepa.explain.maps import Islands, embedding_map, islands
+from echojepa.explain.maps import embedding_map
 from echojepa.explain.sources import source_of
 from echojepa.explain.writing import durations
 from echojepa.files.durable import write_text
 from echojepa.files.records import read_record
-from echojepa.files.tables import read_parquet
 from echojepa.report import figures
 from echojepa.report.agreement import TaskPredictions, agreement_figures, drawn_predictions
-from echojepa.report.atlas import Mapped, atlas
+from echojepa.report.atlas import MOST_FILMS, Mapped, atlas
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import SOURCES
 from echojepa.report.card.records import Records, read_records
 from echojepa.report.card.sections import as_markdown
+from echojepa.report.embedded import VIEW, Embedded, by_study, islands_of, read_embedded
 from echojepa.report.page import jpeg_uri, write_page
 from echojepa.report.provenance import provenance
 from echojepa.report.seed_page import further_tables, page_parts
@@ -158,33 +158,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return lines
 
 
-Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[Any], NDArray[Any], NDArray[Any]]]
-"""Pooled features of loops, their views, their patients and their ids, by backbone."""
-
-
-def read_embeddings(results: Path) -> Embeddings:
-    """Those of test loops."""
-    found = {}
-    for file in sorted((results / "embeddings").glob("*.parquet")):
-        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id", "loop_id")).to_pydict()
-        vectors = np.array(table["embedding"], dtype=np.float32)
-        views, patients, loops = (np.array(table[name]) for name in ("view", "patient_id", "loop_id"))
-        found[table["backbone"][0]] = vectors, views, patients, loops
-    return found
-
-
-def islands_of(embeddings: Embeddings) -> dict[str, Islands]:
-    """How far views lie together in the features of each backbone."""
-    every = {name: islands(*parts) for name, (*parts, _) in embeddings.items()}
-    return {name: found for name, found in every.items() if found is not None}
-
-
-def maps_of(config: ReportConfig, embeddings: Embeddings) -> dict[str, Mapped]:
-    """Test loops in two dimensions, by backbone."""
-    return {
-        name: Mapped(loops, views, embedding_map(vectors, config.map_method))
-        for name, (vectors, views, _, loops) in embeddings.items()
-    }
+def maps_of(config: ReportConfig, every: Mapping[str, Embedded]) -> dict[str, Mapped]:
+    """Loops or studies in two dimensions, by backbone."""
+    return {name: Mapped(one, embedding_map(one.vectors, config.map_method)) for name, one in every.items()}
 
 
 def draw_figures(
@@ -200,7 +176,7 @@ def draw_figures(
         points = [line for line in watched if name in line]
         if points:
             curves[title] = ([line["step"] for line in points], [line[name] for line in points])
-    maps = {name: (one.points, one.views) for name, one in mapped.items()}
+    maps = {name: (one.points, one.of.classes[VIEW]) for name, one in mapped.items()}
     chosen = {f"{card.task}, {card.backbone}": card.history["validation"] for card in probes if card.history}
     panels = {
         "curves": (curves, partial(figures.curve_panels, xlabel="step")),
@@ -271,14 +247,15 @@ def write_report(config: ReportConfig) -> Path:
     tasks = sorted({row.task for row in rows})
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
-    encoder, embeddings = VideoTransformer.from_pretrained(config.run), read_embeddings(config.results)
+    encoder, loops = VideoTransformer.from_pretrained(config.run), read_embedded(config.results, store)
     card, steps = load_card(config.run), read_metrics(config.run)
     records = records_of(config, store, encoder, steps, rows)
-    mapped = maps_of(config, embeddings)
+    mapped, studies = maps_of(config, loops), by_study(loops, store)
     leaders = leading([row for row in rows if plain(row)])
     predicted = drawn_predictions(config.results, leaders)
     tables, drawn = result_tables(rows), draw_figures(steps, probes, mapped, predicted)
-    known = islands_of(embeddings)
+    together = {"loops": islands_of(loops), "studies": islands_of(studies)}
+    known = together["loops"].get(VIEW, {})
     assert drawn["curves"] is not None
     damage, about = perturbation_curves(rows), model_card(records)
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
@@ -295,8 +272,11 @@ def write_report(config: ReportConfig) -> Path:
         tables=tables,
         figures=drawn,
         drawn_of={task: shown.probe for task, shown in predicted.items()},
-        atlas=atlas(store, mapped),
-        islands=known,
+        atlases={
+            "loop": atlas(store, mapped, MOST_FILMS),
+            "study": atlas(store, maps_of(config, studies), 0),
+        },
+        together=together,
         player=attention_player(store, encoder, config.attention_site, config.finetuned),
         data=data_tables(store),
         probes=probes,

@@ -110,9 +110,8 @@ def reads(rows: Sequence[ResultRow], predicted: Mapping[str, TaskPredictions]) -
     for task in tasks:
         mine = [row for row in rows if row.task == task]
         probe = predicted[task].probe if task in predicted else mine[0].probe
-        said = ", ".join(
-            f"{r.backbone} {value_of(r)}" for r in mine if r.probe == probe or r.backbone == CONSTANT
-        )
+        shown = sorted((r for r in mine if r.probe in (probe, CONSTANT)), key=lambda r: r.probe == CONSTANT)
+        said = ", ".join(f"{r.backbone} {value_of(r)}" for r in shown)
         sentences.append(f"{task.upper()} by {probe}, {mine[0].metric}: {said}.")
     return Told(" ".join(sentences), Markup(forest(rows)), "Leading metric of each task")
 
