@@ -29,7 +29,7 @@ _FACTORS: NDArray[np.uint64] = np.random.default_rng(20).integers(1, 1 << 63, 64
 
 
 def counted(pieces: Pieces) -> pa.Table:
-    """The different rows of pieces as they came first, and how often each came (`count`)."""
+    """The different rows of pieces, in no order, and how often each is there (`count`)."""
     waiting: list[pa.Table] = []
     number, held = 0, 0
     for piece in pieces:
@@ -45,14 +45,14 @@ def counted(pieces: Pieces) -> pa.Table:
 def _merged(parts: Sequence[pa.Table]) -> pa.Table:
     table = pa.concat_tables(parts)
     columns = [name for name in table.column_names if name != COUNT]
-    summed = table.group_by(columns, use_threads=False).aggregate([(COUNT, "sum")])
+    summed = table.group_by(columns).aggregate([(COUNT, "sum")])
     return summed.rename_columns([*columns, COUNT])
 
 
 def distinct(rows: pa.Table | Pieces) -> pa.Table:
-    """The different rows of a table or of pieces, as they came first."""
+    """The different rows of a table or of pieces, in no order."""
     if isinstance(rows, pa.Table):
-        return rows.group_by(rows.column_names, use_threads=False).aggregate([])
+        return rows.group_by(rows.column_names).aggregate([])
     return counted(rows).drop_columns([COUNT])
 
 
