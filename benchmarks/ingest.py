@@ -1,11 +1,12 @@
-"""Seconds a file of an ingest against pydicom's `pixel_array` alone, on this CPU.
+"""CPU seconds a file of an ingest against pydicom's `pixel_array` alone, on this CPU.
 
     .venv/bin/python benchmarks/ingest.py --rounds 5
+    taskset -c 0,1 .venv/bin/python benchmarks/ingest.py --workers 2
 
 Ours is all that a worker does with a file: read, decode, find the sector, look for text, crop, reduce and
 encode. Theirs is reading and decoding, to RGB where the file has colour, as a script of a few lines would.
 Both take turns on the same files in one process and thread; each figure is the ratio of their fastest rounds,
-its spread the ratios of the rounds. Files: pydicom-data's real cine (120 frames of 480 x 640, JPEG baseline,
+its spread the ratios of the rounds. Then a table of where our time goes. Files: pydicom-data's real cine (120 frames of 480 x 640, JPEG baseline,
 MIT licence), and the same pixels uncompressed, as RLE and as JPEG 2000.
 """
 
@@ -26,6 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from echojepa.data.ingest import convert as conversion
 from echojepa.data.ingest.convert import Job, Refused, convert
+from echojepa.data.ingest.ingest import convert_here
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.sector import burned_text
 from echojepa.data.store import rows
@@ -64,8 +66,8 @@ PARTS = (
 
 
 class Stages:
-    """CPU seconds of the parts of a conversion, each without the parts within it. They are counted, which costs
-    a little, from when this is made."""
+    """CPU seconds of the parts of a conversion, each without the parts within it. They are counted,
+    which costs a little, once this is made."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -107,12 +109,26 @@ class Stages:
             self._within[-1] += whole
 
 
+def gained(job: Job, workers: int, files: int) -> float:
+    """How many times as fast so many workers are as one, on copies of a file: the fastest of two rounds each,
+    in turns. Wall time, so the machine must have that many free cores."""
+    seconds: dict[int, list[float]] = {1: [], workers: []}
+    for _ in range(2):
+        for number, spent in seconds.items():
+            began = time.perf_counter()
+            assert len(list(convert_here([job] * files, number))) == files
+            spent.append(time.perf_counter() - began)
+    return min(seconds[1]) / min(seconds[workers])
+
+
 def main() -> None:
     """Measure and print; the last line has the ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, help="also time so many against one, on free cores")
+    parser.add_argument("--copies", type=int, default=48, help="of the JPEG cine for them")
     options = parser.parse_args()
     ratios = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -137,6 +153,8 @@ def main() -> None:
                 f"{name:7} ours {ours.min():6.2f} s  pixel_array {theirs.min():6.2f} s  "
                 f"ratio {ratios[name]:.2f} ({spread.min():.2f} to {spread.max():.2f})", flush=True,
             )  # fmt: skip
+        if options.workers:
+            ratios[f"workers_{options.workers}"] = gained(jobs["jpeg"], options.workers, options.copies)
         stages = Stages()
         for name, job in jobs.items():
             print(f"{name:7}", "  ".join(f"{part} {spent:.3f}" for part, spent in stages.of(job).items()))

@@ -1,9 +1,9 @@
 """What a data set holds, as far as new files must be held against it, without the texts of all its rows.
 
 A row costs 24 bytes: a number each for its file, its loop and its pixels (`short`); a study of a patient
-costs 24 more. Rows whose numbers fit are read from the table and their texts compared, so that no file is taken
-for another. That patients and studies are different rests on numbers of 64 bits: two of three million ids share
-one with a probability of three in ten million, and ids themselves have 80 bits.
+costs 24 more. Rows whose numbers fit are read from the table and their texts compared: no file is taken for
+another. That patients and studies differ rests on numbers of 64 bits: two of three million ids share one with
+a probability of three in ten million; the ids themselves have 80 bits.
 """
 
 from __future__ import annotations
