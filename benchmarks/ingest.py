@@ -6,8 +6,8 @@
 Ours is all that a worker does with a file: read, decode, find the sector, look for text, crop, reduce and
 encode. Theirs is reading and decoding, to RGB where the file has colour, as a script of a few lines would.
 Both take turns on the same files in one process and thread; each figure is the ratio of their fastest rounds,
-its spread the ratios of the rounds. Then a table of where our time goes. Files: pydicom-data's real cine (120 frames of 480 x 640, JPEG baseline,
-MIT licence), and the same pixels uncompressed, as RLE and as JPEG 2000.
+its spread the ratios of the rounds. Then a table of where our time goes. Files: pydicom-data's real cine (120
+frames of 480 x 640, JPEG baseline, MIT licence), and the same pixels uncompressed, as RLE and as JPEG 2000.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from echojepa.data.sector.strokes import (
     LOOP,
     STEP,
     STILLEST,
-    Pixels,
+    SharpPixels,
     TextBox,
     find_strokes,
     words_of,
@@ -64,7 +64,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
     sharp = steps >= rule.edges
     at, steps = (at[0][sharp], at[1][sharp]), steps[sharp]
     corner = int(rows.start), int(columns.start)
-    words = words_of(find_strokes(Pixels(at, grey[at], steps, unrest[at]), rule), rule, *corner)
+    words = words_of(find_strokes(SharpPixels(at, grey[at], steps, unrest[at]), rule), rule, *corner)
     if words and len(steps) > MOST_PIXELS:
         return words
     found = () if words else passing(looked, inside, corner)
@@ -72,7 +72,7 @@ def find_text(frames: NDArray[np.uint8], sector: Sector) -> tuple[TextBox, ...]:
         return ()
     lines = line_pixels(grey, bright & (flicker <= 2 * STILL), at) | traces(bright & (flicker <= STILL))
     at, steps = tuple(axis[~lines[at]] for axis in at), steps[~lines[at]]
-    words = words_of(find_strokes(Pixels(at, grey[at], steps, unrest[at]), rule), rule, *corner)
+    words = words_of(find_strokes(SharpPixels(at, grey[at], steps, unrest[at]), rule), rule, *corner)
     return words or passing(looked, inside & ~lines, corner)
 
 

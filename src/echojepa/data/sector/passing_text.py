@@ -21,8 +21,8 @@ from echojepa.data.sector.strokes import (
     DARKEST,
     FRAME,
     STEP,
-    Pixels,
     Rule,
+    SharpPixels,
     TextBox,
     strokes_of_each,
     words_of,
@@ -85,7 +85,7 @@ def long_curves(grey: NDArray[np.uint8]) -> Mask:
 
 def words_of_frames(grey: NDArray[np.uint8], inside: Mask) -> list[list[TextBox]]:
     """Words in each of some frames (n, H, W), bright ones and then dark ones on a bar."""
-    whose, sharp, pixels = [], list[Mask](), list[Pixels]()
+    whose, sharp, pixels = [], list[Mask](), list[SharpPixels]()
     for number, frame in enumerate(grey):
         pictures = [(frame, inside)]
         bars = bar_pixels(frame, inside)
@@ -102,12 +102,12 @@ def words_of_frames(grey: NDArray[np.uint8], inside: Mask) -> list[list[TextBox]
     return words
 
 
-def sharp_pixels(grey: NDArray[np.uint8], among: Mask, rule: Rule) -> tuple[Mask, Pixels]:
+def sharp_pixels(grey: NDArray[np.uint8], among: Mask, rule: Rule) -> tuple[Mask, SharpPixels]:
     """Pixels of sharp strokes among some of a picture (H, W): where they are, and what is known of each."""
     steps = steps_everywhere(grey)
     sharp = among & (steps >= rule.edges)
     at = np.nonzero(sharp)
-    return sharp, Pixels(at, grey[at], steps[at], np.full(len(at[0]), 1 / 16))
+    return sharp, SharpPixels(at, grey[at], steps[at], np.full(len(at[0]), 1 / 16))
 
 
 def steps_everywhere(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

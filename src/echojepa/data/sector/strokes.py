@@ -85,7 +85,7 @@ class Strokes:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class SharpPixels:
     """Pixels of a picture that strokes are looked for among, row by row: what is known of each of n."""
 
     at: tuple[NDArray[np.int64], ...]
@@ -97,12 +97,12 @@ class Pixels:
     """Flicker as a share of that around."""
 
 
-def find_strokes(pixels: Pixels, rule: Rule) -> Strokes:
+def find_strokes(pixels: SharpPixels, rule: Rule) -> Strokes:
     """Join the pixels of a picture to their neighbours of like grey; keep what may be of a letter."""
     return strokes_of_each([pixels], rule)[0]
 
 
-def strokes_of_each(pictures: Sequence[Pixels], rule: Rule) -> list[Strokes]:
+def strokes_of_each(pictures: Sequence[SharpPixels], rule: Rule) -> list[Strokes]:
     """The strokes of several pictures, found at once: each by itself costs as much for a few pixels."""
     number = np.repeat(np.arange(len(pictures)), [len(one.grey) for one in pictures])
     if not len(number):
