@@ -157,16 +157,30 @@ def neighbours(
     return sparse.coo_matrix((np.ones(pairs.shape[1]), pairs), shape=(len(grey), len(grey)))
 
 
+def of_like_grey(grey: NDArray[np.floating], same: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs (m,), (m,) of greys (n,) that differ by no more: sorted, so that few are compared in vain."""
+    order = np.argsort(grey)
+    up = grey[order]
+    after = np.searchsorted(up, up + (same + 1), side="right") - np.arange(1, len(up) + 1)
+    first = np.repeat(np.arange(len(up)), after)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after) + first + 1
+    one, other = order[first], order[second]
+    like = np.abs(grey[one] - grey[other]) <= same
+    return one[like], other[like]
+
+
 def words_of(strokes: Strokes, rule: Rule, top: int, left: int) -> tuple[TextBox, ...]:
     """Strokes near each other and of like grey, heavy enough; (top, left) is added to their boxes."""
     if strokes.weight.sum() < SURELY * rule.enough:  # too light all together
         return ()
     low, high = strokes.boxes[:, :2], strokes.boxes[:, 2:]
-    gap = np.maximum(low[:, None], low) - np.minimum(high[:, None], high)
-    size = np.maximum((high - low).max(1)[:, None], (high - low).max(1))
-    near = (gap[..., 0] <= 1 + 0.3 * size) & (gap[..., 1] <= 3 + 0.7 * size)
-    near &= np.abs(strokes.grey[:, None] - strokes.grey) <= rule.same
-    _, label = connected_components(sparse.coo_matrix(near), directed=False)
+    one, other = of_like_grey(strokes.grey, rule.same)
+    gap = np.maximum(low[one], low[other]) - np.minimum(high[one], high[other])
+    size = np.maximum((high - low).max(1)[one], (high - low).max(1)[other])
+    near = (gap[:, 0] <= 1 + 0.3 * size) & (gap[:, 1] <= 3 + 0.7 * size)
+    links, count = (one[near], other[near]), len(strokes.weight)
+    graph = sparse.coo_matrix((np.ones(len(links[0])), links), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
     weight = np.bincount(label, strokes.weight)
     found = []
     for word in np.argsort(-weight):
