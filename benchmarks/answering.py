@@ -193,7 +193,7 @@ def constant(options: argparse.Namespace, part: ValuePart) -> float | None:
         np.array([getattr(loop, name) for loop in known.values()], dtype=str)
         for name in ("patient_id", "split")
     )
-    truth = np.array([cohort.value(loop, task) for loop in known.values()])
+    truth = np.array([cohort.value(study, task) for study in known])
     train = splits == Split.TRAIN
     if part.intervals is None or not train.any():
         return None

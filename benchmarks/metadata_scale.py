@@ -1,34 +1,49 @@
-"""18 million rows of metadata: time to open, to find the training loops, to permute, to take 1,000 at random.
+"""Millions of rows of metadata: seconds and memory of what looks at all of them.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/metadata_scale.py --rows 18000000
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/metadata_scale.py --rows 2000000 --what verify ingest probe
 
 Every row has all columns of a data set, ids and checksums as long as real ones, and a payload of one tiny
-frame. They are written in commits of 500,000 to a folder that is deleted afterwards (some 3 GB). What is
-measured runs in a process of its own, so that its memory is that of a training process: the package
-imported, the data set open, `training_loops` and one epoch's order in memory. Resident memory is the
-process's peak as the system counts it; beside it what the imports alone take.
+frame; a tenth of the studies has a label. They are written in commits of 500,000 to a folder that is deleted
+afterwards (1.4 GB for 18 million). Each thing that is measured runs in a process of its own:
+
+- `train`: what a training process does before its first step: open, `training_loops`, one epoch's order,
+  1,000 rows at random, 100 loops decoded
+- `fingerprint`: that of the data set, which runs, tables and caches state
+- `verify`: every check, the pixels of 100 loops
+- `ingest`: one small file into the set
+- `probe`: the labelled samples of the task `lvef`
+
+Resident memory is the process's peak as the system counts it. Its own part is what came after the imports.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from echojepa.data.store.encoding import Encoding
-from echojepa.data.store.loop_store import FILES_VERSION, SCHEMA, TABLE, LoopStore
+from echojepa.data.store.loop_store import FILES_VERSION, LABEL_SCHEMA, SCHEMA, TABLE, LoopStore
 from echojepa.data.store.rows import encode_loop
 
-COMMIT, LOOPS_A_PATIENT = 500_000, 60
+COMMIT, LOOPS_A_PATIENT, LOOPS_A_STUDY, LABEL_EVERY = 500_000, 60, 6, 10
 MASK = np.ones((4, 4), dtype=bool)
+
+
+def name_of(number: int) -> str:
+    """An id of a patient or a study: 20 hexadecimal digits."""
+    return f"{number * 2654435761:020x}"
 
 
 def rows(first: int, count: int, rng: np.random.Generator) -> pa.Table:
@@ -40,7 +55,7 @@ def rows(first: int, count: int, rng: np.random.Generator) -> pa.Table:
     def text(length: int, values: np.ndarray | None = None) -> pa.Array:
         """Hexadecimal words, random or one for each value."""
         if values is not None:
-            names = {value: f"{value * 2654435761:020x}" for value in np.unique(values).tolist()}
+            names = {value: name_of(value) for value in np.unique(values).tolist()}
             return pa.array([names[value] for value in values.tolist()])
         words = rng.bytes(count * length // 2).hex().encode()
         ends = pa.py_buffer(np.arange(0, count * length + 1, length, dtype=np.int32).tobytes())
@@ -56,7 +71,7 @@ def rows(first: int, count: int, rng: np.random.Generator) -> pa.Table:
     split = pa.array(["train", "val", "test"]).take(pa.array(np.digitize(patients % 20, [14, 17])))
     of_rows = {
         "loop_id": text(20), "file_id": text(20), "pixel_sha256": text(64),
-        "study_id": text(20, numbers // 6),
+        "study_id": text(20, numbers // LOOPS_A_STUDY),
         "patient_id": text(20, patients), "patient_ordinal": pa.array(patients), "split": split,
     }  # fmt: skip
     zeros = pa.array(np.zeros(count, np.int64))
@@ -67,37 +82,130 @@ def rows(first: int, count: int, rng: np.random.Generator) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def peak() -> float:
-    """Most resident memory so far, GB (getrusage would count the parent's too)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+Figures = dict[str, float]
 
 
-def measure(root: Path) -> None:
+@contextmanager
+def timed(figures: Figures, name: str) -> Iterator[None]:
+    """CPU seconds of a block, of this process alone."""
+    began = time.process_time()
+    yield
+    figures[name] = time.process_time() - began
+
+
+def train(root: Path, figures: Figures) -> None:
     """What a training process does before its first step."""
     import torch
 
     from echojepa.config import InputSpec
     from echojepa.training.pretrain import training_loops
 
-    figures = {"imports_gb": peak()}
-
-    def timed(name: str, act: Callable[[], object]) -> object:
-        began = time.perf_counter()
-        result = act()
-        figures[name] = time.perf_counter() - began
-        return result
-
-    store = LoopStore(root)
-    timed("open_s", lambda: LoopStore.open(root) and store.table.count_rows())
-    figures["rows"] = store.table.count_rows()
-    table: pa.Table = timed("training_loops_s", lambda: training_loops(store, InputSpec()))  # pyright: ignore
+    figures["imports_gb"] = peak()
+    with timed(figures, "open_s"):
+        store = LoopStore.open(root)
+        figures["rows"] = store.table.count_rows()
+    with timed(figures, "training_loops_s"):
+        table = training_loops(store, InputSpec())
     figures["training_loops"] = len(table)
-    order: torch.Tensor = timed("permute_s", lambda: torch.randperm(len(table)))  # pyright: ignore
+    with timed(figures, "permute_s"):
+        order = torch.randperm(len(table))
     chosen = table["row"].take(order[:1000].numpy()).to_pylist()
-    timed("take_1000_s", lambda: store.table.take(chosen, columns=["loop_id", "view", "patient_id"]))
-    timed("loops_100_s", lambda: [store.loop(row).frames() for row in chosen[:100]])
-    print(json.dumps({**figures, "peak_gb": peak()}))
+    with timed(figures, "take_1000_s"):
+        store.table.take(chosen, columns=["loop_id", "view", "patient_id"])
+    with timed(figures, "loops_100_s"):
+        for row in chosen[:100]:
+            store.loop(row).frames()
+
+
+def fingerprint(root: Path, figures: Figures) -> None:
+    """The data set's fingerprint."""
+    figures["imports_gb"] = peak()
+    with timed(figures, "fingerprint_s"):
+        LoopStore.open(root).fingerprint()
+
+
+def verify(root: Path, figures: Figures) -> None:
+    """Every check of rows, and of the pixels of 100 loops."""
+    from echojepa.data.verify.verify import verify as run
+    from echojepa.progress import quiet
+
+    figures["imports_gb"] = peak()
+    with timed(figures, "verify_s"):
+        run(LoopStore.open(root), 100, quiet)
+
+
+def ingest(root: Path, figures: Figures) -> None:
+    """One small file into a copy of the set, whose private map has all files that came in."""
+    from pydicom.data import get_testdata_file
+
+    from echojepa.config import IngestConfig
+    from echojepa.data.identity.private import beside
+    from echojepa.data.ingest.ingest import ingest as run
+    from echojepa.data.ingest.key import fingerprint as key_fingerprint
+    from echojepa.progress import quiet
+
+    figures["imports_gb"] = peak()
+    small = Path(str(get_testdata_file("examples_ybr_color.dcm")))
+    with tempfile.TemporaryDirectory() as folder:
+        key, copy = Path(folder) / "key", Path(folder) / "data"
+        key.write_bytes(b"a key of the benchmark alone")
+        shutil.copytree(root, copy)
+        LoopStore.open(copy).remember_key(key_fingerprint(key.read_bytes()))
+        with beside(key, "files").open("w") as file:
+            file.write("file_id,path,size,changed\n")
+            for piece in LoopStore.open(copy).batches(["file_id"]):
+                file.writelines(
+                    f"{one.as_py()},/archive/of/the/house/{number:08}.dcm,{number},1700000000000000000\n"
+                    for number, one in enumerate(piece["file_id"])
+                )
+        with timed(figures, "ingest_s"):
+            run(IngestConfig(sources=(small,), out=copy, key=key, workers=1), quiet)
+
+
+def probe(root: Path, figures: Figures) -> None:
+    """The samples of a labelled task, as `probe` and `evaluate` choose them."""
+    from echojepa.evaluation.protocol.cohort import read_cohort
+    from echojepa.evaluation.protocol.samples import task_samples
+    from echojepa.tasks import LVEF
+
+    figures["imports_gb"] = peak()
+    with timed(figures, "probe_s"):
+        figures["samples"] = len(task_samples(read_cohort([root]), LVEF, 1).truth)
+
+
+MEASURED: dict[str, Callable[[Path, Figures], None]] = {
+    "train": train, "fingerprint": fingerprint, "verify": verify, "probe": probe, "ingest": ingest,
+}  # fmt: skip
+
+
+def peak() -> float:
+    """Most resident memory so far, GB (getrusage would count the parent's too)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+
+
+def write(root: Path, count: int) -> None:
+    """The data set."""
+    import lance
+
+    LoopStore.create(root, 0)
+    rng = np.random.default_rng(0)
+    for first in range(0, count, COMMIT):
+        part = rows(first, min(COMMIT, count - first), rng)
+        lance.write_dataset(part, str(root / TABLE), mode="append", data_storage_version=FILES_VERSION)
+    studies = range(0, -(-count // LOOPS_A_STUDY), LABEL_EVERY)
+    of_studies = [
+        [name_of(study) for study in studies], ["lvef"] * len(studies),
+        [50.5 + study % 20 for study in studies], ["%"] * len(studies),
+    ]  # fmt: skip
+    LoopStore.open(root).add_labels(pa.table(of_studies, schema=LABEL_SCHEMA))
+
+
+def measured(what: str, root: Path) -> Figures:
+    """Figures of one thing, in a process of its own."""
+    command = [sys.executable, __file__, "--measure", what, "--root", str(root)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -106,32 +214,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=18_000_000)
-    parser.add_argument("--measure", type=Path)
+    parser.add_argument("--what", nargs="+", choices=[*MEASURED], default=[*MEASURED])
+    parser.add_argument("--measure", choices=[*MEASURED], help="only this, in this process")
+    parser.add_argument("--root", type=Path, help="a data set that is there already, and stays")
     options = parser.parse_args()
     if options.measure:
-        return measure(options.measure)
-    import lance
-
+        figures: Figures = {}
+        MEASURED[options.measure](options.root, figures)
+        figures |= {"peak_gb": peak(), "own_gb": peak() - figures["imports_gb"]}
+        print(json.dumps(figures))
+        return
+    last = []
     with tempfile.TemporaryDirectory() as folder:
-        root, rng = Path(folder) / "data", np.random.default_rng(0)
-        LoopStore.create(root, 0)
-        began = time.perf_counter()
-        for first in range(0, options.rows, COMMIT):
-            part = rows(first, min(COMMIT, options.rows - first), rng)
-            lance.write_dataset(part, str(root / TABLE), mode="append", data_storage_version=FILES_VERSION)
-        size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 1e9
-        print(
-            f"{options.rows} rows, {size:.2f} GB, written in {time.perf_counter() - began:.0f} s", flush=True
-        )
-        command = [sys.executable, __file__, "--measure", str(root)]
-        figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    for name, value in figures.items():
-        print(f"  {name:18} {value:.3f}" if isinstance(value, float) else f"  {name:18} {value}")
-    print(
-        f"open={figures['open_s']:.2f} permute={figures['permute_s']:.2f} take={figures['take_1000_s']:.2f} "
-        f"memory={figures['peak_gb']:.2f}"
-    )
-    return None
+        root = options.root or Path(folder) / "data"
+        if not options.root:
+            began = time.perf_counter()
+            write(root, options.rows)
+            size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 1e9
+            print(f"{options.rows} rows, {size:.2f} GB, written in {time.perf_counter() - began:.0f} s")
+        for what in options.what:
+            figures = measured(what, root)
+            print(what, flush=True)
+            for name, value in figures.items():
+                print(f"  {name:18} {value:.3f}" if isinstance(value, float) else f"  {name:18} {value}")
+            last += [f"{what}_gb={figures['peak_gb']:.2f}", f"{what}_own_gb={figures['own_gb']:.2f}"]
+    print(" ".join(last))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_a_passing_reason_is_tried_again_and_a_lasting_one_is_not(
 def test_a_map_of_an_older_package_is_read(archive: Path) -> None:
     key = archive.parent / "key"
     (archive.parent / "key.files.csv").write_text("file_id,path\nabc,/x/y\n")
-    assert read_file_map(key)["abc"].stamp is None
+    assert dict(read_file_map(key))["abc"].stamp is None
 
 
 @pytest.mark.parametrize("error", [TypeError("Doe^Jane"), ZeroDivisionError("Doe"), RecursionError("Doe")])

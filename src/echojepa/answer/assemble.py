@@ -38,7 +38,8 @@ from echojepa.evaluation.features.likeness import Likeness, fit_likeness
 from echojepa.evaluation.probes.predictions import Predictions, error_of
 from echojepa.evaluation.probes.stored import CARD, TENSORS, StoredProbe, find_probes, slug
 from echojepa.evaluation.protocol.cells import Presentation
-from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, read_cohort, synthetic_share
+from echojepa.evaluation.protocol.cohort import Cohort, read_cohort, synthetic_share
+from echojepa.evaluation.protocol.loops import CohortLoop
 from echojepa.evaluation.protocol.plans import Condition
 from echojepa.evaluation.results import read_settings
 from echojepa.evaluation.scoring import calibrated_on
@@ -142,7 +143,7 @@ def cohort_of(settings: PlanConfig) -> Cohort:
     """The adult loops that probes were trained on, chosen by and tested on."""
     cohort = read_cohort(settings.data)
     sites = {*(settings.sites or cohort.sites())} - {settings.children}
-    return replace(cohort, loops={place: loop for place, loop in cohort.loops.items() if loop.site in sites})
+    return cohort.at(sites)
 
 
 def encoder_part(folder: Path, source: str, backbone: ComparedBackbone, settings: PlanConfig) -> EncoderPart:

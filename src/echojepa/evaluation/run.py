@@ -41,8 +41,7 @@ class PlanRun:
         self.children = children_of(cohort, config, plan)
         order = config.sites or cohort.sites()
         used = {*order, self.children}
-        loops = {place: loop for place, loop in cohort.loops.items() if loop.site in used}
-        self.cohort = replace(cohort, loops=loops)
+        self.cohort = cohort.at(used)
         self.samples = {
             task.name: task_samples(self.cohort, task, config.clips_per_loop, self.children)
             for task in plan.tasks

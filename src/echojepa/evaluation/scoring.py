@@ -147,7 +147,8 @@ def conformal_rows(
 def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, NDArray[np.str_]]:
     """Sex and age band of each item's patient, its site, and the view of a loop; a study has none."""
     name = "study_id" if task.level == "study" else "loop_id"
-    loops = {getattr(loop, name): loop for loop in cohort.loops.values()}
+    wanted = set(items.tolist())
+    loops = {one: loop for loop in cohort.loops.values() if (one := getattr(loop, name)) in wanted}
     mine = [loops[item] for item in items.tolist()]
     ages = np.array([np.nan if loop.age is None else loop.age for loop in mine])
     found = {

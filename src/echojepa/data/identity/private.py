@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,13 +73,15 @@ def stamp_of(path: Path) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def read_file_map(key: Path) -> dict[str, Tried]:
-    """The private map beside the key, by file id; empty where there is none."""
+def read_file_map(key: Path, wanted: Collection[str] | None = None) -> Iterator[tuple[str, Tried]]:
+    """File ids of the private map beside the key, all or those that are wanted, and what it says of them, one
+    at a time; nothing where there is none."""
     path = beside(key, "files")
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row["file_id"]: Tried(row["path"], _stamp(row)) for row in csv.DictReader(file)}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            for row in csv.DictReader(file):
+                if wanted is None or row["file_id"] in wanted:
+                    yield row["file_id"], Tried(row["path"], _stamp(row))
 
 
 def _stamp(row: dict[str, str]) -> tuple[int, int] | None:
@@ -93,14 +95,22 @@ def write_file_map(key: Path, files: dict[str, Path], tried: set[str]) -> Path:
     what those that are `tried` now are like."""
     path = beside(key, "files")
     with locked(key.with_name(f".{key.name}.lock")):
-        known = read_file_map(key)
-        for file_id, file in files.items():
-            stamp = stamp_of(file) if file_id in tried else known[file_id].stamp if file_id in known else None
-            known[file_id] = Tried(str(file), stamp)
         columns = ("file_id", "path", "size", "changed")
-        rows = ((file_id, one.path, *(one.stamp or ("", ""))) for file_id, one in known.items())
+        rows = ((file_id, one.path, *(one.stamp or ("", ""))) for file_id, one in _renewed(key, files, tried))
         write_csv(path, (dict(zip(columns, row, strict=True)) for row in rows), private=True)
     return path
+
+
+def _renewed(key: Path, files: dict[str, Path], tried: set[str]) -> Iterator[tuple[str, Tried]]:
+    """The private map's rows as they are to be: those of the files anew, then what it did not know."""
+    new = dict(files)
+    for file_id, known in read_file_map(key):
+        if file_id not in files:
+            yield file_id, known
+        elif file := new.pop(file_id, None):
+            yield file_id, Tried(str(file), stamp_of(file) if file_id in tried else known.stamp)
+    for file_id, file in new.items():
+        yield file_id, Tried(str(file), stamp_of(file) if file_id in tried else None)
 
 
 def keep_pictures(folder: Path, pictures: dict[str, bytes]) -> None:

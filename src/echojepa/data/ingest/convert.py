@@ -175,7 +175,7 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     """Crop, reduce and encode every frame; colour is kept only where there is some."""
     rows, columns = sector.box
     mask = sector.mask[rows, columns]
-    colour = any(is_coloured(frame, sector.mask) for frame in looked)
+    colour = any(is_coloured(frame[rows, columns], mask) for frame in looked)
     down, across = square_shares(recording.pixel_aspect)
     factor = min(1.0, job.max_side / max(mask.shape[0] * down, mask.shape[1] * across))
     down, across = factor * down, factor * across

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from echojepa.config import IngestConfig
 from echojepa.data.identity.deidentify import pseudonym
@@ -34,6 +35,7 @@ from echojepa.data.ingest.key import key_for, remember_key
 from echojepa.data.ingest.labels import read_labels
 from echojepa.data.ingest.registrar import Came, Registrar
 from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
+from echojepa.data.store.scan import distinct, number_of
 from echojepa.files.durable import disk_full
 from echojepa.files.tables import read_whole_rows
 from echojepa.processes.cluster import run_on_cluster
@@ -156,10 +158,16 @@ def still_to_do(store: LoopStore, jobs: list[Job], key: Path) -> list[Job]:
     A refusal of a file that is in the table, left by a kill between the two, is dropped.
     """
     with store.lock():
-        inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
+        ours = pa.array([job.file_id for job in jobs], pa.string())
+        asked = pa.chunked_array([ours, *store.rejected()["file_id"].chunks])
+        inside = set[str]()
+        for piece in store.batches(["file_id"]):
+            inside.update(piece["file_id"].filter(pc.is_in(piece["file_id"], asked)).to_pylist())
         store.replace_rejected([], came_in=inside)
-    refused = {row["file_id"]: row["reason"] for row in store.rejected().to_pylist()}
-    tried = read_file_map(key)
+    rejected = store.rejected()
+    mine = rejected.filter(pc.is_in(rejected["file_id"], ours)).to_pylist()
+    refused = {row["file_id"]: row["reason"] for row in mine}
+    tried = dict(read_file_map(key, refused.keys()))
     return [job for job in jobs if job.file_id not in inside and is_open(job, refused, tried)]
 
 
@@ -210,11 +218,10 @@ def summarise(
     config: IngestConfig, registrar: Registrar, already: int, labels: pa.Table, listing: Listing
 ) -> IngestSummary:
     """Count what came in; IngestError when nothing did, or something did not and `strict` is set."""
-    table = registrar.store.metadata(["study_id", "patient_id"]).to_pydict()
-    studies = set(table["study_id"])
+    table = distinct(registrar.store.batches(["study_id", "patient_id"]))
     came, file_map = registrar.came, beside(config.key, "files")
     rejected = dict(came.rejected)
-    if not studies:
+    if not len(table):
         raise IngestError(
             f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
         )
@@ -223,11 +230,11 @@ def summarise(
         raise IngestError(
             f"rejected files by reason: {rejected}{ours}; the others came in. See {file_map} for which"
         )
-    joined = sum(study in studies for study in labels["study_id"].to_pylist())
+    joined = pc.sum(pc.is_in(labels["study_id"], table["study_id"])).as_py() or 0
     return IngestSummary(
         came=registrar.came,
         already=already,
-        patients=len(set(table["patient_id"])),
+        patients=number_of(table["patient_id"]),
         labels=joined,
         labels_without_study=labels.num_rows - joined,
         left_out=dict(listing.counted()),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from echojepa.data.identity.deidentify import keyed
 from echojepa.data.identity.private import IngestError, check_apart, read_file_map, read_key
 from echojepa.data.store.facts import FACTS
@@ -45,8 +48,9 @@ def is_key_of(store: LoopStore, key: bytes, path: Path) -> bool:
     stated = store.key_fingerprint
     if stated is not None:
         return stated == fingerprint(key)
-    inside = set(store.metadata(["file_id"])["file_id"].to_pylist())
-    return not inside or not inside.isdisjoint(read_file_map(path))
+    known = pa.array([file_id for file_id, _ in read_file_map(path)], pa.string())
+    inside = (piece["file_id"] for piece in store.batches(["file_id"]))
+    return not store.table.count_rows() or any(pc.any(pc.is_in(ids, known)).as_py() for ids in inside)
 
 
 def remember_key(store: LoopStore, key: bytes, path: Path) -> None:

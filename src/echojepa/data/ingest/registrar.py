@@ -10,6 +10,7 @@ from echojepa.data.identity.people import People, most_guarded
 from echojepa.data.identity.private import keep_pictures
 from echojepa.data.identity.splits import assign_split
 from echojepa.data.ingest.convert import ConvertedLoop, Refused, placed
+from echojepa.data.ingest.known import Known, Link
 from echojepa.data.reading.rejection import Rejected
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import StoredLoop
@@ -48,37 +49,7 @@ class Registrar:
         self.store, self.pictures, self.split_seed = store, pictures, store.split_seed
         self.waiting: list[ConvertedLoop | Refused] = []
         self.came = Came()
-        self.forget()
-        self.learn()
-
-    def forget(self) -> None:
-        """Know nothing of the table."""
-        self.rows, self.moves = 0, 0
-        self.ordinals: dict[str, int] = {}
-        self.people = People()
-        self.links: set[tuple[str, str]] = set()
-        self.files: set[str] = set()
-        self.seen: dict[str, str] = {}
-
-    def learn(self) -> None:
-        """Take note of what was committed since the last look, by this process or another."""
-        self.store.refresh()
-        if self.moves != self.store.moves:
-            self.forget()
-            self.moves = self.store.moves
-        columns = ["patient_id", "patient_ordinal", "split", "file_id", "loop_id", "pixel_sha256", "study_id"]
-        new = self.store.metadata(columns, since=self.rows).to_pydict()
-        self.rows += len(new["file_id"])
-        self.ordinals |= dict(zip(new["patient_id"], new["patient_ordinal"], strict=True))
-        self.files |= set(new["file_id"])
-        for patient, study, split in zip(new["patient_id"], new["study_id"], new["split"], strict=True):
-            self.people.tie((patient, study))
-            self.people.place(patient, split)
-        for column in ("loop_id", "pixel_sha256"):
-            self.seen |= dict(zip(new[column], new["patient_id"], strict=True))
-        for link in self.store.links() - self.links:
-            self.people.tie(link)
-            self.links.add(link)
+        self.known = Known(store)
 
     def take(self, result: ConvertedLoop | Refused) -> None:
         """Accept a converted file."""
@@ -88,7 +59,7 @@ class Registrar:
         """Write what has been taken. Who belongs together is written before the loops that showed it, so that
         a kill between the two loses nothing."""
         with self.store.lock():
-            self.learn()
+            self.known.learn()
             loops, refused, links = self.sort_out()
             self.store.add_links(links)
             loops = self.put_in_splits(loops, links)
@@ -108,20 +79,22 @@ class Registrar:
         self.came.faults.update(r.why.detail for r in refused if r.why.reason == Reason.PROGRAM)
         self.waiting = []
 
-    def sort_out(self) -> tuple[list[ConvertedLoop], list[Refused], set[tuple[str, str]]]:
+    def sort_out(self) -> tuple[list[ConvertedLoop], list[Refused], set[Link]]:
         """What was taken and is not there yet: loops, refusals (duplicates with them), and ids of one person
         that no row of the table will tie."""
         loops: list[ConvertedLoop] = []
-        refused, links = [], set[tuple[str, str]]()
+        refused, links = [], set[Link]()
+        came = [result for result in self.waiting if isinstance(result, ConvertedLoop)]
+        files = self.known.owners("file_id", [result.file_id for result in self.waiting])
+        seen = self.known.owners("loop_id", [loop.loop_id for loop in came])
+        seen |= self.known.owners("pixel_sha256", [loop.pixel_sha256 for loop in came])
         for result in self.waiting:
-            if result.file_id in self.files:
+            if result.file_id in files:
                 continue
             if isinstance(result, Refused):
                 refused.append(result)
                 links |= pairs(result.ids)
-            elif twins := [
-                self.seen[one] for one in (result.loop_id, result.pixel_sha256) if one in self.seen
-            ]:
+            elif twins := [seen[one] for one in (result.loop_id, result.pixel_sha256) if one in seen]:
                 why = Rejected(Reason.DUPLICATE, "these pixels came in before")
                 refused.append(Refused(result.file_id, why))
                 # Two recordings are never alike; two empty stills may be.
@@ -129,50 +102,58 @@ class Registrar:
                 links |= pairs((result.patient_id, result.study_id, *result.also, *same))
             else:
                 for one in (result.loop_id, result.pixel_sha256):
-                    self.seen[one] = result.patient_id
+                    seen[one] = result.patient_id
                 loops.append(result)
                 links |= pairs((result.patient_id, *result.also))
-                self.people.tie((result.patient_id, result.study_id))
-        links -= self.links
-        for link in links:
-            self.people.tie(link)
-        self.links |= links
-        return loops, refused, links
+        return loops, refused, links - self.known.links
 
-    def put_in_splits(self, loops: list[ConvertedLoop], links: set[tuple[str, str]]) -> list[ConvertedLoop]:
+    def people_of(self, loops: list[ConvertedLoop], links: set[Link]) -> tuple[People, dict[str, int]]:
+        """Who the new loops' patients are, with all that the table and the new links say of them, and the
+        ordinals of those in the table."""
+        ties = {*((loop.patient_id, loop.study_id) for loop in loops), *links}
+        people, ordinals = self.known.people({one for tie in ties for one in tie})
+        for tie in ties:
+            people.tie(tie)
+        return people, ordinals
+
+    def put_in_splits(self, loops: list[ConvertedLoop], links: set[Link]) -> list[ConvertedLoop]:
         """The loops with their ordinal and their person's split; patients of the table who turn out to be one
         person with two splits go to the more guarded one."""
+        people, ordinals = self.people_of(loops, links)
+        patients = self.known.count_patients() if loops else 0
         official: dict[str, set[str]] = {}
         for loop in loops:
             if loop.split:
-                official.setdefault(self.people.group(loop.patient_id), set()).add(loop.split)
+                official.setdefault(people.group(loop.patient_id), set()).add(loop.split)
         touched = dict.fromkeys([*(loop.patient_id for loop in loops), *(one for one, _ in links)])
         moved: dict[str, str] = {}
         for one in touched:
-            there = self.people.splits(one)
+            there = people.splits(one)
             split = most_guarded(there.values())
             moved |= {patient: split for patient, other in there.items() if split and other != split}
         if moved:
             self.store.move(moved)
-            self.moves = self.store.moves
             self.came.joined += len(moved)
             for patient, split in moved.items():
-                self.people.place(patient, split)
+                people.place(patient, split)
         whole = []
         for loop in loops:
-            ordinal = self.ordinals.setdefault(loop.patient_id, len(self.ordinals))
-            group = self.people.group(loop.patient_id)
+            if loop.patient_id not in ordinals:
+                ordinals[loop.patient_id] = patients
+                patients += 1
+            ordinal = ordinals[loop.patient_id]
+            group = people.group(loop.patient_id)
             split = (
-                most_guarded(self.people.splits(loop.patient_id).values())
+                most_guarded(people.splits(loop.patient_id).values())
                 or most_guarded(official.get(group, ()))
                 or assign_split(self.split_seed, ordinal)
             )
-            self.people.place(loop.patient_id, split)
+            people.place(loop.patient_id, split)
             self.came.moved += loop.split not in ("", split)
             whole.append(placed(loop, ordinal, split))
         return whole
 
 
-def pairs(ids: tuple[str, ...]) -> set[tuple[str, str]]:
+def pairs(ids: tuple[str, ...]) -> set[Link]:
     """Ids of one person as pairs with the first."""
     return {(ids[0], other) for other in ids[1:] if other != ids[0]}

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echojepa.data.sector.fan import Mask
-from echojepa.data.sector.strokes import DARKEST, FRAME, STEP, Rule, TextBox, find_strokes, words_of
+from echojepa.data.sector.strokes import (
+    DARKEST,
+    FRAME,
+    STEP,
+    Rule,
+    SharpPixels,
+    TextBox,
+    strokes_of_each,
+    words_of,
+)
 
 filters: Any = ndimage  # scipy carries no types
 FRAMES = 32
@@ -42,10 +51,10 @@ BAR_FILLED = 0.3
 """Share of its box that is flat, at least: letters leave that much."""
 
 
-def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
+def passing_words(grey: NDArray[np.uint8], inside: Mask) -> list[TextBox]:
     """Words in the frames (n, H, W) of a loop's box that are seen in several; `inside` is the sector."""
-    chosen = np.unique(np.linspace(0, len(grey) - 1, min(FRAMES, len(grey))).astype(int))
-    by_frame = [frame_words(grey[index], inside) for index in chosen]
+    chosen = grey[np.unique(np.linspace(0, len(grey) - 1, min(FRAMES, len(grey))).astype(int))]
+    by_frame = words_of_frames(chosen, inside)
     found = []
     for number, words in enumerate(by_frame):
         others = by_frame[:number] + by_frame[number + 1 :]
@@ -53,7 +62,7 @@ def passing_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
             w for w in words if sum(any(is_near(w, one) for one in there) for there in others) >= SEEN - 1
         ]
         if seen:
-            curves = long_curves(grey[chosen[number]])
+            curves = long_curves(chosen[number])
             found += [word for word in seen if not is_crossed(word, curves)]
     return found
 
@@ -64,7 +73,7 @@ def is_crossed(word: TextBox, curves: Mask) -> bool:
     return bool(part.any(0).mean() >= CROSSING)
 
 
-def long_curves(grey: NDArray[np.int16]) -> Mask:
+def long_curves(grey: NDArray[np.uint8]) -> Mask:
     """(H, W) thin bright pieces that are longer than letters: an ECG over the picture."""
     thin = filters.white_tophat(grey, 5) > STEP
     labels, count = filters.label(thin, np.ones((3, 3)))
@@ -74,35 +83,46 @@ def long_curves(grey: NDArray[np.int16]) -> Mask:
     return np.array([False, *(side >= CURVE for side in sides)])[labels]
 
 
-def frame_words(grey: NDArray[np.int16], inside: Mask) -> list[TextBox]:
-    """Words in one frame (H, W), bright ones and dark ones on a bar."""
-    words = sharp_words(grey, inside & (grey >= DARKEST), PASSING)
-    bars = bar_pixels(grey, inside)
-    if bars.any():
-        words += sharp_words(255 - grey, bars & (255 - grey >= DARKEST), PASSING)
+def words_of_frames(grey: NDArray[np.uint8], inside: Mask) -> list[list[TextBox]]:
+    """Words in each of some frames (n, H, W), bright ones and then dark ones on a bar."""
+    whose, sharp, pixels = [], list[Mask](), list[SharpPixels]()
+    for number, frame in enumerate(grey):
+        pictures = [(frame, inside)]
+        bars = bar_pixels(frame, inside)
+        if bars.any():
+            pictures.append((255 - frame, bars))
+        for picture, among in pictures:
+            edges, found = sharp_pixels(picture, among & (picture >= DARKEST), PASSING)
+            whose.append(number)
+            sharp.append(edges)
+            pixels.append(found)
+    words: list[list[TextBox]] = [[] for _ in grey]
+    for number, edges, strokes in zip(whose, sharp, strokes_of_each(pixels, PASSING), strict=True):
+        words[number] += [word for word in words_of(strokes, PASSING, 0, 0) if is_lettered(edges, word)]
     return words
 
 
-def sharp_words(grey: NDArray[np.int16], among: Mask, rule: Rule) -> list[TextBox]:
-    """Words of sharp strokes among some pixels of a picture (H, W)."""
+def sharp_pixels(grey: NDArray[np.uint8], among: Mask, rule: Rule) -> tuple[Mask, SharpPixels]:
+    """Pixels of sharp strokes among some of a picture (H, W): where they are, and what is known of each."""
     steps = steps_everywhere(grey)
     sharp = among & (steps >= rule.edges)
     at = np.nonzero(sharp)
-    if not len(at[0]):
-        return []
-    rest = np.full(len(at[0]), 1 / 16)
-    strokes = find_strokes(at, grey[at].astype(float), steps[at].astype(np.int64), rest, rule)
-    return [word for word in words_of(strokes, rule, 0, 0) if is_lettered(sharp, word)]
+    return sharp, SharpPixels(at, grey[at], steps[at], np.full(len(at[0]), 1 / 16))
 
 
-def steps_everywhere(grey: NDArray[np.int16]) -> NDArray[np.uint8]:
+def steps_everywhere(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) how many of the eight pixels two away from each are a step off."""
     padded = np.pad(grey, 2, mode="edge")
     height, width = grey.shape
-    steps, apart = np.zeros(grey.shape, dtype=np.uint8), np.empty_like(grey)
-    for down, across in ((0, 0), (0, 2), (0, 4), (2, 0), (2, 4), (4, 0), (4, 2), (4, 4)):
-        np.subtract(padded[down : down + height, across : across + width], grey, out=apart)
-        steps += np.abs(apart, out=apart) > STEP
+    steps = np.zeros(grey.shape, dtype=np.uint8)
+    for down, across in ((0, 2), (2, 0), (2, 2), (2, -2)):
+        # Of every pixel with the one so far from it; the same pair counts for both.
+        left, right = max(0, -across), max(0, across)
+        one = padded[: height + 4 - down, left : width + 4 - right]
+        other = padded[down:, right : width + 4 - left]
+        apart = (np.maximum(one, other) - np.minimum(one, other) > STEP).view(np.uint8)
+        steps += apart[2 : 2 + height, 2 - left : 2 - left + width]
+        steps += apart[2 - down : 2 - down + height, 2 - left - across : 2 - left - across + width]
     return steps
 
 
@@ -126,19 +146,26 @@ def is_near(one: TextBox, other: TextBox) -> bool:
     return all(abs(mine - theirs) <= MOVED for mine, theirs in sides)
 
 
-def bar_pixels(grey: NDArray[np.int16], inside: Mask) -> Mask:
+def bar_pixels(grey: NDArray[np.uint8], inside: Mask) -> Mask:
     """(H, W) bars, the letters in them too: boxes of which a good part is flat and bright."""
     bars = np.zeros(grey.shape, dtype=bool)
-    core = (inside & (grey >= BAR_GREY))[1:-1, 1:-1].copy()
-    for down, across in ((0, 1), (1, 0), (1, 2), (2, 1)):
-        beside = grey[down : down + core.shape[0], across : across + core.shape[1]]
-        core &= np.abs(beside - grey[1:-1, 1:-1]) <= FLAT
-    if core.sum() < BAR_AREA:
+    core = (inside & (grey >= BAR_GREY))[1:-1, 1:-1]
+    if np.count_nonzero(core) < BAR_AREA:
+        return bars
+    below = np.maximum(grey[1:], grey[:-1]) - np.minimum(grey[1:], grey[:-1]) <= FLAT
+    beside = np.maximum(grey[:, 1:], grey[:, :-1]) - np.minimum(grey[:, 1:], grey[:, :-1]) <= FLAT
+    core = core & below[1:, 1:-1] & below[:-1, 1:-1] & beside[1:-1, 1:] & beside[1:-1, :-1]
+    if np.count_nonzero(core) < BAR_AREA:
         return bars
     labels, _ = filters.label(core)
-    areas = np.bincount(labels.ravel())[1:]
-    for (rows, columns), area in zip(filters.find_objects(labels), areas, strict=True):
+    areas = np.bincount(labels[core])
+    large = np.flatnonzero(areas >= BAR_AREA)
+    if not len(large):
+        return bars
+    boxes = filters.find_objects(labels)
+    for number in large.tolist():
+        rows, columns = boxes[number - 1]
         size = (rows.stop - rows.start) * (columns.stop - columns.start)
-        if area >= BAR_AREA and area >= BAR_FILLED * size:
+        if areas[number] >= BAR_FILLED * size:
             bars[rows.start : rows.stop + 2, columns.start : columns.stop + 2] = True
     return bars & inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ TALLEST, LONGEST, SMALLEST = 45, 250, 5
 a stretch of an ECG's trace is flatter."""
 WIDE = 0.6
 """Width of a word as a share of its height at least: an R wave that stands over the sector is narrower."""
+SURELY = 0.99
+"""Share of the weight that makes a word: less, however it is rounded, makes none."""
 MOST = 800
 """Strokes looked at, the strongest first: more than a screen of text has."""
 
@@ -81,57 +84,103 @@ class Strokes:
     """(n, 4) top, left, bottom, right within the sector's box."""
 
 
-def find_strokes(
-    at: tuple[NDArray[np.int64], ...],
-    grey: NDArray[np.floating],
-    steps: NDArray[np.int64],
-    unrest: NDArray[np.floating],
-    rule: Rule,
-) -> Strokes:
-    """Join pixels (n,) at rows and columns to their neighbours of like grey; keep what may be of a letter."""
-    if not len(grey):
-        return Strokes(np.empty(0), np.empty(0), np.empty((0, 4), dtype=np.int64))
-    y, x = at
-    number = np.full((y.max() + 2, x.max() + 3), -1)
-    number[y, x + 1] = np.arange(len(grey))
-    links = []
-    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        other = number[y + down, x + 1 + across]
-        one = np.flatnonzero(other >= 0)
-        one = one[np.abs(grey[one] - grey[other[one]]) <= rule.link]
-        links.append(np.stack([one, other[one]]))
-    pairs = np.concatenate(links, axis=1)
-    graph = sparse.coo_matrix((np.ones(pairs.shape[1]), pairs), shape=(len(grey), len(grey)))
+@dataclass(frozen=True)
+class SharpPixels:
+    """Pixels of a picture that strokes are looked for among, row by row: what is known of each of n."""
+
+    at: tuple[NDArray[np.int64], ...]
+    """Rows and columns."""
+    grey: NDArray[np.integer]
+    steps: NDArray[np.integer]
+    """How many of the eight pixels two away are a step off."""
+    unrest: NDArray[np.floating]
+    """Flicker as a share of that around."""
+
+
+def find_strokes(pixels: SharpPixels, rule: Rule) -> Strokes:
+    """Join the pixels of a picture to their neighbours of like grey; keep what may be of a letter."""
+    return strokes_of_each([pixels], rule)[0]
+
+
+def strokes_of_each(pictures: Sequence[SharpPixels], rule: Rule) -> list[Strokes]:
+    """The strokes of several pictures, found at once: each by itself costs as much for a few pixels."""
+    number = np.repeat(np.arange(len(pictures)), [len(one.grey) for one in pictures])
+    if not len(number):
+        return [Strokes(np.empty(0), np.empty(0), np.empty((0, 4), dtype=np.int64)) for _ in pictures]
+    y, x = (np.concatenate([one.at[axis] for one in pictures]) for axis in (0, 1))
+    grey = np.concatenate([one.grey for one in pictures]).astype(float)
+    graph = neighbours(number, y, x, grey, rule)
     count, label = connected_components(graph, directed=False)
     pixels = np.bincount(label).astype(float)
+    steps, unrest = (np.concatenate([getattr(one, name) for one in pictures]) for name in ("steps", "unrest"))
     mean, sharpness, rest = (np.bincount(label, values) / pixels for values in (grey, steps, unrest))
     spread = np.sqrt(np.bincount(label, (grey - mean[label]) ** 2) / pixels)
-    boxes = np.tile([y.max() + 1, x.max() + 1, 0, 0], (count, 1))
-    np.minimum.at(boxes[:, 0], label, y)
-    np.minimum.at(boxes[:, 1], label, x)
-    np.maximum.at(boxes[:, 2], label, y + 1)
-    np.maximum.at(boxes[:, 3], label, x + 1)
-    size = boxes[:, 2:] - boxes[:, :2]
     good = (pixels >= rule.fewest) & (spread < rule.even) & (sharpness >= rule.sharp)
+    mine = good[label]
+    boxes = np.tile([y.max() + 1, x.max() + 1, 0, 0], (count, 1))
+    for side, (extreme, values) in enumerate(
+        ((np.minimum, y), (np.minimum, x), (np.maximum, y + 1), (np.maximum, x + 1))
+    ):
+        extreme.at(boxes[:, side], label[mine], values[mine])
+    size = boxes[:, 2:] - boxes[:, :2]
     good &= (size[:, 0] <= TALLEST) & (size[:, 1] <= LONGEST)
     good &= (size.max(1) < TRACE) | (pixels > THICK * size.max(1))
     weight = pixels * np.clip((sharpness - 3) / 3, 0, 1) * np.clip(1 - spread / rule.even, 0, 1)
     weight *= np.clip(-np.log2(rest) / STILLEST, 0, 1)
-    kept = np.flatnonzero(good)
-    kept = kept[np.argsort(-weight[kept], kind="stable")[:MOST]]
-    return Strokes(weight[kept], mean[kept], boxes[kept])
+    picture = np.empty(count, dtype=np.int64)
+    picture[label] = number
+    found = []
+    for one in range(len(pictures)):
+        kept = np.flatnonzero(good & (picture == one))
+        kept = kept[np.argsort(-weight[kept], kind="stable")[:MOST]]
+        found.append(Strokes(weight[kept], mean[kept], boxes[kept]))
+    return found
+
+
+def neighbours(
+    number: NDArray[np.int64],
+    y: NDArray[np.int64],
+    x: NDArray[np.int64],
+    grey: NDArray[np.floating],
+    rule: Rule,
+) -> sparse.coo_matrix:
+    """Which of the pixels (n,), in order of picture, row and column, touch and are of like grey: (n, n)."""
+    width = int(x.max()) + 2
+    place = (number * (int(y.max()) + 2) + y) * width + x  # a free column and row part what does not touch
+    links = []
+    for step in (1, width, width + 1, width - 1):
+        other = np.searchsorted(place, place + step)
+        one = np.flatnonzero(place[np.minimum(other, len(place) - 1)] == place + step)
+        one = one[np.abs(grey[one] - grey[other[one]]) <= rule.link]
+        links.append(np.stack([one, other[one]]))
+    pairs = np.concatenate(links, axis=1)
+    return sparse.coo_matrix((np.ones(pairs.shape[1]), pairs), shape=(len(grey), len(grey)))
+
+
+def of_like_grey(grey: NDArray[np.floating], same: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs (m,), (m,) of greys (n,) that differ by no more: sorted, so that few are compared in vain."""
+    order = np.argsort(grey)
+    up = grey[order]
+    after = np.searchsorted(up, up + (same + 1), side="right") - np.arange(1, len(up) + 1)
+    first = np.repeat(np.arange(len(up)), after)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after) + first + 1
+    one, other = order[first], order[second]
+    like = np.abs(grey[one] - grey[other]) <= same
+    return one[like], other[like]
 
 
 def words_of(strokes: Strokes, rule: Rule, top: int, left: int) -> tuple[TextBox, ...]:
     """Strokes near each other and of like grey, heavy enough; (top, left) is added to their boxes."""
-    if not len(strokes.weight):
+    if strokes.weight.sum() < SURELY * rule.enough:  # too light all together
         return ()
     low, high = strokes.boxes[:, :2], strokes.boxes[:, 2:]
-    gap = np.maximum(low[:, None], low) - np.minimum(high[:, None], high)
-    size = np.maximum((high - low).max(1)[:, None], (high - low).max(1))
-    near = (gap[..., 0] <= 1 + 0.3 * size) & (gap[..., 1] <= 3 + 0.7 * size)
-    near &= np.abs(strokes.grey[:, None] - strokes.grey) <= rule.same
-    _, label = connected_components(sparse.coo_matrix(near), directed=False)
+    one, other = of_like_grey(strokes.grey, rule.same)
+    gap = np.maximum(low[one], low[other]) - np.minimum(high[one], high[other])
+    size = np.maximum((high - low).max(1)[one], (high - low).max(1)[other])
+    near = (gap[:, 0] <= 1 + 0.3 * size) & (gap[:, 1] <= 3 + 0.7 * size)
+    links, count = (one[near], other[near]), len(strokes.weight)
+    graph = sparse.coo_matrix((np.ones(len(links[0])), links), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
     weight = np.bincount(label, strokes.weight)
     found = []
     for word in np.argsort(-weight):

@@ -8,7 +8,6 @@ are replaced whole.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
@@ -43,6 +42,7 @@ from echojepa.data.store.facts import (
 )
 from echojepa.data.store.location import Location
 from echojepa.data.store.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
+from echojepa.data.store.scan import sorted_digest
 from echojepa.errors import UserError
 from echojepa.files.tables import parquet_bytes
 
@@ -184,7 +184,7 @@ class LoopStore:
             write_facts(self.location, facts | {"moves": int(facts.get("moves", 0)) + 1})
             for fragment in table.get_fragments():
                 there = fragment.to_table(columns=["patient_id"])["patient_id"]
-                if not splits.keys().isdisjoint(there.to_pylist()):
+                if pc.any(pc.is_in(there, ids)).as_py():
                     metadata, touched = fragment.update_columns(new, left_on="patient_id")
                     changed.append(metadata)
                     fields_changed |= set(touched)
@@ -194,16 +194,19 @@ class LoopStore:
             place = self.location.child(TABLE)
             self._table = lance.LanceDataset.commit(place, operation, read_version=table.version)
 
-    def metadata(self, columns: Sequence[str] | None = None, since: int = 0) -> pa.Table:
-        """Columns without pixels, in row order, from row `since` on."""
+    def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns without pixels, in row order."""
         chosen = list(columns) if columns else [name for name in SCHEMA.names if name not in HEAVY]
         with self.reading():
-            return self.table.to_table(columns=chosen, offset=since or None)
+            return self.table.to_table(columns=chosen)
 
-    def batches(self, columns: Sequence[str], size: int = ROWS_AT_ONCE) -> Iterator[pa.RecordBatch]:
-        """Columns of all rows in order, a piece at a time."""
+    def batches(
+        self, columns: Sequence[str], size: int = ROWS_AT_ONCE, since: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of all rows in order, from row `since` on, in pieces, the first one of no rows."""
+        yield pa.RecordBatch.from_pylist([], pa.schema([SCHEMA.field(name) for name in columns]))
         with self.reading():
-            yield from self.table.to_batches(columns=list(columns), batch_size=size)
+            yield from self.table.to_batches(columns=list(columns), batch_size=size, offset=since or None)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -248,9 +251,8 @@ class LoopStore:
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, splits, pixels' checksums, encodings and frame rates: equal for equal data."""
-        rows = self.metadata(["loop_id", "split", "pixel_sha256", "encoding", "frame_rate"]).to_pylist()
-        text = "\n".join(sorted("\t".join(map(str, row.values())) for row in rows))
-        return hashlib.sha256(text.encode()).hexdigest()
+        columns = ["loop_id", "split", "pixel_sha256", "encoding", "frame_rate"]
+        return sorted_digest(self.batches, columns)
 
     def loop(self, row: int) -> Loop:
         """The pixels and times of a row, read in one go; DamagedLoop where they cannot be read."""
@@ -311,10 +313,8 @@ class LoopStore:
         """Add rows for files that did not come in, in place of older ones of the same files, and drop those
         of files that came in after all."""
         new = pa.Table.from_pylist(list(rows), schema=REJECTED_SCHEMA)
-        gone = {*new["file_id"].to_pylist(), *came_in}
+        gone = pa.array([*new["file_id"].to_pylist(), *came_in], pa.string())
         old = self.rejected()
-        kept = old.filter(
-            pa.array([file_id not in gone for file_id in old["file_id"].to_pylist()], pa.bool_())
-        )
+        kept = old.filter(pc.invert(pc.is_in(old["file_id"], gone)))
         if new.num_rows or kept.num_rows < old.num_rows:
             self._replace(REJECTED, pa.concat_tables([kept, new]))

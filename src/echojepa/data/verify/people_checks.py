@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from echojepa.data.identity.people import People
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.scan import COUNT, counted, distinct, number_of, rows_that_share
 from echojepa.data.verify.loop_checks import shown
-from echojepa.data.verify.set_check import Found, SetCheck, distinct, rows_that_share
+from echojepa.data.verify.set_check import Found, SetCheck
 
 FEWEST_LOOPS = 5
 """With fewer loops than this under one patient nothing is said of how many they hold."""
@@ -16,57 +18,59 @@ FEWEST_LOOPS = 5
 def split_studies(store: LoopStore) -> Found:
     """Studies that several patients share, with loops in more than one split; of one patient, the patient is
     the fault."""
-    pairs = distinct(store.metadata(["study_id", "patient_id"]))
-    shared = set(rows_that_share(pairs, "study_id")["study_id"].to_pylist())
-    splits = distinct(store.metadata(["study_id", "split"]))
-    leaked = sorted(shared & set(rows_that_share(splits, "study_id")["study_id"].to_pylist()), key=str)
-    return Found("studies", len(set(pairs["study_id"].to_pylist())), [f"study {shown(s)}" for s in leaked])
+    pairs = distinct(store.batches(["study_id", "patient_id"]))
+    splits = distinct(store.batches(["study_id", "split"]))
+    shared = rows_that_share(pairs, "study_id")["study_id"]
+    leaked = rows_that_share(splits.filter(pc.is_in(splits["study_id"], shared)), "study_id")["study_id"]
+    found = sorted(leaked.unique().to_pylist(), key=str)
+    return Found("studies", number_of(pairs["study_id"]), [f"study {shown(s)}" for s in found])
 
 
 def split_people(store: LoopStore) -> Found:
     """Patients that a shared study, or what else files say of them, makes one person, in several splits."""
+    rows, links = distinct(store.batches(["patient_id", "study_id", "split"])), store.links()
     people = People()
-    patients = distinct(store.metadata(["patient_id", "study_id", "split"])).to_pylist()
-    for row in patients:
-        people.tie((row["patient_id"], row["study_id"]))
-    for link in store.links():
+    for link in links:
         people.tie(link)
+    patients = possibly_tied(rows, pa.array({one for link in links for one in link}, pa.string()))
+    for row in patients.to_pylist():
+        people.tie((row["patient_id"], row["study_id"]))
     splits: dict[str, dict[str, set[str]]] = {}
-    for row in patients:
+    mine = rows.filter(pc.is_in(rows["patient_id"], patients["patient_id"])).select(["patient_id", "split"])
+    for row in distinct(mine).to_pylist():
         of_group = splits.setdefault(people.group(row["patient_id"]), {})
         of_group.setdefault(row["patient_id"], set()).add(row["split"])
-    ids = sorted({row["patient_id"] for row in patients}, key=str)
-    leaked = []
-    for one in ids:
-        group = splits[people.group(one)]
-        if len(group) > 1 and len(set.union(*group.values())) > 1:
-            leaked.append(one)
-    return Found("patients", len(ids), [f"patient {shown(one)}" for one in leaked])
+    groups = [group for group in splits.values() if len(group) > 1 and len(set.union(*group.values())) > 1]
+    leaked = sorted((one for group in groups for one in group), key=str)
+    return Found("patients", number_of(rows["patient_id"]), [f"patient {shown(one)}" for one in leaked])
+
+
+def possibly_tied(rows: pa.Table, linked: pa.Array) -> pa.Table:
+    """Patients and their studies that may tie them to others: the study has several, or one is linked."""
+    pairs = distinct(rows.select(["patient_id", "study_id"]))
+    shared = rows_that_share(pairs, "study_id")["study_id"]
+    of_study = pc.or_(pc.is_in(pairs["study_id"], shared), pc.is_in(pairs["study_id"], linked))
+    return pairs.filter(pc.or_(of_study, pc.is_in(pairs["patient_id"], linked)))
 
 
 def patients_of_one_study(store: LoopStore) -> Found:
     """Patients that share a study with another."""
-    pairs = distinct(store.metadata(["patient_id", "study_id"]))
-    sharing = sorted(set(rows_that_share(pairs, "study_id")["patient_id"].to_pylist()), key=str)
+    pairs = distinct(store.batches(["patient_id", "study_id"]))
+    sharing = rows_that_share(pairs, "study_id")["patient_id"].unique()
     return Found(
-        "patients", len(set(pairs["patient_id"].to_pylist())), [f"patient {shown(one)}" for one in sharing]
-    )
+        "patients", number_of(pairs["patient_id"]),
+        [f"patient {shown(one)}" for one in sorted(sharing.to_pylist(), key=str)],
+    )  # fmt: skip
 
 
 def one_for_all(store: LoopStore) -> Found:
     """Patients who hold more than half of the loops."""
-    table = store.metadata(["patient_id"])
-    counts = table.group_by("patient_id").aggregate([([], "count_all")])
-    large = counts.filter(
-        (pc.field("count_all") > table.num_rows / 2) & (pc.field("count_all") >= FEWEST_LOOPS)
-    ).to_pylist()
+    counts, total = counted(store.batches(["patient_id"])), store.table.count_rows()
+    large = counts.filter((pc.field(COUNT) > total / 2) & (pc.field(COUNT) >= FEWEST_LOOPS)).to_pylist()
     return Found(
         "patients",
         counts.num_rows,
-        [
-            f"patient {shown(row['patient_id'])} has {row['count_all']} of {table.num_rows} loops"
-            for row in large
-        ],
+        [f"patient {shown(row['patient_id'])} has {row[COUNT]} of {total} loops" for row in large],
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.loop_store import ROWS_AT_ONCE, LoopStore
 from echojepa.data.verify.loop_checks import Severity
 
 
@@ -33,13 +33,7 @@ class SetCheck:
     advice: str
 
 
-def rows_that_share(table: pa.Table, column: str) -> pa.Table:
-    """The rows whose value in a column occurs in another row too."""
-    counts = table.group_by(column).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.field("count_all") > 1)[column]
-    return table.filter(pc.field(column).isin(repeated.combine_chunks()))
-
-
-def distinct(table: pa.Table) -> pa.Table:
-    """A table's different rows."""
-    return table.group_by(table.column_names).aggregate([])
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """A table's rows as values; few are in memory at a time."""
+    for piece in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from piece.to_pylist()

@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from echojepa.data.store.loop_store import LoopStore, StoreError
+from echojepa.data.store.scan import distinct, number_of, rows_that_repeat, rows_that_share
 from echojepa.data.verify.loop_checks import PSEUDONYM, shown
 from echojepa.data.verify.people_checks import PEOPLE_CHECKS
-from echojepa.data.verify.set_check import Found, SetCheck, distinct, rows_that_share
+from echojepa.data.verify.set_check import Found, SetCheck, rows_of
 from echojepa.tasks import TASKS, Task
 from echojepa.vocabulary import Kind, Split
 
@@ -21,70 +23,77 @@ FEWEST_VALUES = 10
 
 def split_patients(store: LoopStore) -> Found:
     """Patients with loops in more than one split."""
-    pairs = distinct(store.metadata(["patient_id", "split"]))
-    leaked = sorted(set(rows_that_share(pairs, "patient_id")["patient_id"].to_pylist()), key=str)
-    return Found(
-        "patients", len(set(pairs["patient_id"].to_pylist())), [f"patient {shown(p)}" for p in leaked]
-    )
+    pairs = distinct(store.batches(["patient_id", "split"]))
+    leaked = sorted(rows_that_share(pairs, "patient_id")["patient_id"].unique().to_pylist(), key=str)
+    return Found("patients", number_of(pairs["patient_id"]), [f"patient {shown(p)}" for p in leaked])
 
 
 def pixels_across_splits(store: LoopStore) -> Found:
     """Loops whose pixels stand in another split as well."""
-    table = store.metadata(["pixel_sha256", "split", "loop_id"])
-    pairs = rows_that_share(distinct(table.select(["pixel_sha256", "split"])), "pixel_sha256")
-    twins = table.filter(pc.field("pixel_sha256").isin(pairs["pixel_sha256"].combine_chunks())).to_pylist()
+    alike = rows_that_repeat(store.batches, "pixel_sha256", ["pixel_sha256", "split", "loop_id"])
+    pairs = rows_that_share(distinct(alike.select(["pixel_sha256", "split"])), "pixel_sha256")
+    twins = alike.filter(pc.is_in(alike["pixel_sha256"], pairs["pixel_sha256"])).to_pylist()
     twins.sort(key=lambda row: str(row["pixel_sha256"]))
-    return Found("loops", table.num_rows, [f"loop {shown(row['loop_id'])} ({row['split']})" for row in twins])
+    faults = [f"loop {shown(row['loop_id'])} ({row['split']})" for row in twins]
+    return Found("loops", store.table.count_rows(), faults)
 
 
 def repeated_values(column: str, things: str) -> Callable[[LoopStore], Found]:
     """A check that no two rows share a value of a column."""
 
     def find(store: LoopStore) -> Found:
-        table = store.metadata(list(dict.fromkeys((column, "loop_id"))))
-        twins = sorted(rows_that_share(table, column).to_pylist(), key=lambda row: str(row[column]))
-        return Found(things, table.num_rows, [f"loop {shown(row['loop_id'])}" for row in twins])
+        alike = rows_that_repeat(store.batches, column, list(dict.fromkeys((column, "loop_id"))))
+        twins = sorted(alike.to_pylist(), key=lambda row: str(row[column]))
+        return Found(things, store.table.count_rows(), [f"loop {shown(row['loop_id'])}" for row in twins])
 
     return find
 
 
 def came_in_and_not(store: LoopStore) -> Found:
     """Files that are both a loop and a rejected file."""
-    rejected = store.rejected()["file_id"].to_pylist()
-    both = sorted(set(rejected) & set(store.metadata(["file_id"])["file_id"].to_pylist()), key=str)
-    return Found("rejected files", len(rejected), [f"file {shown(file_id)}" for file_id in both])
+    rejected = store.rejected()["file_id"]
+    pieces = store.batches(["file_id"])
+    both = distinct(piece.filter(pc.is_in(piece["file_id"], rejected)) for piece in pieces)
+    files = sorted(both["file_id"].to_pylist(), key=str)
+    return Found("rejected files", len(rejected), [f"file {shown(file_id)}" for file_id in files])
 
 
 def ids_that_are_no_pseudonyms(store: LoopStore) -> Found:
     """Ids that are not 20 hexadecimal digits; they are never repeated."""
-    ids = store.metadata(["loop_id", "file_id", "study_id", "patient_id"])
-    columns = {f"{name} of loops": ids[name] for name in ids.column_names}
-    columns |= {
-        "study_id of labels": store.labels()["study_id"],
-        "file_id of rejected files": store.rejected()["file_id"],
-    }
-    faults: list[str] = []
-    for name, values in columns.items():
-        faults += [f"a {name}" for value in values.to_pylist() if not PSEUDONYM.fullmatch(value or "")]
-    return Found("ids", sum(map(len, columns.values())), faults)
+    labels, rejected = store.labels()["study_id"], store.rejected()["file_id"]
+    names = ("loop_id", "file_id", "study_id", "patient_id")
+    wrong = {f"{name} of loops": 0 for name in names}
+    for piece in store.batches(names):
+        for name in names:
+            wrong[f"{name} of loops"] += no_pseudonyms(piece[name])
+    wrong["study_id of labels"] = no_pseudonyms(labels)
+    wrong["file_id of rejected files"] = no_pseudonyms(rejected)
+    looked_at = len(names) * store.table.count_rows() + len(labels) + len(rejected)
+    return Found("ids", looked_at, [f"a {name}" for name, count in wrong.items() for _ in range(count)])
+
+
+def no_pseudonyms(ids: pa.Array | pa.ChunkedArray) -> int:
+    """How many are not 20 hexadecimal digits."""
+    good = pc.match_substring_regex(ids, rf"\A{PSEUDONYM.pattern}\z")
+    return len(ids) - (pc.sum(good).as_py() or 0)
 
 
 def labels_out_of_range(store: LoopStore) -> Found:
     """Labels that are not finite, or outside the range of a task that they are for."""
     ranges = {task.label: task.valid_range for task in TASKS.values() if task.valid_range}
     faults = []
-    rows = store.labels().to_pylist()
-    for row in rows:
+    labels = store.labels()
+    for row in rows_of(labels):
         low, high = ranges.get(row["label"], (-math.inf, math.inf))
         value = math.nan if row["value"] is None else row["value"]
         if not (math.isfinite(value) and low <= value <= high):
             faults.append(f"{row['label']} {value:g} of study {shown(row['study_id'])}")
-    return Found("labels", len(rows), faults)
+    return Found("labels", len(labels), faults)
 
 
 def units_in_conflict(store: LoopStore) -> Found:
     """Labels in another unit than their task's, or in several."""
-    counts = Counter((row["label"], row["unit"]) for row in store.labels().to_pylist())
+    counts = Counter((row["label"], row["unit"]) for row in rows_of(store.labels()))
     expected = {task.label: task.unit for task in TASKS.values()}
     for (label, unit), _ in counts.most_common():
         expected.setdefault(label, unit)
@@ -97,20 +106,17 @@ def units_in_conflict(store: LoopStore) -> Found:
 
 def labels_without_study(store: LoopStore) -> Found:
     """Labels of studies of which no loop came in."""
-    rows = store.labels().to_pylist()
-    studies = set(store.metadata(["study_id"])["study_id"].to_pylist())
-    unknown = sorted({row["study_id"] for row in rows} - studies, key=str)
-    lost = Counter(row["study_id"] for row in rows)
-    return Found(
-        "labels", len(rows), [f"study {shown(study)}" for study in unknown for _ in range(lost[study])]
-    )
+    labels, studies = store.labels()["study_id"], distinct(store.batches(["study_id"]))["study_id"]
+    lost = Counter(labels.filter(pc.invert(pc.is_in(labels, studies))).to_pylist())
+    faults = [f"study {shown(study)}" for study in sorted(lost, key=str) for _ in range(lost[study])]
+    return Found("labels", len(labels), faults)
 
 
 def whole_number_labels(store: LoopStore) -> Found:
     """Labels to regress whose every value is a whole number."""
     names = {task.label for task in TASKS.values() if task.kind == "regression"}
     values: dict[str, list[float]] = {}
-    for row in store.labels().to_pylist():
+    for row in rows_of(store.labels()):
         if row["label"] in names and row["value"] is not None:
             values.setdefault(row["label"], []).append(row["value"])
     cut = [
@@ -121,39 +127,40 @@ def whole_number_labels(store: LoopStore) -> Found:
     return Found("kinds of label", len(values), cut)
 
 
-def labelled_studies(store: LoopStore, task: Task) -> set[str]:
-    """Studies of the data set that have a task's label."""
-    studies = set(store.metadata(["study_id"])["study_id"].to_pylist())
-    return studies & {row["study_id"] for row in store.labels().to_pylist() if row["label"] == task.label}
-
-
 def studies_without_view(store: LoopStore) -> Found:
     """Labelled studies that have no cine of a view that the label's task looks at."""
-    loops = distinct(store.metadata(["study_id", "view", "kind"])).to_pylist()
+    loops, labels = distinct(store.batches(["study_id", "view", "kind"])), store.labels()
     looked_at, faults = 0, []
     for task in TASKS.values():
-        labelled = labelled_studies(store, task)
-        if task.views and labelled:
-            seen = {r["study_id"] for r in loops if r["kind"] == Kind.CINE and r["view"] in task.views}
+        labelled = labelled_studies(loops, labels, task)
+        if task.views and len(labelled):
+            seen = loops.filter((pc.field("kind") == Kind.CINE) & pc.field("view").isin(task.views))
+            without = labelled.filter(pc.invert(pc.is_in(labelled, seen["study_id"]))).to_pylist()
             looked_at += len(labelled)
             wanted = " or ".join(task.views)
-            faults += [
-                f"study {shown(s)} ({task.name}: no {wanted})" for s in sorted(labelled - seen, key=str)
-            ]
+            faults += [f"study {shown(s)} ({task.name}: no {wanted})" for s in sorted(without, key=str)]
     return Found("labelled studies", looked_at, faults)
+
+
+def labelled_studies(loops: pa.Table, labels: pa.Table, task: Task) -> pa.Array:
+    """Studies of the loops that have a task's label."""
+    studies = loops["study_id"].unique()
+    labelled = labels.filter(pc.field("label") == task.label)["study_id"]
+    return studies.filter(pc.is_in(studies, labelled))
 
 
 def empty_splits(store: LoopStore) -> Found:
     """Splits without a patient, and without a labelled one for a task whose label is there at all."""
-    loops = distinct(store.metadata(["study_id", "split", "view", "kind"])).to_pylist()
-    usable = {"any task": {row["split"] for row in loops}}
+    loops, labels = distinct(store.batches(["study_id", "split", "view", "kind"])), store.labels()
+    usable = {"any task": set(loops["split"].unique().to_pylist())}
+    of_view = loops.filter((pc.field("kind") == Kind.CINE) & (pc.field("view") != ""))
     for task in TASKS.values():
-        cines = [row for row in loops if row["kind"] == Kind.CINE and row["view"]]
+        cines = of_view
         if task.label != "view":
-            labelled = labelled_studies(store, task)
-            cines = [row for row in cines if row["study_id"] in labelled]
-        if cines:
-            usable[task.name] = {r["split"] for r in cines if task.views is None or r["view"] in task.views}
+            cines = cines.filter(pc.is_in(cines["study_id"], labelled_studies(loops, labels, task)))
+        if len(cines):
+            seen = cines if task.views is None else cines.filter(pc.field("view").isin(task.views))
+            usable[task.name] = set(seen["split"].unique().to_pylist())
     faults = [
         f"{split}: no patient for {name}"
         for name, splits in usable.items()
@@ -165,7 +172,8 @@ def empty_splits(store: LoopStore) -> Found:
 
 def files_that_did_not_come_in(store: LoopStore) -> Found:
     """Rejected files, by reason."""
-    reasons = Counter(store.rejected()["reason"].to_pylist())
+    counts = store.rejected()["reason"].value_counts().to_pylist()
+    reasons = Counter({row["values"]: row["counts"] for row in counts})
     files = store.table.count_rows() + reasons.total()
     parts = [f"{count} ({count / files:.0%}) {reason}" for reason, count in reasons.most_common()]
     return Found("files", files, ["; ".join(parts)] * reasons.total())

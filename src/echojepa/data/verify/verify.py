@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,10 +78,10 @@ def read_rows(store: LoopStore) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def evenly_spaced(total: int, wanted: int) -> set[int]:
+def evenly_spaced(total: int, wanted: int) -> Collection[int]:
     """`wanted` numbers below `total`, first and last among them; 0 wants all."""
     if wanted == 0 or wanted >= total:
-        return set(range(total))
+        return range(total)
     return set(np.linspace(0, total - 1, wanted).round().astype(int).tolist())
 
 

@@ -110,7 +110,7 @@ def children_of(cohort: Cohort, config: PlanConfig, plan: Plan) -> str:
     unknown = sorted(set(named) - set(known))
     if unknown:
         raise ConfigError(f"unknown sites {unknown}; this data has {list(known)}")
-    second = {loop.site for (store, _), loop in cohort.loops.items() if store == 1}
+    second = {*cohort.loops.sites(1)}
     if not config.children and plan.only_transfer and len(config.data) == 2 and len(second) == 1:
         return second.pop()
     return config.children

@@ -5,36 +5,21 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.identity.splits import check_no_leakage
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.scan import distinct, rows_that_share
 from echojepa.errors import ConfigError, UserError
+from echojepa.evaluation.protocol.loops import CohortLoop, CohortLoops, read_loops
 from echojepa.randomness import derive_seed
 from echojepa.tasks import Task
-from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Kind
-
-COLUMNS = ("loop_id", "study_id", "patient_id", "split", "site", "view", "sex", "age")
-
-
-@dataclass(frozen=True)
-class CohortLoop:
-    """A cine loop of a known view: its ids, and whose it is."""
-
-    loop_id: str
-    study_id: str
-    patient_id: str
-    split: str
-    site: str
-    view: str
-    sex: str | None
-    age: float | None
+from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
 
 
 @dataclass(frozen=True)
@@ -42,7 +27,7 @@ class Cohort:
     """Cine loops of known view."""
 
     stores: tuple[LoopStore, ...]
-    loops: dict[tuple[int, int], CohortLoop]
+    loops: CohortLoops
     """By (number of the data set, row of its table), in this order."""
     labels: dict[tuple[str, str], tuple[float, str]]
     """(study, label) to value and unit."""
@@ -54,12 +39,16 @@ class Cohort:
 
     def sites(self) -> tuple[str, ...]:
         """Sites, the one with the most loops first."""
-        counts = Counter(loop.site for loop in self.loops.values())
+        counts = self.loops.sites()
         return tuple(sorted(counts, key=lambda site: (-counts[site], site)))
 
-    def value(self, loop: CohortLoop, task: Task) -> float:
-        """A loop's label; UserError for another unit than the task's, and for a value outside its range."""
-        value, unit = self.labels[loop.study_id, task.label]
+    def at(self, sites: Collection[str]) -> Cohort:
+        """The loops of some sites alone."""
+        return replace(self, loops=self.loops.where(self.loops.are("site", sites)))
+
+    def value(self, study_id: str, task: Task) -> float:
+        """A study's label; UserError for another unit than the task's, and for a value outside its range."""
+        value, unit = self.labels[study_id, task.label]
         if task.unit and unit and unit != task.unit:
             raise UserError(
                 f"labels '{task.label}' are in {unit}, task {task.name} is in {task.unit}; convert the "
@@ -73,10 +62,16 @@ class Cohort:
             )
         return value
 
-    def has(self, loop: CohortLoop, task: Task) -> bool:
-        """Whether a loop has the task's label and is of a view that it reads."""
-        known = task.label == "view" or (loop.study_id, task.label) in self.labels
-        return known and (task.views is None or loop.view in task.views)
+    def have(self, task: Task) -> NDArray[np.bool_]:
+        """Which loops (n,) have the task's label and are of a view that it reads."""
+        known = np.ones(len(self.loops), dtype=bool)
+        if task.label != "view":
+            known = self.loops.are("study_id", self.labelled(task))
+        return known if task.views is None else known & self.loops.are("view", task.views)
+
+    def labelled(self, task: Task) -> list[str]:
+        """The studies that have the task's label."""
+        return [study for study, label in self.labels if label == task.label]
 
 
 def read_cohort(folders: Sequence[Path]) -> Cohort:
@@ -87,27 +82,29 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
     if len({str(folder) for folder in folders}) < len(folders):
         raise ConfigError("a data set is given twice; give each once")
     stores = tuple(LoopStore.open(folder) for folder in folders)
-    tables = [store.metadata([*COLUMNS, "kind"]).to_pylist() for store in stores]
-    rows = [row for table in tables for row in table]
-    check_no_leakage((row["patient_id"] for row in rows), (row["split"] for row in rows))
-    owners: dict[str, set[int]] = defaultdict(set)
-    for number, table in enumerate(tables):
-        for row in table:
-            owners[row["site"]].add(number)
-    loops: dict[tuple[int, int], CohortLoop] = {}
-    for number, table in enumerate(tables):
-        for place, row in enumerate(table):
-            if row["kind"] == Kind.CINE and row["view"]:
-                shared = len(owners[row["site"]]) > 1
-                site = f"{folders[number].name}/{row['site']}" if shared else row["site"]
-                columns: dict[str, Any] = {name: row[name] for name in COLUMNS} | {"site": site}
-                loops[number, place] = CohortLoop(**columns)
+    check_splits(stores)
+    owners = Counter[str]()
+    sites = [distinct(store.batches(["site"]))["site"].to_pylist() for store in stores]
+    for of_one in sites:
+        owners.update(of_one)
+    renamed = [
+        {site: f"{folder.name}/{site}" for site in of_one if owners[site] > 1}
+        for folder, of_one in zip(folders, sites, strict=True)
+    ]
+    loops = read_loops(stores, renamed)
     labels = {
         (row["study_id"], row["label"]): (row["value"], row["unit"])
         for store in stores
         for row in store.labels().to_pylist()
     }
     return Cohort(stores, loops, labels)
+
+
+def check_splits(stores: Sequence[LoopStore]) -> None:
+    """LeakageError when a patient stands in two splits, of one data set or of several."""
+    pairs = distinct(piece for store in stores for piece in store.batches(["patient_id", "split"]))
+    split = rows_that_share(pairs, "patient_id")
+    check_no_leakage(split["patient_id"].to_pylist(), split["split"].to_pylist())
 
 
 def share_of_patients(
@@ -156,6 +153,6 @@ def whole_patients(loops: Iterable[CohortLoop], limit: int) -> set[str]:
 
 def synthetic_share(store: LoopStore) -> str:
     """Whether the loops that have a view are "all", "some" or "none" of them synthetic."""
-    rows = store.metadata(["view", "manufacturer"]).to_pylist()
-    synthetic = {row["manufacturer"] == SYNTHETIC_MANUFACTURER for row in rows if row["view"]}
+    facts = distinct(store.batches(["view", "manufacturer"])).to_pylist()
+    synthetic = {row["manufacturer"] == SYNTHETIC_MANUFACTURER for row in facts if row["view"]}
     return "all" if synthetic == {True} else "some" if True in synthetic else "none"

@@ -8,14 +8,18 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from echojepa.data.clips.studies import ViewSlot, choose_slots
+from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.evaluation.protocol.cohort import Cohort, CohortLoop, share_of_patients
+from echojepa.evaluation.protocol.cohort import Cohort, share_of_patients
+from echojepa.evaluation.protocol.loops import place_numbers
 from echojepa.evaluation.protocol.plans import EVERYWHERE
 from echojepa.tasks import Task
-from echojepa.vocabulary import Split
+from echojepa.vocabulary import Kind, Split
 
 Chosen = NDArray[np.bool_] | NDArray[np.int64]
 """Which samples: a mask (n,), or their numbers."""
@@ -86,12 +90,11 @@ def task_samples(cohort: Cohort, task: Task, clips_per_loop: int, children: str 
     UserError where a split has no labelled patient, and as `Cohort.value`.
     """
     clips = study_clips(cohort, task) if task.slots else loop_clips(cohort, task, clips_per_loop)
-    owners = [cohort.loops[max((store, row) for store, row, _ in sample)] for sample in clips.tolist()]
+    owners = cohort.loops.numbers(place_numbers(clips[..., :2]).max(axis=1))
     truth, classes = truth_of(cohort, task, owners)
     level = "study_id" if task.level == "study" else "loop_id"
     items, patients, splits, sites = (
-        np.array([getattr(loop, name) for loop in owners], dtype=str)
-        for name in (level, "patient_id", "split", "site")
+        cohort.loops.texts(name, owners) for name in (level, "patient_id", "split", "site")
     )
     for split in Split:
         if not (splits == split).any():
@@ -104,9 +107,9 @@ def task_samples(cohort: Cohort, task: Task, clips_per_loop: int, children: str 
 
 def loop_clips(cohort: Cohort, task: Task, clips_per_loop: int) -> NDArray[np.int64]:
     """One sample a clip of every loop with the task's label: addresses (n, 1, 3)."""
-    usable = [place for place, loop in cohort.loops.items() if cohort.has(loop, task)]
-    found = [[(*place, clip)] for place in usable for clip in range(clips_per_loop)]
-    return np.array(found, dtype=np.int64).reshape(-1, 1, 3)
+    places = cohort.loops.places(cohort.have(task)).repeat(clips_per_loop, axis=0)
+    numbers = np.tile(np.arange(clips_per_loop), len(places) // clips_per_loop)
+    return np.concatenate([places, numbers[:, None]], axis=1)[:, None]
 
 
 def study_clips(cohort: Cohort, task: Task) -> NDArray[np.int64]:
@@ -115,27 +118,47 @@ def study_clips(cohort: Cohort, task: Task) -> NDArray[np.int64]:
     number = np.tile(np.arange(task.clips), len(slots))
     found = []
     for store, source in enumerate(cohort.stores):
-        chosen = choose_slots(source.metadata(["study_id", "view", "colour", "kind"]), slots, task.clips)
-        for study, rows in zip(chosen.study_ids, chosen.rows.reshape(-1, len(number)), strict=True):
-            there = np.array([(store, row) in cohort.loops for row in rows.tolist()])
-            if there.any() and (study, task.label) in cohort.labels:
-                sample = np.stack([np.full_like(rows, store), rows, number], axis=1)
-                found.append(np.where(there[:, None], sample, -1))
+        rows, facts = rows_of_studies(source, cohort.labelled(task))
+        chosen = choose_slots(facts, slots, task.clips)
+        for places in chosen.rows.reshape(-1, len(number)):
+            there = np.stack([np.full_like(places, store), rows[places]], axis=1)
+            known = cohort.loops.numbers(place_numbers(there)) >= 0
+            if known.any():
+                sample = np.concatenate([there, number[:, None]], axis=1)
+                found.append(np.where(known[:, None], sample, -1))
     return np.array(found, dtype=np.int64).reshape(-1, len(number), 3)
 
 
+def rows_of_studies(store: LoopStore, studies: Sequence[str]) -> tuple[NDArray[np.int64], pa.Table]:
+    """Of some studies the rows of cines (n,) and then -1, and what `choose_slots` needs to know of each."""
+    wanted = pa.array(studies, pa.string())
+    rows, pieces, start = [], [], 0
+    for piece in store.batches(["study_id", "view", "colour", "kind"]):
+        mine = pc.and_(pc.is_in(piece["study_id"], wanted), pc.equal(piece["kind"], Kind.CINE.value))
+        kept = pc.fill_null(mine, False)
+        rows.append(start + np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
+        pieces.append(pa.table(piece.filter(kept)))
+        start += len(piece)
+    return np.append(np.concatenate(rows), -1), pa.concat_tables(pieces)
+
+
 def truth_of(
-    cohort: Cohort, task: Task, owners: Sequence[CohortLoop]
+    cohort: Cohort, task: Task, owners: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The label of each owner's loop, or the number of its class, and the classes' names in their order.
+    """The label of each owner, a loop by its number, or the number of its class; the classes' names in order.
 
     UserError for a binary task without exactly two classes.
     """
     if task.label == "view":
-        names = [loop.view for loop in owners]
-        classes = tuple(sorted(set(names)))
-        return np.array([classes.index(name) for name in names], dtype=float), classes
-    values = np.array([cohort.value(loop, task) for loop in owners], dtype=np.float32).astype(np.float64)
+        classes, numbers = np.unique(cohort.loops.texts("view", owners), return_inverse=True)
+        return numbers.astype(float), tuple(classes.tolist())
+    studies, first, place = np.unique(
+        cohort.loops.texts("study_id", owners), return_index=True, return_inverse=True
+    )
+    known = np.zeros(len(studies), dtype=np.float32)
+    for number in np.argsort(first).tolist():  # the first that is wrong is told
+        known[number] = cohort.value(str(studies[number]), task)
+    values = known[place].astype(np.float64)
     if not task.classes:
         return values, ()
     levels, numbers = np.unique(values, return_inverse=True)
