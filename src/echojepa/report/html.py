@@ -272,6 +272,7 @@ def write_report(config: ReportConfig) -> Path:
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
     encoder, embeddings = VideoTransformer.from_pretrained(config.run), read_embeddings(config.results)
+    player = attention_player(store, encoder, config.attention_site, config.finetuned)
     card, steps = load_card(config.run), read_metrics(config.run)
     records = records_of(config, store, encoder, steps, rows)
     mapped = maps_of(config, embeddings)
@@ -295,7 +296,7 @@ def write_report(config: ReportConfig) -> Path:
         figures=drawn,
         atlas=atlas(store, mapped),
         islands=known,
-        player=attention_player(store, encoder, config.attention_site, config.finetuned),
+        player=player,
         data=data_tables(store),
         probes=probes,
         card=card,
