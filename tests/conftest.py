@@ -39,7 +39,12 @@ def made_once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all test processes of this run keep the cohort."""
+    """Where all test processes of this run keep the cohort. What simulates and ingests in this one is forked
+    from a process that has both: the first to ask for workers would have it load its own work alone."""
+    workers = multiprocessing.get_context("forkserver")
+    works = ["echojepa.processes.forked_from", "echojepa.phantom.cohort.make", "echojepa.data.ingest.convert"]
+    workers.set_forkserver_preload(works)
+    forkserver.ensure_running()
     mine = tmp_path_factory.getbasetemp()
     return (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "cohort"
 
