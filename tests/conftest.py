@@ -51,10 +51,11 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def archive(cohort: Path) -> Path:
-    """Twenty synthetic patients' DICOM files. Tests do not write here."""
+    """Twenty synthetic patients' DICOM files, made on both cores, for other test processes wait for them.
+    Tests do not write here."""
 
     def make(out: Path) -> None:
-        write_cohort(SimulateConfig(out, patients=20, seconds=0.25, workers=1), quiet)
+        write_cohort(SimulateConfig(out, patients=20, seconds=0.25, workers=2), quiet)
 
     return made_once(cohort, "archive", make)
 
@@ -65,7 +66,7 @@ def dataset(cohort: Path, archive: Path) -> Path:
 
     def make(out: Path) -> None:
         (cohort / "key").write_text("the key of the tests\n", encoding="utf-8")
-        ingest(IngestConfig((archive,), out, cohort / "key", archive / "labels.csv", workers=1), quiet)
+        ingest(IngestConfig((archive,), out, cohort / "key", archive / "labels.csv", workers=2), quiet)
 
     return made_once(cohort, "dataset", make)
 
