@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/echojepa demo --out demo
 
 test: .venv/installed lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -39,17 +39,23 @@ def made_once(shared: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all test processes of this run keep the cohort."""
+    """Where all test processes of this run keep the cohort. What simulates and ingests in this one is forked
+    from a process that has both: the first to ask for workers would have it load its own work alone."""
+    workers = multiprocessing.get_context("forkserver")
+    works = ["echojepa.processes.forked_from", "echojepa.phantom.cohort.make", "echojepa.data.ingest.convert"]
+    workers.set_forkserver_preload(works)
+    forkserver.ensure_running()
     mine = tmp_path_factory.getbasetemp()
     return (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "cohort"
 
 
 @pytest.fixture(scope="session")
 def archive(cohort: Path) -> Path:
-    """Twenty synthetic patients' DICOM files. Tests do not write here."""
+    """Twenty synthetic patients' DICOM files, made on both cores, for other test processes wait for them.
+    Tests do not write here."""
 
     def make(out: Path) -> None:
-        write_cohort(SimulateConfig(out, patients=20, seconds=0.25, workers=1), quiet)
+        write_cohort(SimulateConfig(out, patients=20, seconds=0.25, workers=2), quiet)
 
     return made_once(cohort, "archive", make)
 
@@ -60,7 +66,7 @@ def dataset(cohort: Path, archive: Path) -> Path:
 
     def make(out: Path) -> None:
         (cohort / "key").write_text("the key of the tests\n", encoding="utf-8")
-        ingest(IngestConfig((archive,), out, cohort / "key", archive / "labels.csv", workers=1), quiet)
+        ingest(IngestConfig((archive,), out, cohort / "key", archive / "labels.csv", workers=2), quiet)
 
     return made_once(cohort, "dataset", make)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from echojepa.progress import quiet
 from echojepa.tasks import LVEF, VIEW
 from echojepa.weights.folder import Origin, save_weights
 
+from ..conftest import made_once
+
 ALPHA = 0.25
 """Of the tiny model: three calibration patients make an interval, twenty patients have that many."""
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
@@ -39,7 +42,7 @@ SPEC = InputSpec(size=32, frames=4, seconds=0.2)
 
 @dataclass(frozen=True)
 class Made:
-    """What was assembled, and of what."""
+    """What was assembled, and of what. Tests do not write there."""
 
     model: Path
     results: Path
@@ -50,10 +53,17 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def made(archive: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    root = tmp_path_factory.mktemp("model")
+def made(cohort: Path, archive: Path, dataset: Path) -> Made:
+    root = made_once(cohort, "model", partial(assembled, dataset))
+    tested = (root / "tested").read_text()
+    found = [p for p in archive.iterdir() if p.name == f"P{tested:0>5}"]
+    return Made(root / "tiny", root / "results", root / "dataset", root / "run", found[0] / "S0")
+
+
+def assembled(dataset: Path, root: Path) -> None:
+    """Make all of it but the archive's own."""
     shutil.copytree(dataset, root / "dataset")
-    tested = spread(LoopStore.open(root / "dataset"))
+    (root / "tested").write_text(str(spread(LoopStore.open(root / "dataset"))))
     architecture = Architecture("nano", patch=8)
     encoder = VisionTransformer(architecture, SPEC, torch.Generator().manual_seed(0))
     save_weights(root / "run", weights_of(encoder, architecture, SPEC, Origin("jepa")))
@@ -68,8 +78,6 @@ def made(archive: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory)
         PlanRun(Plan("probe", blocks), settings).run(quiet)
         save_config(settings)
         assemble(AssembleConfig(root / "results", str(root / "run"), root / "tiny"), quiet)
-    found = [p for p in archive.iterdir() if p.name == f"P{tested:05d}"]
-    return Made(root / "tiny", root / "results", root / "dataset", root / "run", found[0] / "S0")
 
 
 def spread(store: LoopStore) -> int:

@@ -180,11 +180,11 @@ def test_a_small_file_that_inflates_beyond_the_limit_is_refused(
 ) -> None:
     data = pydicom.dcmread(next(path for path in whole_files if path.name == "explicit.dcm"))
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    data.NumberOfFrames, data.PixelData = 1, bytes(700 << 20)
+    data.NumberOfFrames, data.PixelData = 1, bytes(200 << 20)
     (tmp_path / "in").mkdir()
     data.save_as(tmp_path / "in/bomb.dcm")
     assert (tmp_path / "in/bomb.dcm").stat().st_size < 1 << 20
-    monkeypatch.setattr(ingest_module, "MEMORY", 500 << 20)
+    monkeypatch.setattr(ingest_module, "MEMORY", 150 << 20)
     config = IngestConfig((tmp_path / "in",), tmp_path / "data", tmp_path / "key", workers=1)
     with pytest.raises(IngestError, match="nothing came in"):
         ingest_module.ingest(config, lambda done, total: None)

@@ -40,6 +40,11 @@ TEXTS = (
 DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 UIDS = ("StudyInstanceUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DeviceUID")
 DAY = "19870523"
+DRY_AND_IN_EARNEST = """
+import sys
+from echojepa.cli import main
+sys.exit(main([*sys.argv[1:], "--dry-run"]) or main([*sys.argv[1:], "--lossless"]))
+"""
 
 
 def plant(path: Path, loop: CineLoop) -> list[str]:
@@ -112,15 +117,12 @@ def test_sixty_planted_identifiers_are_in_no_output_no_log_line_and_no_error(tmp
     planted += ["ZQ96cut", "ZQ95note", "ZQ94TEXT"]
     assert len(planted) > 60
     out = tmp_path / "data"
-    said = ""
-    for command in (
-        ["ingest", "--dry-run", "--sources", str(folder), "--out", str(out), "--key", str(tmp_path / "key")],
-        ["ingest", "--sources", str(folder), "--out", str(out), "--key", str(tmp_path / "key"), "--lossless"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "echojepa", *command], capture_output=True, text=True, check=True
-        )
-        said += done.stdout + done.stderr
+    command = ["ingest", "--sources", str(folder), "--out", str(out), "--key", str(tmp_path / "key")]
+    done = subprocess.run(
+        [sys.executable, "-c", DRY_AND_IN_EARNEST, *command], capture_output=True, text=True, check=True
+    )
+    said = done.stdout + done.stderr
+    assert not done.stderr or said != done.stderr
     store = LoopStore.open(out)
     assert store.table.count_rows() == 1 and store.rejected().num_rows == 2
     rows = store.table.to_table().to_pylist()

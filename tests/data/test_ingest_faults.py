@@ -22,13 +22,23 @@ from echojepa.progress import quiet
 from echojepa.vocabulary import Reason
 
 SMALL_COMMITS = (
-    "import sys; import echojepa.data.ingest.ingest as i; i.COMMIT_EVERY = 4; from echojepa.cli import main; "
+    "import sys; import echojepa.data.ingest.ingest as i; i.COMMIT_EVERY = 2; from echojepa.cli import main; "
     "sys.exit(main(sys.argv[1:]))"
 )
 
 
-def start(archive: Path, out: Path, key: Path) -> subprocess.Popen[str]:
-    command = ["ingest", "--sources", str(archive), "--out", str(out), "--key", str(key), "--workers", "1"]
+PATIENTS = 6
+FILES = 3 * PATIENTS
+
+
+@pytest.fixture
+def sources(archive: Path) -> list[str]:
+    """Folders of a few patients, which come in by nine commits."""
+    return [str(archive / f"P{ordinal:05}") for ordinal in range(PATIENTS)]
+
+
+def start(sources: list[str], out: Path, key: Path) -> subprocess.Popen[str]:
+    command = ["ingest", "--sources", *sources, "--out", str(out), "--key", str(key), "--workers", "1"]
     return subprocess.Popen(
         [sys.executable, "-c", SMALL_COMMITS, *command],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -53,41 +63,41 @@ def files_of(store: LoopStore) -> list[str]:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_run_again_it_neither_repeats_nor_loses_a_file(
-    archive: Path, tmp_path: Path, kills: int
+    sources: list[str], tmp_path: Path, kills: int
 ) -> None:
     began = time.perf_counter()
-    whole = start(archive, tmp_path / "whole", tmp_path / "key")
+    whole = start(sources, tmp_path / "whole", tmp_path / "key")
     finish(whole)
     length = time.perf_counter() - began
     rng = np.random.default_rng(kills)
     out, done = tmp_path / "data", 0
     for number in range(kills):
-        process = start(archive, out, tmp_path / "key")
-        time.sleep(rng.uniform(0.2, 1.1) * length)
+        process = start(sources, out, tmp_path / "key")
+        time.sleep(rng.uniform(0.5, 1.1) * length)
         process.send_signal(signal.SIGKILL)  # the parent alone: its workers must see it for themselves
         process.communicate()
         if (out / "dataset.json").exists():
             inside = files_of(LoopStore.open(out))
             assert len(inside) == len(set(inside)) >= done
             done = len(inside)
-            if done == 60 and number < kills - 1:  # all in: begin anew, so that each kill finds work
+            if done == FILES and number < kills - 1:  # all in: begin anew, so that each kill finds work
                 out, done = tmp_path / f"data{number}", 0
-    finish(start(archive, out, tmp_path / "key"))
+    finish(start(sources, out, tmp_path / "key"))
     assert contents(out) == contents(tmp_path / "whole")
-    assert len(files_of(LoopStore.open(out))) == 60
+    assert len(files_of(LoopStore.open(out))) == FILES
 
 
-def test_two_ingests_into_one_data_set_at_once_do_not_corrupt_it(archive: Path, tmp_path: Path) -> None:
-    both = [start(archive, tmp_path / "data", tmp_path / "key") for _ in range(2)]
+def test_two_ingests_into_one_data_set_at_once_do_not_corrupt_it(sources: list[str], tmp_path: Path) -> None:
+    both = [start(sources, tmp_path / "data", tmp_path / "key") for _ in range(2)]
     for process in both:
         finish(process)
     store = LoopStore.open(tmp_path / "data")
     table = store.metadata(["file_id", "patient_id", "patient_ordinal", "split"]).to_pydict()
-    assert len(files_of(store)) == len(set(files_of(store))) == 60
-    assert len(table["file_id"]) >= 58
+    assert len(files_of(store)) == len(set(files_of(store))) == FILES
+    assert len(table["file_id"]) >= FILES - 2
     check_no_leakage(table["patient_id"], table["split"])
     places = set(zip(table["patient_id"], table["patient_ordinal"], strict=True))
-    assert len(places) == len(set(table["patient_id"])) == len(set(table["patient_ordinal"])) == 20
+    assert len(places) == len(set(table["patient_id"])) == len(set(table["patient_ordinal"])) == PATIENTS
 
 
 def test_a_full_disk_is_said_and_costs_nothing_that_was_written(

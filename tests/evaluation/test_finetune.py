@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,15 @@ from torch import Tensor
 from echojepa.backbones.loading import load_backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
-from echojepa.config import Architecture, ConfigError, FinetuneConfig, InputSpec, PlanConfig, TuningConfig
+from echojepa.config import (
+    Architecture,
+    ConfigError,
+    FinetuneConfig,
+    FrozenConfig,
+    InputSpec,
+    PlanConfig,
+    TuningConfig,
+)
 from echojepa.data.clips.clips import letterbox, places
 from echojepa.data.identity.splits import LeakageError
 from echojepa.data.store.loop_store import LoopStore
@@ -53,6 +62,9 @@ from echojepa.weights.tensors import CheckpointError, load_safetensors, save_ten
 
 SPEC = InputSpec(size=32, frames=4, seconds=0.2)
 ARCHITECTURE = Architecture("micro", patch=16)
+PROBED = {"learning_rates": (1e-3,), "weight_decays": (0.01,), "epochs": 2, "min_steps": 12}
+"""How frozen encoders are probed here: a head of twelve steps is a start as good as the best of six."""
+AS_USERS_HAVE_IT = FinetuneConfig.frozen
 
 
 class Stop(Exception):
@@ -65,6 +77,19 @@ def stop_after(epochs: int):
             raise Stop
 
     return progress
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_probes() -> Iterator[None]:
+    """Frozen encoders' probes are small ones."""
+
+    def frozen(config: FinetuneConfig) -> FrozenConfig:
+        assert AS_USERS_HAVE_IT.fget
+        return replace(AS_USERS_HAVE_IT.fget(config), **PROBED)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FinetuneConfig, "frozen", property(frozen))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +190,9 @@ def test_every_layer_moves_the_lower_ones_less(dataset: Path, start: Path, tmp_p
 
 
 def test_training_lowers_the_loss(dataset: Path, start: Path, tmp_path: Path) -> None:
-    finetune(settings(dataset, start, tmp_path, epochs=8, batch_size=4, lr=5e-4), quiet)
-    losses = json.loads((tmp_path / "probe.json").read_text())["history"]["train loss"]
-    assert losses[-1] < 0.9 * losses[0], losses
+    tuning = tuning_of(settings(dataset, start, tmp_path, epochs=4, batch_size=4), tmp_path)
+    losses = [tuning.train_epoch(epoch) for epoch in range(4)]
+    assert losses[-1] < 0.5 * losses[0], losses
 
 
 def test_a_stopped_fine_tuning_goes_on_as_if_it_had_not_been(
@@ -258,7 +283,7 @@ def test_the_epoch_that_validation_likes_best_is_kept(
 def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tuned: Path) -> None:
     """What is tuned reads, before its first epoch, as `echojepa probe` on the frozen encoder does."""
     plan = Plan("frozen", (PlanBlock((LVEF,), ("attentive",)),))
-    config = PlanConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5)
+    config = PlanConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5, **PROBED)
     before = {file: file.stat().st_mtime_ns for file in (tuned / "frozen").rglob("probe.json")}
     PlanRun(plan, config).run(quiet)
     (folder,) = [file.parent for file in (tuned / "frozen").rglob("probe.json") if "random" not in str(file)]
@@ -268,6 +293,14 @@ def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tun
     error = np.abs(made.values[val] - made.truth[val]).mean()
     curve = json.loads((tuned / "probe.json").read_text())["history"]["validation"]
     assert curve[0] == pytest.approx(error, abs=0.02) and len(curve) == 4
+
+
+def test_the_frozen_encoder_s_probe_is_trained_as_the_command_trains_one(dataset: Path, start: Path) -> None:
+    assert AS_USERS_HAVE_IT.fget
+    mine = AS_USERS_HAVE_IT.fget(settings(dataset, start, start))
+    command = PlanConfig(data=(dataset,), out=start, backbones=(str(start),))
+    settings_of = [field.name for field in fields(FrozenConfig) if field.name != "cache"]
+    assert [getattr(mine, name) for name in settings_of] == [getattr(command, name) for name in settings_of]
 
 
 def test_the_best_epoch_survives_a_stop_after_it(
@@ -522,7 +555,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
     plan = Plan("small", (PlanBlock((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
     config = PlanConfig(
         data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=1,
-        finetune_lr=2e-4,
+        finetune_lr=2e-4, **PROBED,
     )  # fmt: skip
     harness = PlanRun(plan, config)
     harness.run(quiet)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from echojepa.config import Architecture, FaultConfig, InputSpec, PretrainConfig
+from echojepa.config import FaultConfig, InputSpec, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import Loop
 from echojepa.models.building import build_objective
@@ -48,7 +48,7 @@ def config(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainC
     """Twelve small steps, a checkpoint at every second."""
     recipe = smoke(dataset, tmp_path_factory.mktemp("undisturbed"))
     return replace(
-        recipe, architecture=Architecture("micro", patch=8, tubelet=2), spec=InputSpec(64, 2, 0.4),
+        recipe, spec=InputSpec(64, 2, 0.4),
         batch_size=2, steps=12, checkpoint_every=2, monitor_every=8,
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ SCHEMA = pa.schema(
 def write_results(path: Path, rows: Sequence[ResultRow]) -> None:
     """Write rows as a table of `SCHEMA`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_parquet(path, pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA))
+    write_parquet(path, pa.Table.from_pylist([vars(row) for row in rows], schema=SCHEMA))
 
 
 def read_results(folder: Path) -> list[ResultRow]:

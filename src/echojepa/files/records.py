@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -125,6 +126,12 @@ def decode_plain(cls: type[Record], value: Any) -> Record:
         raise error if isinstance(error, ConfigError) else ConfigError(f"{cls.__name__}: {error}") from error
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The annotations of a class, which take Python longer to find than a record to be built."""
+    return typing.get_type_hints(kind)
+
+
 def _build(kind: Any, value: Any, where: str) -> Any:
     """`value` as an instance of the annotation `kind`; `where` names the place for errors."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -143,7 +150,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal and value in arguments:
         return value
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         later = {field.name for field in dataclasses.fields(kind) if field.metadata.get("later")}
         unknown, missing = sorted(set(value) - set(hints)), sorted(set(hints) - set(value) - later)
         if unknown or missing:

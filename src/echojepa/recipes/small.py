@@ -164,7 +164,7 @@ def smoke(data: Path, out: Path) -> PretrainConfig:
     return PretrainConfig(
         data=data,
         out=out,
-        architecture=Architecture("micro", patch=8),
+        architecture=Architecture("64x2x1x128", patch=8),
         spec=InputSpec(size=96, frames=4, seconds=0.8),
         predictor_width=32,
         predictor_depth=1,

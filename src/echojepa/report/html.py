@@ -247,7 +247,9 @@ def write_report(config: ReportConfig) -> Path:
     tasks = sorted({row.task for row in rows})
     probes = chosen_probes(config.results, tasks)
     store = LoopStore.open(config.data)
-    encoder, loops = VideoTransformer.from_pretrained(config.run), read_embedded(config.results, store)
+    encoder = VideoTransformer.from_pretrained(config.run)
+    player = attention_player(store, encoder, config.attention_site, config.finetuned)
+    loops = read_embedded(config.results, store)
     card, steps = load_card(config.run), read_metrics(config.run)
     records = records_of(config, store, encoder, steps, rows)
     mapped, studies = maps_of(config, loops), by_study(loops, store)
@@ -277,7 +279,7 @@ def write_report(config: ReportConfig) -> Path:
             "study": atlas(store, maps_of(config, studies), 0),
         },
         together=together,
-        player=attention_player(store, encoder, config.attention_site, config.finetuned),
+        player=player,
         data=data_tables(store),
         probes=probes,
         card=card,

@@ -37,7 +37,12 @@ class PromptProtocol(H11Protocol):
     """HTTP that does not wait for who does not speak: the library bounds a head's size, not its time."""
 
     def connection_made(self, transport: Any) -> None:
-        """Look at it again, and again, after its time."""
+        """Look at it again, and again, after its time.
+
+        What is written is sent at once. asyncio sees to that for sockets that say they are TCP's, which those
+        of `socket.create_server` do not: an answer's body then waited 40 ms for the word that its head came.
+        """
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         super().connection_made(transport)
         self.wait_for_more()
 

@@ -46,7 +46,7 @@ def check(written: Path, folder: Path, cases: int, token: str | None, *more: str
 def test_some_requests_of_every_kind_get_what_is_described(
     written: Path, tmp_path: Path, token: str | None, phase: str
 ) -> None:
-    check(written, tmp_path, 3, token, "--phases", phase)
+    print(check(written, tmp_path, 3, token, "--phases", phase))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -59,6 +60,24 @@ def client_of(port: int) -> httpx.Client:
 
 def status(answer: bytes) -> int:
     return int(answer.split(None, 2)[1])
+
+
+def test_an_answer_does_not_wait_for_the_word_that_its_head_came(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a connection that is kept, a small body waited 40 ms for it."""
+    at_once = []
+    made = server_module.PromptProtocol.connection_made
+
+    def connection_made(self: server_module.PromptProtocol, transport: Any) -> None:
+        made(self, transport)
+        connection = transport.get_extra_info("socket")
+        at_once.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(server_module.PromptProtocol, "connection_made", connection_made)
+    with client_of(port) as client:
+        assert client.get("/api/server").status_code == 200
+    assert at_once and all(at_once)
 
 
 def test_slow_and_broken_clients_are_sent_away_and_the_others_go_on(impatient: None, port: int) -> None:

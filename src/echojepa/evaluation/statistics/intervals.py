@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats import t as student
 
 from echojepa.evaluation.statistics.formulas import Counts, Values, mean
@@ -56,7 +56,7 @@ def percentile_interval(values: Values, patients: int) -> tuple[float, float]:
     """
     if patients < 2 or np.isnan(values).mean() > UNDEFINED_ALLOWED:
         return float("nan"), float("nan")
-    tail = norm.cdf(-student.ppf(0.975, patients - 1) * np.sqrt(patients / (patients - 1)))
+    tail = ndtr(-stdtrit(patients - 1, 0.975) * np.sqrt(patients / (patients - 1)))
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -130,7 +130,7 @@ def share_of_patients(values: Values, patients: Values) -> Estimate:
     """
     names, owner = np.unique(patients, return_inverse=True)
     shares = np.bincount(owner, np.asarray(values, dtype=np.float64)) / np.bincount(owner)
-    n, z = len(names), float(norm.ppf(0.975))
+    n, z = len(names), float(ndtri(0.975))
     value = float(shares.mean())
     middle = (value + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2)))
