@@ -64,7 +64,7 @@ def test_distances_are_those_that_answers_state(own: Path, made: Made, strict: M
 
 
 def test_settings_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--run says"):
+    with pytest.raises(ConfigError, match="--run works only"):
         DemoConfig(tmp_path, run=made.run)
     with pytest.raises(UserError, match="echojepa embed"):
         survey(SurveyConfig(made.dataset, tmp_path, tmp_path / "s.html", made.model))
