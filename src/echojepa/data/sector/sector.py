@@ -83,7 +83,7 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
             raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
         hull = convex_hull(piece)
         if piece[hull].mean() < SOLID or hull[around].mean() < COVERED:
-            raise Rejected(Reason.NO_SECTOR, "what moves is neither a fan nor solid: its rim cannot be told")
+            raise Rejected(Reason.NO_SECTOR, "what moves is neither a fan nor solid: its rim cannot be found")
         mask = morphology.binary_erosion(hull, iterations=2, border_value=1)
         mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:
