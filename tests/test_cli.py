@@ -205,4 +205,4 @@ def test_convert_reads_one_layout_and_writes_another(
     assert main(["convert", str(tmp_path / "ours"), "--to", "meta", "--out", str(tmp_path / "vit.pt")]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "none.pt"), "--to", "meta", "--out", str(tmp_path / "x.pt")]) == 1
-    assert "neither a weights file" in capsys.readouterr().err
+    assert "is not a weights file" in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_a_folder_of_other_weights_settings_or_data_is_refused(config: EmbedConf
     table = pq.read_table(part)
     foreign = table.set_column(0, "loop_id", pa.array(["elsewhere"] * table.num_rows))
     pq.write_table(foreign, part)
-    with pytest.raises(ConfigError, match="holds features of loops that"):
+    with pytest.raises(ConfigError, match="has features of loops that are not in"):
         embed(config, quiet)
 
 

@@ -62,7 +62,7 @@ def test_a_data_set_in_a_bucket_is_the_one_on_disk(archive: Path, tmp_path: Path
 
 def test_a_folder_that_holds_something_else_is_refused(bucket: str) -> None:
     Location(f"{bucket}/other").replace("notes.txt", b"mine")
-    with pytest.raises(StoreError, match="is not empty and no data set"):
+    with pytest.raises(StoreError, match="is not empty and is not a data set"):
         LoopStore.create(f"{bucket}/other", 0)
     assert Location(f"{bucket}/other").read("notes.txt") == b"mine"
 

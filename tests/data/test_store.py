@@ -180,7 +180,7 @@ def test_a_torn_manifest_is_told_with_a_remedy_that_keeps_all_earlier_commits(
     made(tmp_path, [0, 1], [2], [3, 4])
     torn = newest(tmp_path / "loops.lance/_versions")
     torn.write_bytes(torn.read_bytes()[: int(share * torn.stat().st_size)])
-    with pytest.raises(StoreError, match="delete the newest file in its folder _versions"):
+    with pytest.raises(StoreError, match="Delete the newest file in its folder _versions"):
         LoopStore.open(tmp_path).metadata()
     torn.unlink()
     assert ordinals(tmp_path) == [0, 1, 2]

@@ -430,7 +430,7 @@ def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start
 
 
 def test_the_figure_needs_a_finished_fine_tuning(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no finished fine-tuning"):
+    with pytest.raises(UserError, match="has no finished fine-tuning"):
         load_finetuned(start)
 
 

@@ -282,7 +282,7 @@ def test_a_site_s_probe_is_tested_on_the_others_as_it_is(two_sites: Path, tmp_pa
     assert len(list(tmp_path.glob("probes/lvef/pixels/*/probe.json"))) == 2, (
         "the external test refits nothing"
     )
-    with pytest.raises(ConfigError, match="two at least"):
+    with pytest.raises(ConfigError, match="at least two"):
         PlanRun(plan, settings(two_sites, tmp_path, sites=("north",)))
     with pytest.raises(ConfigError, match="unknown sites"):
         PlanRun(plan, settings(two_sites, tmp_path, sites=("south",)))

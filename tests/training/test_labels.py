@@ -177,7 +177,7 @@ def test_a_run_keeps_an_encoder_alone_and_its_monitors_say_less(supervised: Pret
     assert load_backbone(supervised.out).name == "Supervised"
     first = read_lines(supervised.out / "metrics.jsonl")[0]
     assert "effective_rank" in first and "foresight" not in first
-    with pytest.raises(UserError, match="objective infers what is hidden"):
+    with pytest.raises(UserError, match="objective jepa or videomae"):
         TrainedRun.read(supervised.out)
 
 

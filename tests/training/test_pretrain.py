@@ -199,7 +199,7 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
         file.write(b"abc")
     with pytest.raises(CheckpointError, match="not the file"):
         load_weights(tmp_path)
-    with pytest.raises(CheckpointError, match="neither a file, nor a folder"):
+    with pytest.raises(CheckpointError, match="is not a file, a folder"):
         load_backbone(str(tmp_path / "absent"))
 
 

@@ -111,11 +111,12 @@ def check_size(entries: Sequence[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > MOST_ENTRIES or size > MOST_BYTES:
         raise UserError(
-            f"the zip holds {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} "
-            f"files of {MOST_BYTES >> 30} GiB are unpacked. Give a zip a study"
+            f"the zip has {len(entries)} files of {size / 2**30:.1f} GiB; at most "
+            f"{MOST_ENTRIES} files of {MOST_BYTES >> 30} GiB are allowed. Make one zip for "
+            "each study"
         )
     if not entries:
-        raise UserError("the zip is empty; give one with the files of a study")
+        raise UserError("the zip is empty; give a zip with the files of a study")
 
 
 def refusal(entry: zipfile.ZipInfo, name: str) -> str:
@@ -136,6 +137,6 @@ def copy_out(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left:
         while piece := packed.read(PIECE):
             size += len(piece)
             if size > min(left, entry.file_size):
-                raise UserError("a file of the zip is larger than the zip says; pack the study again")
+                raise UserError("a file in the zip is larger than the zip states; pack the study again")
             out.write(piece)
     return size

@@ -77,7 +77,7 @@ class AnsweringProcess:
         raise UserError(
             said.sentence
             if isinstance(said, Unanswered)
-            else "the process that loads the model ended, or took too long; is there memory for it?"
+            else "the process that loads the model ended or took too long; check that there is enough memory"
         )
 
     def answer(

@@ -198,7 +198,8 @@ def check_zips(zips: Sequence[Path], limits: ZipLimits) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > limits.files or size > limits.bytes:
         raise UserError(
-            f"the zip holds {len(entries)} files of {size / 1e6:.0f} MB; a study may have "
+            f"the zip has {len(entries)} files of {size / 1e6:.0f} MB; a study may have at "
+            "most "
             f"{limits.files} files of {limits.bytes / 1e6:.0f} MB"
         )
 

@@ -92,7 +92,7 @@ def run_verify(config: VerifyConfig) -> None:
         console.print(f"{finding.verdict}: {finding.check}: {finding.detail}. To do: {finding.advice}.")
     verdict = f"errors: {len(faults['error'])}, warnings: {len(faults['warning'])}"
     if faults["error"]:
-        raise UserError(f"{verdict}; results from this data set could be wrong, mend the errors first")
+        raise UserError(f"{verdict}; results from this data set could be wrong. Correct the errors first")
     console.print(f"{verdict}; nothing was found that would spoil a result")
 
 

@@ -187,7 +187,8 @@ def speckle_series(root: Path) -> list[ChosenLoops]:
             found[row["patient_id"], row["view"]].append((moved[row["study_id"]], row["loop_id"], number))
     if not found:
         raise UserError(
-            f"{root} varies no speckle; make such a set with `echojepa simulate --preset counterfactual "
+            f"{root} does not vary speckle; make such a set with `echojepa simulate --preset "
+            "counterfactual "
             "--vary speckle`"
         )
     return [of_rows(store, table, [number for *_, number in sorted(several)]) for several in found.values()]

@@ -64,8 +64,8 @@ class TrainedRun:
         model = build_objective(config)
         if weights.predictor_shape is None or not isinstance(model, JEPA | VideoMAE):
             raise UserError(
-                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` whose "
-                "objective infers what is hidden"
+                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` "
+                "run with objective jepa or videomae"
             )
         load_strictly(model.encoder, weights.encoder, folder.name)
         load_strictly(model.predictor, weights.predictor, f"the predictor of {folder.name}")
@@ -164,7 +164,7 @@ class Usual:
     def of(cls, loops: Sequence[Errors]) -> Usual:
         """Of loops' errors, each loop the mean over its clips; UserError for fewer than FEWEST."""
         if len(loops) < FEWEST:
-            raise UserError(f"what is usual needs {FEWEST} training loops at least; there are {len(loops)}")
+            raise UserError(f"the usual error needs at least {FEWEST} training loops; there are {len(loops)}")
         kinds = [torch.stack([loop.mean(0) for loop in kind]).double() for kind in zip(*loops, strict=True)]
         spreads = [kind.std(0) for kind in kinds]
         least = LEAST_SPREAD * float(torch.cat([spread.flatten() for spread in spreads]).mean())

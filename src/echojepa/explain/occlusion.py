@@ -42,7 +42,9 @@ def occlusion(backbone: Backbone, head: Probes | None, clips: Tensor, sector: Te
 def check_single(head: Probes) -> None:
     """UserError for a head that reads several clips at once: no map of one clip is its."""
     if head.shape.slots > 1:
-        raise UserError("this head reads several clips at once; give one of a task of single clips")
+        raise UserError(
+            "this head reads several clips at once; give the head of a task that reads single clips"
+        )
 
 
 @torch.inference_mode()

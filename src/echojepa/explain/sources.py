@@ -75,12 +75,14 @@ def source_of(
         )
     if name == "probe":
         if head is None:
-            raise ConfigError("`probe` shows a probe's pooling weights; name the folder with --results")
+            raise ConfigError(
+                "the source `probe` shows a probe's pooling weights; give its folder with --results"
+            )
         said = "weights of the probe's pooling, the mean of its heads"
         return MapSource(name, said, lambda clips: head_attention(backbone, head, clips.pixels))
     if not isinstance(backbone, VideoTransformer):
         raise UserError(
-            f"{backbone.name} gives no attention that lies on a grid; ask for occlusion, or for the probe's"
+            f"the attention of {backbone.name} does not lie on a grid; take the source `occlusion` or `probe`"
         )
     if name == "rollout":
         return MapSource(name, "roll-out of attention over all layers", partial(of_each, rollout, backbone))
@@ -158,7 +160,7 @@ def head_attention(backbone: Backbone, head: Probes, clips: Tensor) -> Tensor:
     """
     check_single(head)
     if head.pooler is None:
-        raise UserError("a linear probe weighs all tokens alike; name an attentive one with --probe")
+        raise UserError("a linear probe weights all tokens equally; name an attentive probe with --probe")
     tokens = backbone(clips).tokens.to(head.target.device)
     attention = head.attention(tokens)[0].mean(dim=1) * tokens.shape[1]
     return attention.unflatten(1, head.shape.grid).cpu()

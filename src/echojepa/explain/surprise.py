@@ -87,7 +87,9 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     kinds = [Kinds(VALIDATION, split_loops(config.data, Split.VAL, config.loops), None)]
     kinds += kinds_of(config.unlike, config.loops, config.workers)
     if len({kind.name for kind in kinds}) < len(kinds):
-        raise ConfigError(f"two kinds have one name, or one is called '{VALIDATION}', which is taken")
+        raise ConfigError(
+            f"two kinds have the same name, or one is called '{VALIDATION}', which is reserved; rename it"
+        )
     total = len(train) + sum(len(kind.loops) + len(kind.against or ()) for kind in kinds)
     work = Work(progress, total)
     run.take_in(middle_clips(train, run))

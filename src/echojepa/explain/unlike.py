@@ -64,13 +64,14 @@ def kinds_of(words: Sequence[str], most: int, workers: int) -> list[Kinds]:
         match = WORD.fullmatch(word)
         if match is None:
             raise ConfigError(
-                f"'{word}' is no kind of loops; give NAME=PATH or NAME=PATH[KEY=VALUE], such as "
+                f"'{word}' does not describe a kind of loops; give NAME=PATH or NAME=PATH[KEY=VALUE], "
+                "such as "
                 '"no heart=SETS/heart[varied heart=0]"'
             )
         name, path, key, value = match.group("name", "path", "key", "value")
         if not (Path(path) / TABLE).exists():
             if key:
-                raise ConfigError(f"'{word}' has a condition, and {path} is no data set")
+                raise ConfigError(f"'{word}' has a condition, but {path} is not a data set")
             found.append(Kinds(name, of_files([Path(path)], workers), None))
             continue
         store = LoopStore.open(path)
@@ -93,7 +94,7 @@ def meeting(store: LoopStore, table: Sequence[dict[str, str]], key: str, value: 
     try:
         wanted = float(value)
     except ValueError:
-        raise ConfigError(f"a label has a number; got {key} = '{value}'") from None
+        raise ConfigError(f"a label needs a number; got {key} = '{value}'") from None
     labels = store.labels().to_pylist()
     studies = {row["study_id"] for row in labels if row["label"] == key and row["value"] == wanted}
     yield from (number for number, row in enumerate(table) if row["study_id"] in studies)

@@ -244,7 +244,7 @@ def check_own(out: Path) -> None:
     """Make the folder, open to its owner alone; UserError for one that holds something else."""
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(out.iterdir()) and not (out / "listen.json").exists():
-        raise UserError(f"{out} holds something else; give a new folder, or one that `listen` made")
+        raise UserError(f"{out} has other content; give a new folder, or one made by `listen`")
     keep_record(out / "listen.json", {"format": 1}, "listener")
 
 

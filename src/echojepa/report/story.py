@@ -181,7 +181,7 @@ def fails(predicted: Mapping[str, Drawn], surprise: Path | None) -> Told:
 def unlike(folder: Path) -> Told:
     """What `echojepa surprise` found."""
     if not (folder / FIGURE).is_file():
-        raise UserError(f"{folder} holds no {FIGURE}; run `echojepa surprise --out {folder.name}` first")
+        raise UserError(f"{folder} has no {FIGURE}; run `echojepa surprise --out {folder.name}` first")
     rows = read_parquet(folder / f"{NUMBERS}.parquet").to_pylist()
     parts = [f"{row['kind']} {row['auroc']:.2f}" for row in rows if row["score"] == SURPRISE]
     best = {row["kind"]: row for row in sorted(rows, key=lambda row: row["auroc"])}

@@ -159,7 +159,7 @@ def add_uploads(api: APIRouter, service: Service) -> None:
         """Send a piece that begins at `offset`; it is kept whole or not at all. After a break ask how the
         study stands, or send any piece: the refusal's header Upload-Offset says where the next one begins."""
         if request.headers.get("content-type") != "application/octet-stream":
-            raise Refusal(415, "a piece of a file is application/octet-stream")
+            raise Refusal(415, "a piece of a file must have the type application/octet-stream")
         return await run_in_threadpool(service.uploads.append, job, file, offset, await request.body())
 
     @api.post("/jobs/{job}/start", status_code=202, responses=says(404, 409, 429))

@@ -49,13 +49,14 @@ def check_counts(lines: list[dict[str, Any]], faults: FaultConfig, lr: float) ->
     nonfinite = [line["step"] for line in lines if "nonfinite" in line]
     if len(nonfinite) > faults.max_nonfinite:
         raise FaultError(
-            f"loss or gradient was not finite at the steps {nonfinite}, more than faults.max_nonfinite "
-            f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or look at the clips of those steps"
+            f"loss or gradient was non-finite at the steps {nonfinite}, more than "
+            f"faults.max_nonfinite {faults.max_nonfinite}; lower optim.lr (now {lr:g}) or "
+            "check the clips of those steps"
         )
     damaged = sorted({loop for line in lines for loop in line.get("damaged", {})})
     if len(damaged) > faults.max_damaged:
         raise FaultError(
             f"{len(damaged)} cine loops could not be read, more than faults.max_damaged "
-            f"{faults.max_damaged}: {', '.join(damaged[:5])}, ...; look whether the data set is whole, or "
-            "ingest those files again"
+            f"{faults.max_damaged}: {', '.join(damaged[:5])}, ...; check whether the data set is "
+            "complete, or ingest those files again"
         )

@@ -33,7 +33,7 @@ def start_of_run(run: Path) -> Start:
     """All networks of a run's newest whole checkpoint, be it finished or not; CheckpointError without one."""
     found = rotation.find(run)
     if found.path is None:
-        raise CheckpointError(f"{run} holds no checkpoint to start from")
+        raise CheckpointError(f"{run} has no checkpoint to start from")
     config = read_record(PretrainConfig, run / "config.json")
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
     for name, value in rotation.read(found.path, "model.").items():
@@ -96,6 +96,7 @@ def check_architecture(start: Start, architecture: Architecture) -> None:
     """CheckpointError for networks of another architecture than the run's."""
     if start.architecture != architecture:
         raise CheckpointError(
-            f"{start.name} has the architecture {start.architecture}, this run {architecture}; set the run's "
+            f"{start.name} has the architecture {start.architecture}, but this run has "
+            f"{architecture}; set the run's "
             "--architecture to that of the weights"
         )

@@ -61,7 +61,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
     if any(key.startswith("norms_block.") for key in encoder):
         return read_second_edition(encoder, name, sha256, spec, untold)
     if untold.interpolate_rope is not None:
-        raise CheckpointError(f"{name} is not of V-JEPA 2.1; leave out interpolate_rope")
+        raise CheckpointError(f"{name} is not a V-JEPA 2.1 file; leave interpolate_rope out")
     predictor = read_predictor(content.get("predictor"), name)
     table, predictor_table = encoder.pop(TABLE, None), predictor.pop(PREDICTOR_TABLE, None)
     position: PositionKind = "vjepa2"
@@ -108,15 +108,16 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Unto
     """
     if table is None or not isinstance(table, Tensor) or not table.float().any():
         if untold.positions == "table":
-            raise CheckpointError(f"{name} holds no table of positions; leave out positions")
+            raise CheckpointError(f"{name} has no position table; leave `positions` out")
         return False
     if untold.positions is not None:
         return untold.positions == "table"
     ten = sum(key.startswith("mask_tokens.") for key in predictor) == RELEASED_MASK_TOKENS
     if ten and table.shape[-2] not in RELEASED_TABLES:
         raise CheckpointError(
-            f"{name} has ten mask tokens, as V-JEPA 2, and a table of positions, as V-JEPA 1. Say which it "
-            "is: --untold.positions rotary (its class left the table aside) or table (it added it)"
+            f"{name} has ten mask tokens, like V-JEPA 2, and a position table, like V-JEPA "
+            "1. State which it is: --untold.positions rotary (its model ignored the "
+            "table) or table (its model added it)"
         )
     return not ten
 
@@ -132,7 +133,7 @@ def fitted_table(
     picture = int(changes.nonzero()[0]) if changes.any() else len(table)
     side, frames = math.isqrt(picture), len(table) // picture
     if side**2 * frames != len(table):
-        raise CheckpointError(f"{name} has a table of positions of no known order, {tuple(table.shape)}")
+        raise CheckpointError(f"{name} has a position table of unknown shape, {tuple(table.shape)}")
     tubelet, patch = encoder["patch_embed.proj.weight"].shape[2:4]
     own = InputSpec(size=side * patch, frames=frames * tubelet, seconds=frames * tubelet / FRAMES_PER_SECOND)
     spec = spec or own
@@ -155,7 +156,7 @@ def read_predictor(entry: Any, name: str) -> dict[str, Tensor]:
 
 def left_aside(name: str, why: str) -> dict[str, Tensor]:
     """No predictor, and the reason as a warning."""
-    warnings.warn(f"the predictor in {name} {why}; it is left aside, the encoder loads", stacklevel=2)
+    warnings.warn(f"the predictor in {name} {why}; it is ignored, and the encoder loads", stacklevel=2)
     return {}
 
 
@@ -181,7 +182,9 @@ def read_second_edition(
     bias. Its predictor, which reads four depths of the encoder, is left out.
     """
     if untold.positions is not None:
-        raise CheckpointError(f"{name} is of V-JEPA 2.1, whose positions are rotary; leave out positions")
+        raise CheckpointError(
+            f"{name} is a V-JEPA 2.1 file, whose positions are rotary; leave `positions` out"
+        )
     kept = {key: value for key, value in tensors.items() if not key.startswith(STILLS) and key != TABLE}
     kept = {key.replace("norms_block.3.", "norm."): value for key, value in kept.items()}
     bias = "patch_embed.proj.bias"
@@ -196,7 +199,7 @@ def read_second_edition(
 def write_meta(path: Path, weights: Weights) -> None:
     """Write a file that V-JEPA 2's code reads; CheckpointError for weights that it does not know."""
     if not weights.of_vjepa2:
-        raise CheckpointError(f"Meta's V-JEPA 2 has only {VJEPA2}; {weights.outline}")
+        raise CheckpointError(f"Meta's V-JEPA 2 supports only {VJEPA2}; {weights.outline}")
     encoder = {PREFIX + key: value.contiguous() for key, value in weights.encoder.items()}
     content: dict[str, Any] = {"encoder": encoder, "target_encoder": encoder}
     if weights.predictor_shape:

@@ -161,7 +161,7 @@ def test_a_folder_without_either_release_or_its_lists_is_refused(nifti, tmp_path
     with pytest.raises(LayoutError, match="neither database_nifti"):
         bring_in("camus", tmp_path / "CAMUS_public/database_split")
     (nifti / "database_split/subgroup_testing.txt").unlink()
-    with pytest.raises(LayoutError, match="database_split holds the official splits"):
+    with pytest.raises(LayoutError, match="database_split too, which contains the official splits"):
         bring_in("camus", nifti)
 
 

@@ -143,7 +143,9 @@ def fitted(spec: InputSpec, frames: NDArray[np.uint8]) -> Tensor:
     UserError for a spec by mm: frames alone have no scale.
     """
     if spec.mm is not None:
-        raise UserError("this is made of pictures alone; it does not take a model that is fed by millimetres")
+        raise UserError(
+            "this does not support a model with input in millimetres (`mm`); use a model without it"
+        )
     return fit(spec, squared(spec, letterbox(frames), frames.shape[1:3]))
 
 

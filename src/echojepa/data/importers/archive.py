@@ -34,7 +34,7 @@ def list_archive(sources: tuple[Path, ...]) -> Listing:
             listing.videos[path] = NOTHING
     if not listing.videos:
         raise IngestError(
-            f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
+            f"no files in {', '.join(map(str, sources))}; give the folder that contains the DICOM files"
         )
     return listing
 

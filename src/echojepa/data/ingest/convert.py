@@ -167,7 +167,9 @@ def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, 
         if region.kind in kinds:
             mask[region.y0 : region.y1 + 1, region.x0 : region.x1 + 1] = True
     if not mask.any():
-        raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan and has no region of tissue")
+        raise Rejected(
+            Reason.NO_SECTOR, "a single frame without a visible fan or a tissue region in its tags"
+        )
     return Sector(mask)
 
 

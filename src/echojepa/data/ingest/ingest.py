@@ -216,12 +216,13 @@ def summarise(
     rejected = dict(came.rejected)
     if not studies:
         raise IngestError(
-            f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
+            f"no file was accepted; reasons by number of files: {rejected}. {file_map} lists the files"
         )
     if config.strict and rejected:
         ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
         raise IngestError(
-            f"rejected files by reason: {rejected}{ours}; the others came in. See {file_map} for which"
+            f"rejected files by reason: {rejected}{ours}; the others were accepted. "
+            f"{file_map} lists the files"
         )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(

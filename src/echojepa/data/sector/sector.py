@@ -80,10 +80,12 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
     mask = found[1] if found else None
     if mask is None:
         if len(looked) == 1:
-            raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
+            raise Rejected(Reason.NO_SECTOR, "a single frame without a visible fan")
         hull = convex_hull(piece)
         if piece[hull].mean() < SOLID or hull[around].mean() < COVERED:
-            raise Rejected(Reason.NO_SECTOR, "what moves is neither a fan nor solid: its rim cannot be found")
+            raise Rejected(
+                Reason.NO_SECTOR, "the moving part is neither a fan nor solid; its rim cannot be found"
+            )
         mask = morphology.binary_erosion(hull, iterations=2, border_value=1)
         mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:

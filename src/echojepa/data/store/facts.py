@@ -25,7 +25,7 @@ def read_facts(place: Location) -> dict[str, Any]:
         facts = json.loads(place.read(FACTS))
     except OSError as error:
         raise StoreError(
-            f"{place} is no data set (no dataset.json); make one with `echojepa ingest`"
+            f"{place} is not a data set (no dataset.json); make one with `echojepa ingest`"
         ) from error
     except ValueError as error:
         raise StoreError(damaged_facts(place)) from error

@@ -131,7 +131,7 @@ def say_damaged(index: Path, error: Exception) -> None:
     """Warn of a shard that is not as it was written, and put it out of the way; CacheError where it may not
     be read."""
     if isinstance(error, PermissionError):
-        raise CacheError(f"{index.parent} may not be read: {error}; give another --cache") from error
+        raise CacheError(f"{index.parent} cannot be read: {error}; give another --cache") from error
     warnings.warn(
         f"features in {index} are damaged ({type(error).__name__}: {error}); they are made again",
         stacklevel=3,
@@ -225,14 +225,16 @@ class FeatureFolder:
             write_record(self.path / SHAPE_FILE, facts)
             self.shape = shape
         if shape != self.shape:
-            raise CacheError(f"{self.path} holds features of shape {self.shape}, now come {shape}; delete it")
+            raise CacheError(
+                f"{self.path} has features of shape {self.shape}, but the new ones have {shape}; delete it"
+            )
 
     def _write(self, clips: Sequence[tuple[int, int]], tokens: Tensor, pooled: Tensor) -> None:
         """Write one shard; its index last."""
         if not torch.isfinite(tokens).all():
             raise CacheError(
-                f"features are not finite as {self.key.stored_as}; keep them with --features-as float32, and "
-                "if that fails too, the weights are damaged"
+                f"features are non-finite as {self.key.stored_as}; use --features-as float32. "
+                "If that also fails, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
         vectors = pooled.numpy()
@@ -273,11 +275,12 @@ def check_room(root: Path, needed: int, limit_gb: float) -> None:
     )
     if there + needed > limit_gb * 1e9:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB beside {there / 1e9:.2f} GB there; "
-            f"the limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
+            f"the missing features need {needed / 1e9:.2f} GB in addition to "
+            f"{there / 1e9:.2f} GB; the limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
         )
     if needed > free:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB. "
+            f"the missing features need {needed / 1e9:.2f} GB; the disk has "
+            f"{free / 1e9:.2f} GB. "
             f"Give another --cache, or {advice}"
         )

@@ -79,8 +79,8 @@ def own_head(source: str, task: Task) -> OwnHead | None:
     found = named_head(path, task.label) if path.suffix == SUFFIX else panecho_head(path, task.label)
     if found and found.unit != task.unit:
         raise UserError(
-            f"task {task.name} is in '{task.unit}', the head that {path.name} has for it gives "
-            f"'{found.unit}'; convert the labels, and say so in a task of your own"
+            f"task {task.name} is in '{task.unit}', but its head in {path.name} gives "
+            f"'{found.unit}'; convert the labels, and describe them in your own task"
         )
     return found
 
@@ -105,7 +105,7 @@ def named_head(path: Path, label: str) -> OwnHead | None:
     tensors = load_safetensors(file)
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(
-            f"{file.name} holds {sorted(tensors)}; a head is `weight` (1, E) and `bias` (1,)"
+            f"{file.name} contains {sorted(tensors)}; a head needs `weight` (1, E) and `bias` (1,)"
         )
     return OwnHead(head.unit, linear=(head.std * tensors["weight"], head.std * tensors["bias"] + head.mean))
 

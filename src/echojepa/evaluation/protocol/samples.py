@@ -96,7 +96,8 @@ def task_samples(cohort: Cohort, task: Task, clips_per_loop: int, children: str 
     for split in Split:
         if not (splits == split).any():
             raise UserError(
-                f"task {task.name}: no labelled loops of {split} patients; ingest more, or their labels"
+                f"task {task.name}: there are no labelled loops of {split} patients; ingest "
+                "more patients, or their labels"
             )
     return ClipSamples(items=items, patients=patients, splits=splits, sites=sites, truth=truth,
                        classes=classes, clips=clips, children=children)  # fmt: skip

@@ -37,7 +37,7 @@ def frame_times(
     warned += [f"{name} is implausible" for name in names if name in steps and name not in sound]
     if not sound:
         if video is None:
-            raise Rejected(Reason.NO_TIME, f"{frames} frames, and no plausible frame time or rate")
+            raise Rejected(Reason.NO_TIME, f"{frames} frames without a plausible frame time or rate")
         return video.times, "container", told(warned, np.diff(video.times))
     source = next(iter(sound))
     chosen = sound[source]
