@@ -153,7 +153,7 @@ def test_verify_exits_with_zero_for_a_sound_data_set_and_one_for_leakage(
 ) -> None:
     assert main(["verify", str(dataset), "--pixels", "5"]) == main(["verify", "--data", str(dataset)]) == 0
     text = capsys.readouterr().out
-    assert "one patient in two splits" in text and "nothing was found that would spoil a result" in text
+    assert "one patient in two splits" in text and "no fault was found that would spoil a result" in text
     shutil.copytree(dataset, tmp_path / "leaky")
     store = LoopStore(tmp_path / "leaky")
     store.table.update({"split": "'test'"}, where=f"loop_id = '{store.metadata()['loop_id'][0]}'")

@@ -41,8 +41,8 @@ class Task:
     def __post_init__(self) -> None:
         if self.slots and (self.views or self.level != "study"):
             raise ConfigError(
-                f"task {self.name}: slots read a study's views together; leave `views` out and "
-                "set `level` to study"
+                f"task {self.name}: slots read a study's views together; leave `views` out and set "
+                "`level` to study"
             )
         if self.kind == "regression" and self.label == "view":
             raise ConfigError(f"task {self.name}: a view is a class, not a value; give another `kind`")

@@ -84,7 +84,7 @@ def test_a_frame_that_is_not_what_was_written_is_refused_wherever_it_was_changed
     store.append(bad)
     for row in range(len(bad)):
         assert store.frames(row, [0, 1, 3, 4]).any()
-        with pytest.raises(DamagedLoop, match=r"frame 2 .*not what was written"):
+        with pytest.raises(DamagedLoop, match=r"frame 2 .*differs from what was written"):
             store.frames(row)
     damaged = next(f for f in verify(store, 0, quiet) if f.check == "pixels do not decode")
     assert damaged.count == len(bad)

@@ -85,15 +85,15 @@ def test_a_card_of_patients_names_what_no_record_can_say_and_who_must(records: R
     assert "synthetic phantom" not in text and "no patient took part" not in text
     asked = {
         "the ethics committee, and consent or its waiver": "the authors of the study",
-        "how far two readers, or one reader twice, agree": "whoever collected the data",
+        "how far two readers, or one reader twice, agree": "the people who collected the data",
     }
     for what, who in asked.items():
-        assert f"**Not on record: {what}.** To be said by {who}." in text
+        assert f"**Not on record: {what}.** To be supplied by {who}." in text
 
 
 def test_what_is_not_of_this_encoder_is_not_told_as_its_own(records: Records) -> None:
     text = as_markdown(model_card(replace(records, name="")))
-    assert "no row of this very encoder" in text and "| JEPA |" not in text
+    assert "no row for this encoder" in text and "| JEPA |" not in text
 
 
 def test_a_probe_no_better_than_the_constant_is_named(records: Records) -> None:

@@ -283,7 +283,7 @@ def test_no_code_of_a_file_is_run_and_what_needs_it_is_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "nothing"), (b"weights go here\n", "other data"), (b"<!DOCTYPE html><html>", "page of the web"),
+        (b"", "nothing"), (b"weights go here\n", "other data"), (b"<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"), (b'{"a": 1}', "JSON"),
         (b"\x80\x02", "damaged"), (b"PK\x03\x04 and no more", "damaged"), (b"\x89HDF\r\n", "HDF5"),
         (b"\x80\x02}q\x00.", "damaged"),

@@ -101,10 +101,9 @@ def fill(
     ]
     if not values:
         raise UserError(
-            f"{config.results} has no probe of the kinds {list(config.probes)} on "
-            f"{config.backbone} for "
-            f"{', '.join(config.tasks)}; run: echojepa probe --calibrated --tasks {' '.join(config.tasks)} "
-            f"--probes {' '.join(repr(kind) for kind in config.probes)}"
+            f"{config.results} has no probe of the kinds {list(config.probes)} on {config.backbone} for "
+            f"{', '.join(config.tasks)}; run: echojepa probe --calibrated --tasks "
+            f"{' '.join(config.tasks)} --probes {' '.join(repr(kind) for kind in config.probes)}"
         )
     view, least = view_part(folder, config, backbone) if VIEW in tasks else (None, 2.0)
     pooled, loops = pooled_features(settings, cohort, backbone, config.results, progress)

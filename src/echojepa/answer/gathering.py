@@ -111,9 +111,8 @@ def check_size(entries: Sequence[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > MOST_ENTRIES or size > MOST_BYTES:
         raise UserError(
-            f"the zip has {len(entries)} files of {size / 2**30:.1f} GiB; at most "
-            f"{MOST_ENTRIES} files of {MOST_BYTES >> 30} GiB are allowed. Make one zip for "
-            "each study"
+            f"the zip has {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} files of "
+            f"{MOST_BYTES >> 30} GiB are allowed. Make one zip for each study"
         )
     if not entries:
         raise UserError("the zip is empty; give a zip with the files of a study")

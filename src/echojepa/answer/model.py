@@ -173,9 +173,8 @@ def load_encoder(folder: Path, part: EncoderPart) -> Backbone:
     backbone = load_backbone(folder / part.path, precision=part.precision, engine=part.engine)
     if weights_digest(backbone) != part.digest or backbone.spec != part.spec:
         raise CheckpointError(
-            f"the weights at {folder / part.path}, or their input, differ from those that "
-            "this model's probes were trained with; restore the right weights, or "
-            "assemble the model again"
+            f"the weights at {folder / part.path}, or their input, differ from those that this model's "
+            "probes were trained with; restore the right weights, or assemble the model again"
         )
     return backbone
 

@@ -23,7 +23,7 @@ MAIN = "from echojepa.answer.worker import main; main"
 GLANCE = 0.1
 """Seconds between looks at whether a study was given up."""
 
-ENDED = "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
+ENDED = "the process that read it ended: a file is too damaged to read, or needs too much memory"
 GIVEN_UP = "it was given up"
 GRACE = 5.0
 """Seconds in which an idle worker may end by itself."""
@@ -89,7 +89,7 @@ class AnsweringProcess:
             try:
                 self._send((inbox, out), given_up)
             except UserError:
-                return Unanswered("the model no longer loads; start anew to see why")
+                return Unanswered("the model can no longer be loaded; start again to see the reason")
             until = time.monotonic() + self.seconds
             while isinstance(said := self._receive(until - time.monotonic(), given_up), Step):
                 heard = True

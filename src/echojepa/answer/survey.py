@@ -67,8 +67,8 @@ def survey(config: SurveyConfig) -> Surveyed:
     missing = [name for name in names if name not in views]
     if missing:
         raise UserError(
-            f"{config.features} has features of {len(missing)} loops that are not in "
-            f"{config.data}; embed this data set again"
+            f"{config.features} has features of {len(missing)} loops that are not in {config.data}; embed "
+            "this data set again"
         )
     limit = model.card.thresholds.most_distance
     distances, nearest = model.likeness.distances(pooled), model.likeness.nearest(pooled)

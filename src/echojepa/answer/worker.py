@@ -141,8 +141,8 @@ def outcome(
     except Exception as error:  # noqa: BLE001 - one study's fault is not the others'
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Unanswered(
-            f"it could not be answered ({type(error).__name__} in {Path(where.filename).stem}, "
-            f"line {where.lineno}); try its files in smaller parts"
+            f"it failed ({type(error).__name__} in {Path(where.filename).stem}, line {where.lineno}); try "
+            "its files in smaller parts"
         )
 
 
@@ -198,8 +198,7 @@ def check_zips(zips: Sequence[Path], limits: ZipLimits) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > limits.files or size > limits.bytes:
         raise UserError(
-            f"the zip has {len(entries)} files of {size / 1e6:.0f} MB; a study may have at "
-            "most "
+            f"the zip has {len(entries)} files of {size / 1e6:.0f} MB; a study may have at most "
             f"{limits.files} files of {limits.bytes / 1e6:.0f} MB"
         )
 

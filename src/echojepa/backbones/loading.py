@@ -82,8 +82,8 @@ def find_backbone(name: str | Path, spec: InputSpec | None, untold: Untold | Non
         )
     if not path.is_file():
         raise CheckpointError(
-            f"'{name}' is not a file, a folder, or one of {', '.join(sorted(CONTROLS))}, "
-            f"{RANDOM}RUN, {SHIPPED}small"
+            f"'{name}' is not a file, a folder, or one of {', '.join(sorted(CONTROLS))}, {RANDOM}RUN, "
+            f"{SHIPPED}small"
         )
     return load_file(path, spec, untold)
 

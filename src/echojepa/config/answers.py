@@ -147,8 +147,8 @@ class ListenConfig:
                 )
         if not (self.allow or is_own_address(self.host)):
             raise ConfigError(
-                f"at {self.host} other machines can call; list the allowed AE titles, such as "
-                "`--allow SCANNER1 ARCHIVE`"
+                f"at {self.host} other machines can call; list the allowed AE titles, such as `--allow "
+                "SCANNER1 ARCHIVE`"
             )
         least = min(self.quiet, self.most_gib, self.largest_mib)
         counts = self.associations, self.most_instances, self.most_studies, self.seconds, self.memory

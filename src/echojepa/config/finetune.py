@@ -43,8 +43,8 @@ class TuningConfig:
             )
         if self.lr <= 0 or not 0 <= self.layer_decay <= 1 or self.weight_decay < 0 or not 0 < self.crop <= 1:
             raise ConfigError(
-                "lr must be above 0, layer_decay from 0 to 1, weight_decay at least 0, and crop above 0 and "
-                f"at most 1; got {self.lr}, {self.layer_decay}, {self.weight_decay} and {self.crop}"
+                "lr must be above 0, layer_decay from 0 to 1, weight_decay at least 0, and crop above 0 "
+                f"and at most 1; got {self.lr}, {self.layer_decay}, {self.weight_decay} and {self.crop}"
             )
 
 
@@ -79,8 +79,8 @@ class FinetuneConfig(TuningConfig):
         super().__post_init__()
         if not self.data or not 0 < self.fraction <= 1 or self.resamples < 1:
             raise ConfigError(
-                "fine-tuning needs at least one data set, a fraction above 0 and at most 1, and at least one "
-                f"resample; got {len(self.data)} data sets, {self.fraction} and {self.resamples}"
+                "fine-tuning needs at least one data set, a fraction above 0 and at most 1, and at least "
+                f"one resample; got {len(self.data)} data sets, {self.fraction} and {self.resamples}"
             )
 
     @property

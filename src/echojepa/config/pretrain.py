@@ -202,9 +202,9 @@ class PretrainConfig:
         labelled = self.objective in LABELLED
         if any((mask.scale == 0) != labelled for mask in self.masks):
             raise ConfigError(
-                f"the masks do not suit objective {self.objective}: {' and '.join(LABELLED)} see whole clips "
-                f"and need the mask {NO_MASK}, the others need a mask that hides tokens. Take a recipe of "
-                "that objective"
+                f"the masks do not suit objective {self.objective}: {' and '.join(LABELLED)} see whole "
+                f"clips and need the mask {NO_MASK}, the others need a mask that hides tokens. Take a "
+                "recipe of that objective"
             )
         if labelled and (len(self.masks) > 1 or self.targets != "all"):
             raise ConfigError(

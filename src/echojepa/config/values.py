@@ -66,8 +66,8 @@ class InputSpec:
             )
         if self.size > MOST_PIXELS or self.frames > MOST_PIXELS or not 0 <= self.margin < 0.5:
             raise ValueError(
-                f"InputSpec allows at most {MOST_PIXELS} pixels a side, as many frames, and a margin from 0 "
-                f"to below 0.5; got {self}"
+                f"InputSpec allows at most {MOST_PIXELS} pixels a side, as many frames, and a margin from "
+                f"0 to below 0.5; got {self}"
             )
         whole = not self.margin and self.resized is None and self.clips == "even"
         if self.mm is not None and not (self.mm > 0 and whole and self.interpolation == "bilinear"):
@@ -254,8 +254,8 @@ class MaskConfig:
         extreme = self.blocks == 0 and self.scale == end
         if self.blocks < 0 or not (0 < self.scale < 1 or extreme) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                "a mask needs blocks >= 0, 0 < scale < 1 (without blocks also 1 with a split in time, or 0 "
-                f"without one) and 0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (without blocks also 1 with a split in time, or "
+                f"0 without one) and 0 < aspect low <= high; got {self}"
             )
 
 

@@ -47,8 +47,8 @@ def shared_items(several: Sequence[Scored]) -> tuple[Values, list[Values], Value
     for one in shared:
         if not (np.array_equal(one.truth, first.truth) and np.array_equal(one.patients, first.patients)):
             raise UserError(
-                "labels or patients of the same items differ between backbones' predictions; "
-                "delete the folder `probes` of the results and run again"
+                "labels or patients of the same items differ between backbones' predictions; delete the "
+                "folder `probes` of the results and run again"
             )
     return first.truth, [one.values for one in shared], first.patients
 

@@ -34,7 +34,7 @@ VARIED = "varied "
 """Before a factor's name, the label that says where a study's factor stands."""
 YARDSTICK, POINTS = "ef", 5.0
 """The factor that others are measured by, and how much of it."""
-IN_POINTS = " moved, in 5 points of LVEF"
+IN_POINTS = " change, in 5 points of LVEF"
 """End of a metric's name: relative to the yardstick."""
 SHOWN = Presentation(1)
 
@@ -56,9 +56,9 @@ class Counterfactuals:
     def __init__(self, folders: Sequence[Path]) -> None:
         if not folders:
             raise ConfigError(
-                "this plan needs counterfactual sets. Make them with `echojepa simulate "
-                "--vary FACTOR` (one of them with `ef`), ingest each with its labels, and "
-                "give them with --counterfactuals"
+                "this plan needs counterfactual sets. Make them with `echojepa simulate --vary FACTOR` "
+                "(one of them with `ef`), ingest each with its labels, and give them with "
+                "--counterfactuals"
             )
         self.cohort = read_cohort(folders)
         self.series = find_series(self.cohort, LVEF)
@@ -89,9 +89,9 @@ def find_series(cohort: Cohort, task: Task) -> list[Series]:
     if not any(one.factor == YARDSTICK for one in series):
         known = sorted({one.factor for one in series})
         raise ConfigError(
-            f"the counterfactual sets vary {known}; a set that varies '{YARDSTICK}' is "
-            "also needed, as the unit of measurement. Make it with `echojepa simulate "
-            f"--vary {YARDSTICK}` and ingest it with its labels"
+            f"the counterfactual sets vary {known}; a set that varies '{YARDSTICK}' is also needed, as "
+            f"the unit of measurement. Make it with `echojepa simulate --vary {YARDSTICK}` and ingest it "
+            "with its labels"
         )
     return series
 

@@ -95,8 +95,8 @@ def read_results(folder: Path) -> list[ResultRow]:
     if sorted(table.column_names) != sorted(SCHEMA.names):
         other = sorted(set(table.column_names) ^ set(SCHEMA.names))
         raise UserError(
-            f"{path} was changed: the columns {other} are missing or additional; run `echojepa "
-            "evaluate` again"
+            f"{path} was changed: the columns {other} are missing or additional; run `echojepa evaluate` "
+            "again"
         )
     try:
         whole = table.select(SCHEMA.names).cast(SCHEMA)

@@ -123,9 +123,8 @@ def read_errors(results: Sequence[Path]) -> dict[Asked, dict[str, dict[str, Erro
     shared = {asked: kinds for asked, kinds in sorted(found.items()) if same_runs(kinds, names)}
     if not shared:
         raise UserError(
-            f"{', '.join(names)} share no probe of the same task, kind and share of labels "
-            "that was trained on all sites (calibrated probes do not count), so nothing "
-            "can be compared"
+            f"{', '.join(names)} share no probe of the same task, kind and share of labels that was "
+            "trained on all sites (calibrated probes do not count), so nothing can be compared"
         )
     return {asked: averaged(asked, kinds) for asked, kinds in shared.items()}
 
@@ -157,16 +156,15 @@ def check_comparable(results: Sequence[Path]) -> None:
         fingerprints = read_fingerprints(one), read_fingerprints(other)
         if all(fingerprints) and fingerprints[0] != fingerprints[1]:
             raise UserError(
-                f"{one.name} and {other.name} used different data (their fingerprints differ); "
-                "compare only runs that were tested on the same data"
+                f"{one.name} and {other.name} used different data (their fingerprints differ); compare "
+                "only runs that were tested on the same data"
             )
         for name in PROTOCOL:
             if getattr(mine, name) != getattr(theirs, name):
                 raise UserError(
                     f"{one.name} was made with {name} {getattr(mine, name)}, {other.name} with "
                     f"{getattr(theirs, name)}; numbers of different protocols cannot be compared. Run "
-                    "`echojepa evaluate` "
-                    "again with the same settings"
+                    "`echojepa evaluate` again with the same settings"
                 )
 
 
@@ -201,9 +199,8 @@ def check_items(one: Errors, other: Errors) -> None:
     ):
         both = len(np.intersect1d(one.items, other.items))
         raise UserError(
-            f"runs were tested on different items ({len(one.items)} and "
-            f"{len(other.items)}, of which {both} are shared) or labels; compare only runs "
-            "that were tested on the same items"
+            f"runs were tested on different items ({len(one.items)} and {len(other.items)}, of which "
+            f"{both} are shared) or labels; compare only runs that were tested on the same items"
         )
 
 

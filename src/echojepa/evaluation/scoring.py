@@ -136,7 +136,7 @@ def conformal_rows(
         note = f"{counted} calibration patients"
         if number or len(fitted.half_widths) == 1:
             low, high = (100 * share for share in expected_coverage(counted, ALPHA))
-            note += f": {low:.0f} to {high:.0f} % to be expected"
+            note += f": {low:.0f} to {high:.0f} % is expected"
         whole, n = replace(facts, note=note), cell.patients
         share = Estimate(100 * cell.covered, 100 * cell.low, 100 * cell.high, n, n)
         rows.append(whole.row(COVERAGE, "%", share, group))

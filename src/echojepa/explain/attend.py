@@ -188,8 +188,7 @@ def speckle_series(root: Path) -> list[ChosenLoops]:
     if not found:
         raise UserError(
             f"{root} does not vary speckle; make such a set with `echojepa simulate --preset "
-            "counterfactual "
-            "--vary speckle`"
+            "counterfactual --vary speckle`"
         )
     return [of_rows(store, table, [number for *_, number in sorted(several)]) for several in found.values()]
 

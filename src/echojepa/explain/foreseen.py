@@ -64,8 +64,8 @@ class TrainedRun:
         model = build_objective(config)
         if weights.predictor_shape is None or not isinstance(model, JEPA | VideoMAE):
             raise UserError(
-                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` "
-                "run with objective jepa or videomae"
+                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` run with "
+                "objective jepa or videomae"
             )
         load_strictly(model.encoder, weights.encoder, folder.name)
         load_strictly(model.predictor, weights.predictor, f"the predictor of {folder.name}")

@@ -82,8 +82,8 @@ class PhantomTruth:
         expected = found[RegionName.HEART].shape[1:]
         if expected != loop.sector.shape:
             raise UserError(
-                f"a loop has {loop.sector.shape} pixels, but {self.path} states {expected}; it "
-                "belongs to another data set. Simulate again"
+                f"a loop has {loop.sector.shape} pixels, but {self.path} states {expected}; it belongs to "
+                "another data set. Simulate again"
             )
         return {str(name): masks[back] for name, masks in found.items()}
 

@@ -46,8 +46,8 @@ TOP = 4.0
 """Standard deviations at which colour is full."""
 RULE = (
     "Colour begins where the predictor errs by one standard deviation more than on training loops at the "
-    f"same place and time of a clip, and is full at {TOP:g}. What no mask hides, and what lies outside the "
-    "sector, stays uncoloured."
+    f"same place and time of a clip, and is full at {TOP:g}. Tokens that no mask hides, and tokens "
+    "outside the sector, stay uncoloured."
 )
 STATISTICS_BATCH = 8
 """Clips from which the targets' statistics are learned together."""
@@ -164,7 +164,7 @@ def show(out: Path, run: TrainedRun, kind: Kinds, place: int, surprise: Tensor) 
 def unlike_table(rows: Sequence[UnlikeRow]) -> str:
     """A line a kind, a column a score."""
     if not rows:
-        return "No kinds of unlike loops were named (`--unlike`): there is nothing to tell apart.\n"
+        return "No kinds of unusual loops were named (`--unlike`), so nothing is compared.\n"
     lines = [
         f"| kind | loops | patients | against | {' | '.join(SCORES)} |",
         f"|{'---|' * (4 + len(SCORES))}",

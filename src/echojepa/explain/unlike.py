@@ -34,11 +34,11 @@ COLUMNS = ("view", "site", "split")
 """Columns of a data set that a condition may be on; all else is a label's name."""
 SURPRISE = "surprise"
 SCORES = {
-    SURPRISE: "error of the predictor on hidden tubelets, over what is usual there",
-    "nothing moves": "the same of pixels that are said to look as the nearest seen tubelet",
+    SURPRISE: "error of the predictor on hidden tubelets, relative to the usual error there",
+    "nothing moves": "the same for a pixel prediction that copies the nearest visible tubelet",
     "features": "distance of the encoder's features from those of training loops (Mahalanobis, nearest view)",
-    "features, random start": "the same with the weights that training began with",
-    "pixels": "the same of the mean and spread over time of blocks of pixels",
+    "features, random start": "the same with the starting weights of training",
+    "pixels": "the same for the mean and spread over time of blocks of pixels",
 }
 """By name, in words."""
 

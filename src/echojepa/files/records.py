@@ -92,9 +92,8 @@ def keep_record(path: Path, settings: Any, what: str, free: Collection[str] = ()
     other = {name for name in mine.keys() | there.keys() if mine.get(name) != there.get(name)} - set(free)
     if other:
         raise ConfigError(
-            f"{path.parent} holds another {what} with different {', '.join(sorted(other))} "
-            f"(see its {path.name}); "
-            "give another --out, or delete the folder to start over"
+            f"{path.parent} holds another {what} with different {', '.join(sorted(other))} (see its "
+            f"{path.name}); give another --out, or delete the folder to start over"
         )
     write_record(path, mine)
 

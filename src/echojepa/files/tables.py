@@ -63,8 +63,8 @@ def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -
     missing = sorted(set(needed) - set(there))
     if missing:
         raise TableError(
-            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. "
-            "The first line must contain all column names, separated by commas"
+            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. The first line "
+            "must contain all column names, separated by commas"
         )
 
 

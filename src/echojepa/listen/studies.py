@@ -101,7 +101,7 @@ class Studies:
         self._lock = threading.RLock()
         check_own(out)
         self._open = ExitStack()
-        self._open.enter_context(held_alone(out / "lock", f"another listener uses {out}; stop that one"))
+        self._open.enter_context(held_alone(out / "lock", f"another listener uses {out}; stop it first"))
         self._key = key_of(out / "key")
         (out / "studies").mkdir(mode=0o700, exist_ok=True)
         (out / RESULTS).mkdir(mode=0o700, exist_ok=True)

@@ -84,7 +84,8 @@ def no_cluster(address: str, why: str) -> ClusterError:
     """The error for an address that is none."""
     return ClusterError(
         f"no Ray cluster answers at '{address}' ({why}); give HOST:PORT, `{AUTO}` for this machine's "
-        f"cluster, or `{LOCAL}` for this machine alone. `ray start --head --disable-usage-stats` starts one"
+        f"cluster, or `{LOCAL}` for this machine alone. `ray start --head --disable-usage-stats` starts "
+        "one"
     )
 
 
@@ -112,9 +113,8 @@ def map_on_cluster(
                 raise
             except ray.exceptions.RayError as error:
                 raise ClusterError(
-                    f"the cluster lost a task {RETRIES + 1} times ({type(error).__name__}); finished "
-                    "work is safe. Run again, with more memory for each node if it was "
-                    "short"
+                    f"the cluster lost a task {RETRIES + 1} times ({type(error).__name__}); finished work "
+                    "is safe. Run again, with more memory for each node if it was short"
                 ) from None
             waiting.extend(remote.remote(shared, task) for task in islice(coming, 1))
             yield result

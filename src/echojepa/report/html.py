@@ -106,8 +106,8 @@ def attention_player(
         encoder, readout = load_finetuned(finetuned)
         if encoder.spec != backbone.spec:
             raise UserError(
-                f"the input of {finetuned} is {encoder.spec}, that of the run {backbone.spec}; "
-                "give a fine-tuning of this run"
+                f"the input of {finetuned} is {encoder.spec}, that of the run {backbone.spec}; give a "
+                "fine-tuning of this run"
             )
         maps.append(loop_map(loop, encoder, encoder.name, source_of("probe", encoder, readout.model)))
         name = encoder.name

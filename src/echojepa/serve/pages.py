@@ -205,5 +205,5 @@ def add_login(router: APIRouter, pages: Pages, rules: AccessRules) -> None:
         return response
 
 
-NOT_THERE = {404: GONE, 405: "this address does not take that"}
+NOT_THERE = {404: GONE, 405: "this address does not accept this method"}
 """What to say where a router says a word."""

@@ -38,8 +38,8 @@ class Runner:
             if len(self._waiting) >= self.most:
                 raise Refusal(
                     429,
-                    f"{len(self._waiting)} studies are waiting, which is the limit; start this one "
-                    "again later",
+                    f"{len(self._waiting)} studies are waiting, which is the limit; start this one again "
+                    "later",
                     {"Retry-After": "30"},
                 )
             self._waiting.append(job)

@@ -35,12 +35,12 @@ def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, 
         if now < faults.loss_drop * before:
             return (
                 f"the mean loss of {window} steps fell from {before:.3f} to {now:.3f}: targets are becoming "
-                "easy, which is how a collapse begins"
+                "easy to predict, which is how a collapse begins"
             )
     if lines and "effective_rank" in lines[-1]:
         looks = [line["effective_rank"] for line in lines if "effective_rank" in line]
         if len(looks) > 1 and looks[-1] < faults.rank_drop * looks[-2]:
-            return f"the effective rank fell from {looks[-2]:.1f} to {looks[-1]:.1f} between two looks"
+            return f"the effective rank fell from {looks[-2]:.1f} to {looks[-1]:.1f} between two checks"
     return ""
 
 
@@ -49,9 +49,8 @@ def check_counts(lines: list[dict[str, Any]], faults: FaultConfig, lr: float) ->
     nonfinite = [line["step"] for line in lines if "nonfinite" in line]
     if len(nonfinite) > faults.max_nonfinite:
         raise FaultError(
-            f"loss or gradient was non-finite at the steps {nonfinite}, more than "
-            f"faults.max_nonfinite {faults.max_nonfinite}; lower optim.lr (now {lr:g}) or "
-            "check the clips of those steps"
+            f"loss or gradient was non-finite at the steps {nonfinite}, more than faults.max_nonfinite "
+            f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or check the clips of those steps"
         )
     damaged = sorted({loop for line in lines for loop in line.get("damaged", {})})
     if len(damaged) > faults.max_damaged:

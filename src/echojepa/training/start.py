@@ -96,7 +96,6 @@ def check_architecture(start: Start, architecture: Architecture) -> None:
     """CheckpointError for networks of another architecture than the run's."""
     if start.architecture != architecture:
         raise CheckpointError(
-            f"{start.name} has the architecture {start.architecture}, but this run has "
-            f"{architecture}; set the run's "
-            "--architecture to that of the weights"
+            f"{start.name} has the architecture {start.architecture}, but this run has {architecture}; "
+            "set the run's --architecture to that of the weights"
         )

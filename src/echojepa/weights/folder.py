@@ -117,8 +117,8 @@ class Weights:
     def outline(self) -> str:
         """What they are, for one who cannot hold them."""
         return (
-            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; "
-            "write --to echojepa"
+            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; use --to "
+            "echojepa"
         )
 
     def fed(self, spec: InputSpec) -> Weights:
@@ -160,8 +160,8 @@ def recognise(
     heads = heads or named or (width // HEAD_WIDTH if width % HEAD_WIDTH == 0 else None)
     if heads is None:
         raise CheckpointError(
-            f"{name} has width {width}, and no tensor shows its number of attention heads; "
-            "give --untold.heads"
+            f"{name} has width {width}, and no tensor shows its number of attention heads; give "
+            "--untold.heads"
         )
     try:
         return Architecture(

@@ -125,8 +125,8 @@ def agree(config: dict[str, Any], found: dict[str, int], path: Path) -> None:
         said = entry(config, name, int, path)
         if said != number:
             raise CheckpointError(
-                f"{path} states {said} as '{name}', but its tensors have {number}; copy both "
-                "again from one source"
+                f"{path} states {said} as '{name}', but its tensors have {number}; copy both again from "
+                "one source"
             )
 
 

@@ -37,8 +37,8 @@ def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | Non
         weights = read_huggingface(path)
     else:
         raise CheckpointError(
-            f"{path} is not a weights file, the folder of a finished `echojepa pretrain` run "
-            f"({CARD}), or a Hugging Face folder (config.json and *.safetensors)"
+            f"{path} is not a weights file, the folder of a finished `echojepa pretrain` run ({CARD}), or "
+            "a Hugging Face folder (config.json and *.safetensors)"
         )
     return (weights.fed(spec) if spec else weights).check()
 

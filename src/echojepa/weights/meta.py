@@ -79,7 +79,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
         try:
             shape = predictor_shape(predictor, heads)
         except ConfigError as error:
-            predictor = left_aside(name, f"cannot be built ({error}); say --untold.predictor-heads")
+            predictor = left_aside(name, f"cannot be built ({error}); give --untold.predictor-heads")
     return Weights(architecture, spec or InputSpec(), encoder, Origin(name), sha256, shape, predictor)
 
 
@@ -115,9 +115,8 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Unto
     ten = sum(key.startswith("mask_tokens.") for key in predictor) == RELEASED_MASK_TOKENS
     if ten and table.shape[-2] not in RELEASED_TABLES:
         raise CheckpointError(
-            f"{name} has ten mask tokens, like V-JEPA 2, and a position table, like V-JEPA "
-            "1. State which it is: --untold.positions rotary (its model ignored the "
-            "table) or table (its model added it)"
+            f"{name} has ten mask tokens, like V-JEPA 2, and a position table, like V-JEPA 1. State which "
+            "it is: --untold.positions rotary (its model ignored the table) or table (its model added it)"
         )
     return not ten
 

@@ -53,10 +53,10 @@ LOAD_ERRORS = (
 )  # fmt: skip
 """What torch raises on files that are none of its own, or damaged."""
 STARTS = {
-    b"version https://git-lfs": "a pointer of Git LFS in place of the file: run `git lfs pull`",
-    b"<": "a page of the web in place of the file: download the file itself",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file: run `git lfs pull`",
+    b"<": "a web page instead of the file: download the file itself",
     b"{": "JSON text",
-    b"\x89HDF": "HDF5, which Keras writes: weights of torch are needed",
+    b"\x89HDF": "HDF5, as written by Keras; torch weights are needed",
 }
 """What stands in place of weights, by how it begins."""
 
@@ -85,12 +85,13 @@ def load_foreign(path: Path) -> dict[str, Any]:
     except LOAD_ERRORS as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         why = (
-            f"holds an object of {code[1]}, which needs code to be run" if code else "is cut short or damaged"
+            f"contains an object of {code[1]}, which would need to run code"
+            if code
+            else "is cut short or damaged"
         )
         raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({type(error).__name__}): it {why}. Such files "
-            "are refused. Save only the model's state_dict, or copy the file "
-            "again"
+            f"{path} cannot be read as plain tensors ({type(error).__name__}): it {why}. Such files are "
+            "refused. Save only the model's state_dict, or copy the file again"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}, not a dictionary of tensors")
@@ -172,8 +173,7 @@ def check_fit(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
         if not value.is_floating_point() or value.layout != torch.strided:
             raise CheckpointError(
                 f"{name} holds {key} as {value.dtype}, {value.layout}; weights must be dense real "
-                "numbers. Convert quantised files to float16 or "
-                "float32 first"
+                "numbers. Convert quantised files to float16 or float32 first"
             )
         if not all_finite(value):
             raise CheckpointError(f"{name} has NaN or infinity in {key}: its training or its copy failed")

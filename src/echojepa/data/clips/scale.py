@@ -42,8 +42,8 @@ class ScaledLoop:
         assert spec.mm is not None
         if loop.pixel_mm is None:
             raise UserError(
-                f"a loop states no millimetres a pixel, and this input needs {spec.mm} mm a "
-                "pixel; leave such loops out, or use an input without `mm`"
+                f"a loop states no millimetres a pixel, and this input needs {spec.mm} mm a pixel; leave "
+                "such loops out, or use an input without `mm`"
             )
         self.loop, self.spec, self.times = loop, spec, loop.times
         self.zoom = tuple(own / spec.mm for own in loop.pixel_mm)

@@ -23,8 +23,8 @@ def check_apart(path: Path, out: Path) -> None:
     """IngestError for a key inside the data set."""
     if path.resolve().is_relative_to(out.resolve()):
         raise IngestError(
-            f"the key {path} lies inside the data set {out}; keep it elsewhere, because it "
-            "reverses the pseudonyms"
+            f"the key {path} lies inside the data set {out}; keep it elsewhere, because it reverses the "
+            "pseudonyms"
         )
 
 

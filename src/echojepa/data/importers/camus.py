@@ -41,8 +41,8 @@ def read_camus(folder: Path, config: IngestConfig) -> Listing:
     present = [split for split in (Split.TRAIN, Split.TEST) if (folder / SUBGROUPS[split]).is_dir()]
     if not present:
         raise LayoutError(
-            f"{folder} contains neither database_nifti (with database_split) nor training "
-            "or testing; give the folder that contains them"
+            f"{folder} contains neither database_nifti (with database_split) nor training or testing; "
+            "give the folder that contains them"
         )
     for split in present:
         for patient in people(folder / SUBGROUPS[split]):
@@ -88,7 +88,7 @@ def add_patient(listing: Listing, folder: Path, study: str, split: Split, config
         stated = number(info.get("FrameRate"))
         rate = stated or config.frame_rate
         if rate is None:
-            listing.leave_out("cine without a frame rate (--frame-rate gives one to all)", path)
+            listing.leave_out("cine without a frame rate (give one for all with --frame-rate)", path)
             continue
         facts = Stated(
             patient=study,
@@ -136,4 +136,6 @@ def count_others(listing: Listing, folder: Path, taken: set[str]) -> None:
         if path.name in taken or not path.name.endswith((".nii.gz", ".mhd")):
             continue
         mask = path.name.removesuffix(".nii.gz").removesuffix(".mhd").endswith("_gt")
-        listing.leave_out("mask of a segmentation" if mask else "still that its cine holds, or unknown", path)
+        listing.leave_out(
+            "mask of a segmentation" if mask else "still that its cine contains, or unknown file", path
+        )

@@ -78,7 +78,7 @@ def add_traced_frames(listing: Listing, path: Path, known: set[str]) -> None:
     Told by area, not by order: which of the two stands first in the table is not guaranteed.
     """
     if not path.is_file():
-        listing.leave_out("no table of tracings, so no labels of traced frames", path)
+        listing.leave_out("no table of tracings, therefore no labels of traced frames", path)
         return
     chords: dict[tuple[str, str], list[Chord]] = defaultdict(list)
     for row in read_rows(path, ("FileName", *ENDS, "Frame")):

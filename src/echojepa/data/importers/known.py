@@ -44,7 +44,6 @@ def check_folders(listing: Listing) -> None:
     mixed = [patient for patient, splits in listing.official_splits().items() if len(splits) > 1]
     if mixed:
         raise LayoutError(
-            f"{len(mixed)} folders have videos in several splits, but all videos of a "
-            "folder count as one patient's. If each video is a different patient's, give "
-            "--patient-is file"
+            f"{len(mixed)} folders have videos in several splits, but all videos of a folder count as one "
+            "patient's. If each video is a different patient's, give --patient-is file"
         )

@@ -75,7 +75,7 @@ class IngestSummary:
             ("patients in the data set", self.patients),
         ]
         if came.moved:
-            rows.append(("not in their official split: the patient was in another before", came.moved))
+            rows.append(("not in their official split: the patient was already in another one", came.moved))
         if came.joined:
             rows.append(("patients moved to another split: a file shows they are one person", came.joined))
         for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
@@ -221,8 +221,8 @@ def summarise(
     if config.strict and rejected:
         ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
         raise IngestError(
-            f"rejected files by reason: {rejected}{ours}; the others were accepted. "
-            f"{file_map} lists the files"
+            f"rejected files by reason: {rejected}{ours}; the others were accepted. {file_map} lists the "
+            "files"
         )
     joined = sum(study in studies for study in labels["study_id"].to_pylist())
     return IngestSummary(

@@ -52,6 +52,6 @@ def check_version(place: Location) -> None:
 def damaged_facts(place: Location) -> str:
     """What is wrong, and what to do."""
     return (
-        f"{place.child(FACTS)} is damaged; write it anew with its format_version ({FORMAT_VERSION}) and "
+        f"{place.child(FACTS)} is damaged; write it again with its format_version ({FORMAT_VERSION}) and "
         "split_seed"
     )

@@ -142,9 +142,8 @@ class LoopStore:
                 table = lance.dataset(place)
             except LANCE_ERRORS as error:
                 raise StoreError(
-                    f"the newest version of {place} cannot be opened. Delete the newest file in "
-                    "its folder _versions to return to the version before; then ingest again for "
-                    "the rest"
+                    f"the newest version of {place} cannot be opened. Delete the newest file in its "
+                    "folder _versions to return to the version before; then ingest again for the rest"
                 ) from error
             if set(table.schema.names) != set(SCHEMA.names):
                 raise StoreError(f"{self.location} was made before format version 1; ingest its files again")
@@ -265,7 +264,7 @@ class LoopStore:
             return table.take([row], columns=list(columns))
         except LANCE_ERRORS as error:
             raise DamagedLoop(
-                f"row {row} of {self.location.child(TABLE)} cannot be read; its other rows may be whole. "
+                f"row {row} of {self.location.child(TABLE)} cannot be read; other rows may be intact. "
                 "Restore the file from a backup, or ingest the archive into a new folder"
             ) from error
 

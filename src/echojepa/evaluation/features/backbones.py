@@ -92,8 +92,8 @@ def find_backbones(
         one = measured(make, name)
         if one.weights in asked:
             raise ConfigError(
-                f"the backbone '{name}' is given twice, or has the same weights as another "
-                "one; give each once"
+                f"the backbone '{name}' is given twice, or has the same weights as another one; give each "
+                "once"
             )
         asked.add(one.weights)
         found[one.weights] = one

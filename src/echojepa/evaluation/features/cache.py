@@ -233,8 +233,8 @@ class FeatureFolder:
         """Write one shard; its index last."""
         if not torch.isfinite(tokens).all():
             raise CacheError(
-                f"features are non-finite as {self.key.stored_as}; use --features-as float32. "
-                "If that also fails, the weights are damaged"
+                f"features are non-finite as {self.key.stored_as}; use --features-as float32. If that "
+                "also fails, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
         vectors = pooled.numpy()
@@ -270,17 +270,16 @@ def check_room(root: Path, needed: int, limit_gb: float) -> None:
     there = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     free = shutil.disk_usage(root).free
     advice = (
-        "give a smaller plan, fewer backbones or --clips-per-loop, keep them as float16, or delete folders "
-        "of the cache that you need no more"
+        "take a smaller plan, fewer backbones or fewer --clips-per-loop, store features as float16, or "
+        "delete cache folders that you no longer need"
     )
     if there + needed > limit_gb * 1e9:
         raise CacheError(
-            f"the missing features need {needed / 1e9:.2f} GB in addition to "
-            f"{there / 1e9:.2f} GB; the limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
+            f"the missing features need {needed / 1e9:.2f} GB in addition to {there / 1e9:.2f} GB; the "
+            f"limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
         )
     if needed > free:
         raise CacheError(
-            f"the missing features need {needed / 1e9:.2f} GB; the disk has "
-            f"{free / 1e9:.2f} GB. "
-            f"Give another --cache, or {advice}"
+            f"the missing features need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB. Give "
+            f"another --cache, or {advice}"
         )

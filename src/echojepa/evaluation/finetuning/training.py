@@ -250,7 +250,7 @@ DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "
 """Settings that the outcome depends on; the others may change when a fine-tuning goes on."""
 
 
-STAYED = "no epoch read validation patients better than the frozen probe, which stays"
+STAYED = "no epoch was better on validation patients than the frozen probe, which therefore stays"
 """What rows of such a fine-tuning say."""
 
 

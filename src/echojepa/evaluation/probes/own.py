@@ -79,8 +79,8 @@ def own_head(source: str, task: Task) -> OwnHead | None:
     found = named_head(path, task.label) if path.suffix == SUFFIX else panecho_head(path, task.label)
     if found and found.unit != task.unit:
         raise UserError(
-            f"task {task.name} is in '{task.unit}', but its head in {path.name} gives "
-            f"'{found.unit}'; convert the labels, and describe them in your own task"
+            f"task {task.name} is in '{task.unit}', but its head in {path.name} gives '{found.unit}'; "
+            "convert the labels, and describe them in your own task"
         )
     return found
 

@@ -88,8 +88,8 @@ def cell_samples(
         held = val & calibrates(samples.patients, cell.seed)
         if not held.any() or not (val & ~held).any():
             raise UserError(
-                f"task {cell.task.name}: there are too few validation patients to choose a "
-                "head and to calibrate; ingest more"
+                f"task {cell.task.name}: there are too few validation patients to choose a head and to "
+                "calibrate; ingest more"
             )
     tested = samples.splits == Split.TEST
     loops = (cohort.loops[place] for place in samples.select(tested).loops())

@@ -190,21 +190,19 @@ def trainings(protocol: Protocol, sites: Sites, task: str) -> list[tuple[str, li
         return [(site, [site]) for site in own]
     if protocol == "transfer" and (not adults or sites.children not in sites.trained):
         raise ConfigError(
-            "transfer needs an adult site and a paediatric site, the latter with labelled "
-            f"patients in every split. For {task} this data has {list(sites.tested)}; the "
-            f"paediatric site is {sites.children or 'not named'}. Name it with --children, "
-            "or give a second data set"
+            "transfer needs an adult site and a paediatric site, the latter with labelled patients in "
+            f"every split. For {task} this data has {list(sites.tested)}; the paediatric site is "
+            f"{sites.children or 'not named'}. Name it with --children, or give a second data set"
         )
     if protocol != "transfer" and len(adults) < 2:
         raise ConfigError(
-            f"a comparison of sites needs at least two; for {task} this data has the adult "
-            f"sites {list(adults)}. "
-            "Ingest another site, or give a second data set"
+            f"a comparison of sites needs at least two; for {task} this data has the adult sites "
+            f"{list(adults)}. Ingest another site, or give a second data set"
         )
     if adults[0] not in own:
         raise ConfigError(
-            f"site '{adults[0]}' has no labelled train and val patients for {task}, so no "
-            f"probe can be trained there; put one of {own} first in --sites"
+            f"site '{adults[0]}' has no labelled train and val patients for {task}, so no probe can be "
+            f"trained there; put one of {own} first in --sites"
         )
     if protocol == "transfer":
         return [(adults[0], [adults[0], sites.children]), (sites.children, [sites.children])]

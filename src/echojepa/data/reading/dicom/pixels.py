@@ -176,8 +176,8 @@ def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     if (video.height, video.width) != (layout.height, layout.width) or video.count < count:
         raise Rejected(
             Reason.TRUNCATED,
-            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the "
-            f"header states {count} of {layout.height} x {layout.width}",
+            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the header "
+            f"states {count} of {layout.height} x {layout.width}",
         )
     return video
 
