@@ -1,8 +1,8 @@
 """The files of what was given, numbered: folders, DICOMDIRs, zip archives and single files.
 
-An answer names a file by its place, because paths and names of files can name a patient. Places count from 1
-through what was given, in that order, and within each through all its files sorted by path: the seventh line
-of `find STUDY -type f | LC_ALL=C sort` is file 7, of a zip of `unzip -Z1 STUDY.zip | LC_ALL=C sort`.
+An answer names a file by its number, because paths and file names can name a patient. Numbers start at 1 and
+follow the order of the inputs, with the files of each input sorted by path. File 7 is the seventh line of
+`find STUDY -type f | LC_ALL=C sort`; for a zip, of `unzip -Z1 STUDY.zip | LC_ALL=C sort`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Answerer(Protocol):
     def answer(
         self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
-        """Answer for the files of `inbox`, and write the folders `out/1`, `out/2` ..., one a study; why not,
-        in a sentence that names nobody. Without an answer, what `out` holds is worth nothing."""
+        """Answer for the files of `inbox` and write the folders `out/1`, `out/2` ..., one for each study; or
+        return the reason, without names. Without an answer, the content of `out` is not valid."""
         ...
 
 

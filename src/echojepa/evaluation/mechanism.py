@@ -1,8 +1,8 @@
-"""What moves a model: how far features and predictions go when one factor alone changes.
+"""How far features and predictions change when only one factor changes.
 
-The phantom records a patient again with one factor moved (`simulate --vary FACTOR`), and labels each study
-with where it stands (`varied FACTOR`). What a step of a factor moves is divided by what 5 points of LVEF
-move, measured on the set that varies `ef`: its mean step scaled to 5 points, which takes displacement to be
+The phantom records a patient again with one factor changed (`simulate --vary FACTOR`), and labels each study
+with its step (`varied FACTOR`). The change for a step is divided by the change for 5 points of LVEF. The
+latter is the mean step of the set that varies `ef`, scaled to 5 points; this assumes that the change is
 proportional within a step.
 """
 

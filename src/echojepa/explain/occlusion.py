@@ -1,9 +1,9 @@
-"""Occlusion: hide a group of tubelets and see how far what is read from the clip moves.
+"""Occlusion: hide a group of tubelets and measure how far the output for the clip changes.
 
-Attention says where a network looks, not that it matters; this says what matters, and needs no attention.
-What is hidden gets the clip's mean over time there, blurred over the group's own size: nothing of what moves
-or is drawn in it is left, its brightness is, and no edge is made that no echo has. Outside the sector there
-is nothing to hide, and nothing changes. (Blurring as the way to hide: Fong and Vedaldi, ICCV 2017.)
+Attention shows where a network looks, not what matters. Occlusion shows what matters, and needs no attention.
+Hidden tubelets get the clip's mean over time there, blurred over the group's own size. This removes motion
+and structure, keeps brightness, and makes no unnatural edge. Outside the sector there is nothing to hide, and
+nothing changes. (Blurring to hide: Fong and Vedaldi, ICCV 2017.)
 """
 
 from __future__ import annotations

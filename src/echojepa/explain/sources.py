@@ -1,7 +1,7 @@
-"""What a map can be: attention of a layer or a head, roll-out, a probe's pooling weights, occlusion.
+"""The kinds of maps: attention of a layer or a head, roll-out, a probe's pooling weights, occlusion.
 
-Every map says how many times its even share each token gets: it is never negative, its mean over a clip is 1,
-nothing is inverted, and no head is picked but by the person who names it.
+Every map gives a token's share as a multiple of an even share. It is never negative, its mean over a clip is
+1, and nothing is inverted. Only the user chooses a single head.
 """
 
 from __future__ import annotations

@@ -53,12 +53,12 @@ STATISTICS_BATCH = 8
 """Clips from which the targets' statistics are learned together."""
 HEAD = """# Surprise
 
-How far the predictor of `{run}` errs on hidden tubelets, beyond what is usual at each place: 0 is what
-training loops have, 1 one standard deviation more. {train} training loops of {train_patients} patients say
-what is usual. {synthetic}
+How far the error of `{run}`'s predictor on hidden tubelets exceeds the usual error at each place. 0 is the
+mean of training loops, and 1 is one standard deviation more. {train} training loops of {train_patients}
+patients define the usual error. {synthetic}
 
-AUROC: the chance that a loop of the kind scores above one that it is held against; 0.5 tells nothing, below
-it the kind scores *lower*. [95 % interval, patients of both resampled.]
+AUROC: the probability that a loop of the kind scores above a loop that it is compared with. 0.5 is chance;
+below 0.5 the kind scores *lower*. [95 % interval, patients of both resampled.]
 
 """
 

@@ -1,8 +1,8 @@
-"""Which loops are unlike a training set: scores that may tell, and how well each does.
+"""Which loops are unlike a training set: scores that may detect them, and how well each does.
 
-Beside surprise stand what it has to beat: the distance of the encoder's features from those of training
-loops, the same of the encoder's random start and of plain pixels, and the error of a predictor that says that
-nothing moves.
+Surprise is compared with simpler scores: the distance of the encoder's features from those of training loops,
+the same for the encoder's random start and for plain pixels, and the error of a predictor that assumes no
+motion.
 """
 
 from __future__ import annotations

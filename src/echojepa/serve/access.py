@@ -48,9 +48,9 @@ class AccessRules:
     names: tuple[str, ...] = ()
     """Host names of this server; addresses and localhost need no mention."""
     token: str | None = field(default=None, repr=False)
-    """What everybody must show; None where nobody must."""
+    """The token that every client must send; None if no token is needed."""
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    """What a browser shows after it has shown the token."""
+    """The cookie of a browser that has sent the token."""
 
     def check_host(self, host: str) -> None:
         """Refusal for a name that is not this server's: a page elsewhere may have its own name lead here, but

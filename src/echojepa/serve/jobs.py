@@ -68,7 +68,7 @@ class JobStore:
     def __init__(
         self, out: Path, most: int, seconds: float | None, now: Callable[[], float] = time.time
     ) -> None:
-        """`most` are held at a time; what nobody touched for `seconds` is deleted, None keeps it."""
+        """At most `most` studies are stored; unused ones are deleted after `seconds`, or kept if None."""
         self.folder, self.most, self.seconds, self.now = out / "jobs", most, seconds, now
         self._lock = threading.RLock()
         claim(out)

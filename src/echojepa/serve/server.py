@@ -91,7 +91,7 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
 
 
 def http_server(app: Any) -> uvicorn.Server:
-    """What answers requests; it tells nobody what was asked."""
+    """The HTTP server; it logs no requests."""
     settings = uvicorn.Config(
         app,
         http=PromptProtocol,

@@ -1,8 +1,9 @@
-"""Heads that weights come with: nothing is trained, and what they say is scored and calibrated as a probe's.
+"""Heads that come with weights: not trained here; their predictions are scored and calibrated like a probe's.
 
-PanEcho's file holds a linear layer a task, on the mean of a clip's tokens. Those of other weights are named
-by a JSON file (`backbones.heads`): a linear layer on a clip's vector, such as one's own ridge on EchoPrime's,
-or a probe file of EchoJEPA's released code, of whose heads validation patients choose one.
+PanEcho's file has a linear layer for each task, on the mean of a clip's tokens. A JSON file
+(`backbones.heads`) names the heads of other weights: a linear layer on a clip's vector, such as your own
+ridge on EchoPrime's, or a probe file of EchoJEPA's released code, from which validation patients choose one
+head.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A DICOM file's header, and its pixel data where it stands in the file, also where the file is framed oddly.
+"""A DICOM file's header and the place of its pixel data, also in files with unusual framing.
 
-What other readers show is read: no preamble, none but its "DICM", a sequence or an item whose end is not
-marked as the standard asks. Pixel data are not copied: what is returned looks into the content.
+Files that other readers accept are read: without a preamble, with only its "DICM", or with a sequence or item
+whose end is not marked as the standard requires. Pixel data are not copied: the result is a view of the
+content.
 """
 
 from __future__ import annotations
