@@ -177,9 +177,9 @@ def answer_folder(
 
 
 def inputs_of(inbox: Path, scratch: Path, limits: ZipLimits | None) -> list[Path]:
-    """What `answers` is given: the files that are no zip as one folder, then each zip, moved out of it.
+    """The inputs for `answers`: first one folder with all files that are not zips, then each zip, moved out.
 
-    UserError for zips that hold more than a study may."""
+    UserError for zips that contain more than a study may."""
     if limits is None:
         return [inbox]
     files = sorted(inbox.iterdir())

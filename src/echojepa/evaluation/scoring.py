@@ -181,7 +181,7 @@ def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> 
 
 
 def perturbation_row(perturbed: Scored, plain: Predictions, resamples: int, seed: int) -> ResultRow:
-    """What the perturbation alone changed: the leading metric minus that of the same items as they are."""
+    """The change by the perturbation alone: the leading metric minus that of the same unperturbed items."""
     metric = leading_metric(perturbed.task.kind)
     test = perturbed.test
     if not np.array_equal(test.items, plain.items):

@@ -58,7 +58,7 @@ class Attended:
 
 
 class Ground:
-    """What lies under maps of the chosen loops: the same for all backbones of one input and grid."""
+    """Clips and regions below the maps of the chosen loops; shared by backbones of one input and grid."""
 
     def __init__(self, loops: ChosenLoops, truth: PhantomTruth | None) -> None:
         self.loops, self.truth = loops, truth

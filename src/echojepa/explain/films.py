@@ -31,10 +31,9 @@ RULE = (
     "named."
 )
 TOP_PERCENTILE, TOP_AT_LEAST = 99, 1.2
-"""Of the scale: where its top lies, and how low at most, so that an even map is not coloured for its
-noise."""
+"""Top of the scale, and its minimum; the minimum keeps the noise of an even map uncoloured."""
 STRENGTH = 0.7
-"""How much of the picture the brightest colour covers."""
+"""Opacity of the brightest colour."""
 COLOURS = (matplotlib.colormaps["inferno"](np.linspace(0.25, 1, 256))[:, :3] * 255).astype(np.float32)
 BAND, LEGEND = 18, 60
 """Pixels of a line of words, and of the bar of colours in it."""

@@ -115,8 +115,8 @@ class TrainedRun:
 
     @torch.no_grad()
     def still_errors(self, clips: Tensor) -> Errors:
-        """What it would err by in pixels that said that nothing moves: that a hidden tubelet looks as the
-        nearest one that is seen. Grey levels."""
+        """Errors, in grey levels, of a prediction without motion: a hidden tubelet looks like the nearest
+        visible one."""
         tubelet, patch, _ = self.model.encoder.patch_embed.kernel
         whole = cut_tubelets(clips[:, :1].float(), tubelet, patch).flatten(2)
 

@@ -81,7 +81,7 @@ def groups(grid: tuple[int, int, int], group: Group) -> Iterator[tuple[slice, sl
 
 
 def filling(clip: Tensor, sector: Tensor, side: float) -> Tensor:
-    """What takes the place of the hidden, (3, H, W) float: the mean over time of a clip (3, T, H, W), blurred
+    """Pixels that replace hidden ones, (3, H, W) float: the mean over time of a clip (3, T, H, W), blurred
     within its sector (H, W) by a Gaussian of standard deviation `side` / 2 pixels."""
     inside = sector.numpy().astype(np.float32)
     weight = np.maximum(gaussian_filter(inside, side / 2), 1e-6)

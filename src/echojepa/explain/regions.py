@@ -38,8 +38,8 @@ def grey_of(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def pixel_regions(loop: ShownLoop, indices: NDArray[np.int64]) -> Masks:
-    """What the pixels tell of some frames: the sector, and the quarter of it whose brightness changes most
-    over the loop, or is highest on average. These two are a quarter of the area whatever they show."""
+    """Regions of some frames from their pixels: the sector, and the quarter of it whose brightness changes
+    most over the loop, or is highest on average."""
     grey = grey_of(loop.frames)
     found = {SECTOR: loop.sector}
     for name, level in ((MOVING, grey.std(0)), (BRIGHT, grey.mean(0))):

@@ -123,7 +123,8 @@ def received(attention: Tensor) -> Tensor:
 
 
 def layer_attention(backbone: VideoTransformer, clip: Tensor, layer: int, head: int | None) -> Tensor:
-    """What tokens (N,) of a clip (1, 3, T, H, W) receive in a layer, from one head or the mean of all."""
+    """Attention received by tokens (N,) of a clip (1, 3, T, H, W) in a layer, of one head or the mean of
+    all."""
     (attention,) = backbone.attention(clip, layer)
     return received(attention if head is None else attention[head : head + 1])
 
@@ -153,8 +154,8 @@ def of_each(
 
 @torch.inference_mode()
 def head_attention(backbone: Backbone, head: Probes, clips: Tensor) -> Tensor:
-    """What tokens of uint8 clips receive from the query of a head's pooler, the mean over its heads: maps as
-    those of `MapOf`.
+    """Attention received by tokens of uint8 clips from the query of a head's pooler, mean over its heads:
+    maps like those of `MapOf`.
 
     UserError for a head that reads several clips at once, or that has no pooler.
     """

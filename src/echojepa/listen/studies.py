@@ -1,11 +1,11 @@
-"""The studies that a listener holds. All of it is on disk, so that a stop of any kind loses nothing:
+"""The studies that a listener stores. Everything is on disk, so no kind of stop loses anything:
 
-    OUT/key                       makes the names below from UIDs, so that no name holds an identifier
+    OUT/key                       makes the names below from UIDs, so no name contains an identifier
     OUT/studies/NUMBER-HASH/
         received/HASH.dcm         instances, each on the disk before it is acknowledged
-        results/                  an answer on its way, and in `answer.json` the instances that it rests on
-        study.json                instances that an answer rests on that arrived, and the answers' own
-    OUT/results/study-NUMBER/     answers that are left here
+        results/                  an answer to be sent, and in `answer.json` the instances that it used
+        study.json                instances used by answers that arrived, and the answers' own instances
+    OUT/results/study-NUMBER/     answers that stay here
 
 A study waits for an answer while it holds an instance that is in no `study.json`.
 """

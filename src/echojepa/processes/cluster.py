@@ -121,7 +121,7 @@ def map_on_cluster(
 
 
 def _named(function: Callable[[Task], Result]) -> Callable[[Any, Any], Any]:
-    """What a node runs: named by the kind of work alone, as Ray shows names to whoever looks at it."""
+    """The function that a node runs. Its name states only the kind of work, because Ray shows names."""
 
     def work(shared: Callable[[Task], Result], task: Task) -> Result:
         return shared(task)

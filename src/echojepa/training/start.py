@@ -51,9 +51,9 @@ def start_of_run(run: Path) -> Start:
 
 
 def read_start(path: Path) -> Start:
-    """What a run can start from: the newest checkpoint of a run, finished or not, or weights of any layout.
+    """The start of a run: the newest checkpoint of a run, finished or not, or weights of any layout.
 
-    A file that holds encoder and moving average gives both; others give the one they have for both.
+    A file with encoder and moving average gives both; other files use the one they have for both.
     """
     if (path / rotation.FOLDER).is_dir():
         return start_of_run(path)
@@ -69,8 +69,8 @@ def read_start(path: Path) -> Start:
 def take_start(model: Objective, start: Start, architecture: Architecture) -> None:
     """Copy a start's networks into an objective's; CheckpointError where they do not fit.
 
-    Without a predictor in it the objective's keeps its random weights, and an objective without one leaves it
-    aside. Of V-JEPA 2's ten mask tokens the first is taken, the only one that was ever trained.
+    If the start has no predictor, the objective's keeps its random weights; an objective without a predictor
+    ignores the start's. The first of V-JEPA 2's ten mask tokens is used, because only that one was trained.
     """
     check_architecture(start, architecture)
     load_strictly(model.encoder, start.encoder, start.name)

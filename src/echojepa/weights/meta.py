@@ -124,8 +124,8 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Unto
 def fitted_table(
     table: Tensor, encoder: dict[str, Tensor], spec: InputSpec | None, name: str
 ) -> tuple[InputSpec, Tensor]:
-    """What an encoder with a table of positions is fed, and the table (N, D) for that: stretched, as its own
-    code does, over another grid than it was made for."""
+    """The input of an encoder with a position table, and the table (N, D) for it, resized for another grid as
+    in its own code."""
     table = table.float().flatten(0, -2)
     # The first channel is the sine of the time: it changes after a picture's tokens.
     changes = (table[:, 0] - table[0, 0]).abs() > 1e-4

@@ -1,5 +1,5 @@
-"""What stays with the owner of the files and never enters a data set: the key, which file an id is, and
-pictures of loops that are held for review because they may show a name."""
+"""Private files that stay with the owner and never enter a data set: the key, the map from ids to files, and
+images of loops held for review because they may show a name."""
 
 from __future__ import annotations
 

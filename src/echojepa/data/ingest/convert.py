@@ -219,8 +219,8 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
 
 
 def square_shares(aspect: float) -> tuple[float, float]:
-    """Shares of rows and of columns that are kept so that pixels of this height by width become square: the
-    finer direction is reduced, as in a volume, so that a heart is not stretched."""
+    """Shares of rows and columns to keep to make pixels of this height by width square. The finer direction
+    is reduced, as in a volume, which keeps the heart's shape."""
     return min(1.0, aspect), min(1.0, 1 / aspect)
 
 

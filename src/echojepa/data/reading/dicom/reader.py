@@ -139,8 +139,8 @@ def check_kind(data: Dataset) -> None:
 
 
 def _other_ids(data: Dataset, key: bytes, person: str) -> tuple[str, ...]:
-    """Pseudonyms of the other ids that a file gives its patient: those it states beside its own, and its own
-    with the issuer, which is how version 1 of the data set named the patient."""
+    """Pseudonyms of a patient's other ids in a file: those stated beside the PatientID, and the PatientID
+    with its issuer, which version 1 of the data set used."""
     patient, issuer = identifier(data, "PatientID"), identifier(data, "IssuerOfPatientID")
     names = [f"{issuer}/{patient}"] if patient and issuer else []
     for item in items(data, "OtherPatientIDsSequence"):
