@@ -19,13 +19,13 @@ from echojepa.config import (
 
 
 def micro(data: Path, out: Path) -> PretrainConfig:
-    """Minutes on a laptop CPU, on places as fine as the paper's.
+    """Minutes on a laptop CPU, with a token grid as fine as the paper's.
 
-    Objective and masks are the paper's (arXiv 2602.02603, section 3); everything that depends on the
-    size of the run is not. The paper's values scaled to this batch would give a learning rate of
-    1.4e-6 and a warm-up longer than the run. Swept on the phantom: at 1e-3 with momentum 0.98 to 0.995
-    the effective rank fell from 80 to 14 in 300 steps (docs/explanation/jepa.md). A run this short is young
-    to its end and its loss falls by a fifth in 50 steps, so that only a fall by half counts as sudden.
+    Objective and masks are the paper's (arXiv 2602.02603, section 3). Everything that depends on the size of
+    the run is not: scaled to this batch, the paper's values would give a learning rate of 1.4e-6 and a
+    warm-up longer than the run. In a sweep on the phantom, at 1e-3 with momentum 0.98 to 0.995, the effective
+    rank fell from 80 to 14 in 300 steps (docs/explanation/jepa.md). In a run this short the loss can fall by
+    a fifth in 50 steps, so only a fall by half counts as sudden.
 
         echojepa pretrain micro --data D --out R
 
@@ -50,14 +50,14 @@ def micro(data: Path, out: Path) -> PretrainConfig:
 def gpu(data: Path, out: Path) -> PretrainConfig:
     """An evening on one GPU: ViT-S/8, 112 px, 20,000 steps of 64 clips. Never run by us.
 
-    Objective and masks are the paper's (arXiv 2602.02603, section 3), the rest is not: its rule scaled to
-    this batch would give a rate of 1.1e-5, at which a random start learns next to nothing in 20,000 steps.
-    Patches of 8 px give the masks the paper's grid of 14 x 14 tokens.
+    Objective and masks are the paper's (arXiv 2602.02603, section 3), the rest is not. Scaled to this batch,
+    its rule would give a rate of 1.1e-5, at which a random start learns almost nothing in 20,000 steps.
+    Patches of 8 px give the paper's grid of 14 x 14 tokens.
 
         echojepa pretrain gpu --data D --out R
 
-    Hardware: one GPU of 24 GB. Hours: 4 on an A100, by arithmetic at a tenth of its bf16 rate, which a model
-    this small may reach. Loss: falls fast through the warm-up, then is level or rises slowly.
+    Hardware: one GPU of 24 GB. Hours: 4 on an A100, calculated at a tenth of its bf16 rate, which a model
+    this small may reach. Loss: falls fast during warm-up, then stays level or rises slowly.
     """
     return PretrainConfig(
         data=data,
@@ -79,8 +79,8 @@ def gpu(data: Path, out: Path) -> PretrainConfig:
 def micro_mae(data: Path, out: Path) -> PretrainConfig:
     """The pixel baseline of `micro`: same encoder, data, steps and predictor, VideoMAE's mask and loss.
 
-    Its learning rate is the best of four by training loss (docs/explanation/jepa.md); VideoMAE's rule,
-    1.5e-4 a 256 clips, would give 4.7e-6 here, at which 600 steps learn next to nothing (arXiv 2203.12602).
+    Its learning rate is the best of four by training loss (docs/explanation/jepa.md). VideoMAE's rule (1.5e-4
+    for 256 clips, arXiv 2203.12602) would give 4.7e-6, at which 600 steps learn almost nothing.
 
         echojepa pretrain micro-mae --data D --out R
 
@@ -93,13 +93,13 @@ def micro_mae(data: Path, out: Path) -> PretrainConfig:
 
 
 def small(data: Path, out: Path) -> PretrainConfig:
-    """Half an hour on one core: few tokens a clip, many updates, targets hidden in time alone.
+    """Half an hour on one core: few tokens in a clip, many updates, targets hidden only in time.
 
-    What keeps the paper's objective (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. What
-    does not: what is hidden is hidden in time and not in blocks, which on so few places teach nothing;
-    targets are the mean of all layers, less each position's mean over clips; pixels are normalised to an
-    echo's own mean and spread. With `--latent.teacher R`, the run of `small-mae`, targets are those of a
-    frozen pixel encoder (SALT, arXiv 2509.24317), which read best of all that was tried (docs/sweep.md).
+    As in the paper (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. Different: tokens are
+    hidden in time instead of in blocks, which teach nothing on so few places; targets are the mean of all
+    layers, minus each position's mean over clips; pixels are normalised to the mean and spread of echo
+    images. With `--latent.teacher R` (a run of `small-mae`), a frozen pixel encoder makes the targets (SALT,
+    arXiv 2509.24317); of all variants tried, probes read this one best (docs/sweep.md).
 
         echojepa pretrain small --data D --out R
 
@@ -127,11 +127,12 @@ def small(data: Path, out: Path) -> PretrainConfig:
 
 
 def small_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel objective on the encoder of `small`, and its teacher: forecasts and hindcasts of pixels.
+    """The pixel objective on the encoder of `small`, and its teacher: it predicts pixels forward and backward
+    in time.
 
     VideoMAE's loss (arXiv 2203.12602) on its normalised pixels, but not its mask: tubes that hide nine tenths
-    of the places leave one or two of sixteen. Here all places are seen for three eighths of the clip, and
-    the pixels of three others are inferred.
+    of the places would leave one or two of sixteen. Here all places are visible for three eighths of the
+    clip, and the pixels of three other eighths are predicted.
 
         echojepa pretrain small-mae --data D --out R
 
@@ -146,8 +147,8 @@ def small_mae(data: Path, out: Path) -> PretrainConfig:
 def small_supervised(data: Path, out: Path) -> PretrainConfig:
     """The supervised control on the encoder and input of `small-mae`: LVEF, RVSP and view of every clip.
 
-    PanEcho's paradigm (JAMA 2025, doi 10.1001/jama.2025.8731). It learns from training patients' labels,
-    which a probe with fewer of them must not be compared by. Fewer steps, for every token is seen.
+    PanEcho's paradigm (JAMA 2025, doi 10.1001/jama.2025.8731). It learns from all training patients' labels,
+    so its probes are no results with few labels. It has fewer steps, because every token is visible.
 
         echojepa pretrain small-supervised --data D --out R
 
@@ -161,7 +162,7 @@ def small_contrastive(data: Path, out: Path) -> PretrainConfig:
     """The contrastive control on the encoder and input of `small-mae`: clips and reports in graded phrases.
 
     EchoPrime's paradigm (arXiv 2410.09704). Reports are made from training patients' labels
-    (`models/phrases`); the text encoder, of the predictor's size, starts from nothing.
+    (`models/phrases`); the text encoder, of the predictor's size, starts from random weights.
 
         echojepa pretrain small-contrastive --data D --out R
 
@@ -172,7 +173,7 @@ def small_contrastive(data: Path, out: Path) -> PretrainConfig:
 
 
 def smoke(data: Path, out: Path) -> PretrainConfig:
-    """Seconds on a CPU: shows that everything runs, learns nothing. Used by the tests.
+    """Seconds on a CPU: shows that everything runs, but learns nothing. Used by the tests.
 
         echojepa pretrain smoke --data D --out R
 

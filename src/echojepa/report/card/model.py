@@ -38,7 +38,7 @@ def training(records: Records) -> Section:
     """Pretraining and probes."""
     run, origin, settings = records.pretraining, records.weights.origin, records.settings
     seconds = sum(line.get("seconds", 0.0) for line in records.steps)
-    flops = f", {origin.flops:.3g} operations" if origin.flops else ""
+    flops = f", {origin.flops:.3g} FLOPs" if origin.flops else ""
     losses = [line["loss"] for line in records.steps if "loss" in line]
     told = [
         f"Pretraining {learned_from(run)}. {origin.steps or run.steps} updates of {run.batch_size} clips "
