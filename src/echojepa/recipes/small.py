@@ -127,8 +127,7 @@ def small(data: Path, out: Path) -> PretrainConfig:
 
 
 def small_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel objective on the encoder of `small`, and its teacher: it predicts pixels forward and backward
-    in time.
+    """The pixel objective on the encoder of `small`, and its teacher: it predicts earlier and later pixels.
 
     VideoMAE's loss (arXiv 2203.12602) on its normalised pixels, but not its mask: tubes that hide nine tenths
     of the places would leave one or two of sixteen. Here all places are visible for three eighths of the
