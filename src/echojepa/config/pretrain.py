@@ -102,7 +102,7 @@ LABELLED = ("supervised", "contrastive")
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretrain an encoder to predict latent embeddings or pixels of hidden tubelets or, as a control, labels."""
+    """Pretrain an encoder to predict latents or pixels of hidden tubelets or, as a control, labels."""
 
     data: Path
     """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
