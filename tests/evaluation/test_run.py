@@ -318,7 +318,7 @@ def test_a_site_without_training_patients_is_tested_and_has_no_probe_of_its_own(
     plan = Plan("sites", (PlanBlock((LVEF,), ("ridge",), "sites"),))
     cells = PlanRun(plan, settings(tmp_path / "external", tmp_path)).cells
     assert [(c.trained_on, {d.site for d in c.conditions}) for c in cells] == [("site", {"site", "north"})]
-    with pytest.raises(ConfigError, match=r"'north' has no labelled train.*name one of \['site'\]"):
+    with pytest.raises(ConfigError, match=r"'north' has no labelled train.*put one of \['site'\]"):
         PlanRun(plan, settings(tmp_path / "external", tmp_path, sites=("north", "site")))
 
 
@@ -373,7 +373,7 @@ def test_a_task_of_one_s_own_runs(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="kind is 'regresion'"):
         find_task(str(file))
     file.write_text(json.dumps({"name": "half", "labels": "lvef"}))
-    with pytest.raises(ConfigError, match=r"no entries \['labels'\]"):
+    with pytest.raises(ConfigError, match=r"cannot have the entries \['labels'\]"):
         find_task(str(file))
 
 

@@ -126,7 +126,7 @@ def test_a_folder_goes_on_with_the_same_settings_and_refuses_others(tmp_path: Pa
     keep_record(record, replace(VALUE, most=3), "run", free={"most"})
     assert read_record(Outer, record).most == 3
     with pytest.raises(
-        ConfigError, match=r"holds another run, of other counts, place \(see its config.json\)"
+        ConfigError, match=r"holds another run with different counts, place \(see its config.json\)"
     ):
         keep_record(record, replace(VALUE, place=Path("x"), counts={}), "run", free={"most"})
     assert read_record(Outer, record) == replace(VALUE, most=3)

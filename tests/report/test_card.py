@@ -52,7 +52,7 @@ def test_the_card_says_what_the_records_say(records: Records, dataset: Path) -> 
     text = as_markdown(model_card(records))
     fingerprint = LoopStore.open(dataset).fingerprint()
     for said in (
-        fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at first, 0.250 at last",
+        fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at the start, 0.250 at the end",
         "The steps took 3 s", "| lvef | JEPA | ridge | MAE | 6.00 % [5.00, 7.00] | 30 |",
         "| lvef | constant | constant | MAE | 9.00 %", "another one, not known",
     ):  # fmt: skip

@@ -250,7 +250,7 @@ def test_attend_shows_and_asks_the_probes_of_the_results(config: ReportConfig, t
     assert len(record["sources"]) == 4, "the random start has its own probe"
     with pytest.raises(UserError, match="no head on tokens"):
         attend(replace(wanted, probe="ridge"), quiet)
-    with pytest.raises(UserError, match="holds no probe 'attentive' of the task 'rvsp'"):
+    with pytest.raises(UserError, match="has no probe 'attentive' of the task 'rvsp'"):
         attend(replace(wanted, task="rvsp"), quiet)
 
 

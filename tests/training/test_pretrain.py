@@ -204,7 +204,7 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
 
 
 def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
-    with pytest.raises(ConfigError, match="holds another run, of other seed"):
+    with pytest.raises(ConfigError, match="holds another run with different seed"):
         pretrain(replace(finished, seed=7), quiet)
 
 

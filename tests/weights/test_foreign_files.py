@@ -272,7 +272,7 @@ def test_no_code_of_a_file_is_run_and_what_needs_it_is_named(tmp_path: Path) -> 
     state, touched = prefixed(encoder()), tmp_path / "touched"
     for beside in (Bomb(touched), InputSpec(), eval):
         torch.save({"encoder": state, "more": beside}, tmp_path / "bomb.pt")
-        with pytest.raises(CheckpointError, match=r"an object of [\w.]+, which needs code"):
+        with pytest.raises(CheckpointError, match=r"an object of [\w.]+, which would need to run code"):
             load_backbone(tmp_path / "bomb.pt", SPEC)
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"encoder": Bomb(touched)}))
     with pytest.raises(CheckpointError):

@@ -113,7 +113,7 @@ def beside(number: int, document: dict[str, Any], other: int, theirs: dict[str, 
 def told(record: JobRecord, before: int | None = None, step: Step | None = None) -> str:
     """How a study stands, in words."""
     if record.state is JobState.WAITING:
-        return f"Waiting: {before} before it" if before else "Waiting: it is next"
+        return f"Waiting: {before} ahead of it" if before else "Waiting: it is next"
     if record.state is JobState.RUNNING and step:
         return f"{step.doing.capitalize()}: {step.done} of {step.total}" if step.total else "Starting"
     if record.state in (JobState.FAILED, JobState.LOST):

@@ -87,7 +87,7 @@ def convert(job: Job) -> ConvertedLoop | Refused:
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
-                why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
+                why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; check its image beside the key")
                 return Refused(job.file_id, why, review_picture(looked, text), ids)
             return keep(recording, looked, sector, job)
     except Rejected as rejected:

@@ -117,7 +117,7 @@ def stored_shape(root: Path, key: FeatureKey) -> Shape | None:
         grid = [int(side) for side in entry(facts, "grid", list, file)]
         shape = Shape((grid[0], grid[1], grid[2]), entry(facts, "width", int, file))
     except (ConfigError, IndexError, TypeError, ValueError):
-        warnings.warn(f"{file} is damaged; it is made again, with the features beside it", stacklevel=2)
+        warnings.warn(f"{file} is damaged; its features are made again", stacklevel=2)
         file.unlink(missing_ok=True)
         return None
     return shape

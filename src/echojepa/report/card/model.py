@@ -21,7 +21,7 @@ def encoder(records: Records) -> Section:
     told = (
         f"A vision transformer of {shape.depth} blocks, {shape.width} wide, {shape.heads} heads: "
         f"{records.parameters:,} parameters. Tubelets of {card.architecture.tubelet} frames by "
-        f"{card.architecture.patch} px, so that a clip is {grid} tokens (time, height, width).",
+        f"{card.architecture.patch} px; a clip is {grid} tokens (time, height, width).",
         f"Weights began {f'as those of {run.start.name}' if run.start else 'at random'} (seed {run.seed}).",
         "Its output is one vector for each token. Probes turn them into a value in the unit of the "
         "label, or into a probability for each class. The likeliest class counts; there is no other "
