@@ -34,7 +34,7 @@ VARIED = "varied "
 """Before a factor's name, the label that says where a study's factor stands."""
 YARDSTICK, POINTS = "ef", 5.0
 """The factor that others are measured by, and how much of it."""
-IN_POINTS = " change, in 5 points of LVEF"
+IN_POINTS = " moved, in 5 points of LVEF"
 """End of a metric's name: relative to the yardstick."""
 SHOWN = Presentation(1)
 
