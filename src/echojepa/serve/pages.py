@@ -126,11 +126,11 @@ def told(record: JobRecord, before: int | None = None, step: Step | None = None)
 async def form_of(request: Request) -> Form:
     """The fields of a form; Refusal for a body that is none."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Refusal(415, "this page takes a form")
+        raise Refusal(415, "this page accepts only a form")
     try:
         fields = parse_qs((await request.body()).decode(), keep_blank_values=True, max_num_fields=10)
     except ValueError:
-        raise Refusal(400, "the form does not read") from None
+        raise Refusal(400, "the form cannot be read") from None
     return {name: values[0] for name, values in fields.items()}
 
 
