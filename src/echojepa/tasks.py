@@ -24,7 +24,7 @@ class Task:
     label: str
     """Label name in `labels.parquet`, or `view` for the loop's own view column."""
     kind: TaskKind
-    """What is predicted: a value, one of two classes, one of many, or one of many in order."""
+    """Kind of prediction: a value, one of two classes, one of several, or one of several in order."""
     unit: str = ""
     """Clinical unit of the prediction; empty for classes."""
     views: tuple[View, ...] | None = None

@@ -140,7 +140,7 @@ def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[Ru
 
 
 def named(results: Sequence[Path]) -> list[str]:
-    """What folders are called: their own names, or two parts of their paths where names are the same."""
+    """Names of folders: their own, or the last two parts of their paths if the names are equal."""
     if len({folder.resolve() for folder in results}) < len(results):
         raise UserError("a results folder is given twice; give each once")
     short = [folder.resolve().name for folder in results]

@@ -14,7 +14,7 @@ NO_PATIENT = "does not apply; every loop with a view is synthetic, and no patien
 def of_patients(
     records: Records, what: str, *missing: Missing
 ) -> tuple[tuple[str, ...], tuple[Missing, ...]]:
-    """What is told and what is missing of things (named by `what`) that only a study of patients has."""
+    """Facts and missing facts about things (named by `what`) that only a study of patients has."""
     return ((f"{what}: {NO_PATIENT}",), ()) if records.invented else ((), missing)
 
 
