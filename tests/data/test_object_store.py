@@ -71,7 +71,7 @@ def test_a_bucket_or_data_set_that_is_not_there_is_said(bucket: str) -> None:
     with pytest.raises(StoreError, match=r"s3://no-such-bucket/x cannot be written.*does not exist"):
         LoopStore.create("s3://no-such-bucket/x", 0)
     for root in ("s3://no-such-bucket/x", f"{bucket}/nothing", Path(f"{bucket}/nothing")):
-        with pytest.raises(StoreError, match="is no data set"):
+        with pytest.raises(StoreError, match="is not a data set"):
             LoopStore.open(root)
 
 

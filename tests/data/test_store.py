@@ -211,7 +211,7 @@ def test_no_data_set_and_a_damaged_dataset_json_are_told_apart(tmp_path: Path) -
         with pytest.raises(StoreError, match=r"dataset\.json is damaged"):
             LoopStore.open(tmp_path / "d")
     (tmp_path / "d/dataset.json").unlink()
-    with pytest.raises(StoreError, match="is no data set"):
+    with pytest.raises(StoreError, match="is not a data set"):
         LoopStore.open(tmp_path / "d")
 
 

@@ -191,9 +191,9 @@ def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
     stamps = {file: file.stat().st_mtime_ns for file in tuned.glob("*.safetensors")}
     finetune(settings(dataset, start, tuned, epochs=3), quiet)
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
-    with pytest.raises(ConfigError, match="of other settings "):
+    with pytest.raises(ConfigError, match="with different settings "):
         finetune(settings(dataset, start, tuned, epochs=4), quiet)
-    with pytest.raises(ConfigError, match="of other cell, labels "):
+    with pytest.raises(ConfigError, match="with different cell, labels "):
         finetune(settings(dataset, start, tuned, epochs=3, fraction=0.5), quiet)
 
 

@@ -167,7 +167,7 @@ def test_an_entry_that_came_later_leaves_what_was_written_before_as_it_was(tmp_p
     keep_record(file, Grown("old"), "run")
     write_record(file, Grown("new", 0.25))
     assert read_plain(file) == {"name": "new", "share": 0.25} and read_record(Grown, file).share == 0.25
-    with pytest.raises(ConfigError, match="of other share"):
+    with pytest.raises(ConfigError, match="with different share"):
         keep_record(file, Grown("new"), "run")
 
 

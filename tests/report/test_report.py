@@ -248,7 +248,7 @@ def test_attend_shows_and_asks_the_probes_of_the_results(config: ReportConfig, t
     assert "the prediction (%)" in made.page and "## probe" in made.page
     record = json.loads((tmp_path / "seen" / "attend.json").read_text())
     assert len(record["sources"]) == 4, "the random start has its own probe"
-    with pytest.raises(UserError, match="no head on tokens"):
+    with pytest.raises(UserError, match="does not read tokens"):
         attend(replace(wanted, probe="ridge"), quiet)
     with pytest.raises(UserError, match="has no probe 'attentive' of the task 'rvsp'"):
         attend(replace(wanted, task="rvsp"), quiet)

@@ -132,7 +132,7 @@ def test_a_table_that_could_be_either_s_is_to_be_stated(tmp_path: Path) -> None:
         load_backbone(file, SPEC, untold=HEADS)
     rotary = features(file, untold=Untold(heads=2, positions="rotary"))
     torch.testing.assert_close(rotary, forward(network))
-    with pytest.warns(UserWarning, match="no table of positions"):
+    with pytest.warns(UserWarning, match="no position table"):
         added = features(file, untold=Untold(heads=2, positions="table"))
     torch.testing.assert_close(added, with_table(network, table), atol=1e-5, rtol=1e-5)
 
@@ -190,7 +190,7 @@ def test_a_predictor_of_another_design_is_left_aside_with_a_message(tmp_path: Pa
     [
         ("nan", "NaN"), ("infinite", "NaN or infinity"), ("too large", "NaN or infinity"), ("int8", "int8"),
         ("int64", "int64"), ("bool", "bool"), ("complex", "complex64"), ("sparse", "sparse"),
-        ("text", "no tensor"), ("nothing", "NoneType"),
+        ("text", "not a tensor"), ("nothing", "NoneType"),
     ],
 )  # fmt: skip
 def test_tensors_that_are_no_finite_numbers_are_refused_in_every_layout(

@@ -216,7 +216,7 @@ def summarise(
     rejected = dict(came.rejected)
     if not studies:
         raise IngestError(
-            f"no file was accepted; reasons by number of files: {rejected}. {file_map} lists the files"
+            f"nothing came in; reasons by number of files: {rejected}. {file_map} lists the files"
         )
     if config.strict and rejected:
         ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
