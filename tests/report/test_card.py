@@ -103,5 +103,5 @@ def test_a_probe_no_better_than_the_constant_is_named(records: Records) -> None:
 
 
 def test_of_few_patients_nothing_but_their_number_is_told() -> None:
-    assert middle([50.0] * 19) == centre([50.0] * 19) == "of 19, too few to be told"
+    assert middle([50.0] * 19) == centre([50.0] * 19) == "of 19, too few to report"
     assert middle([50.0] * 20) == "50 [50, 50]" and centre([50.0] * 20) == "50.0, SD 0.0, of 20"

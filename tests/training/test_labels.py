@@ -152,7 +152,7 @@ def test_a_data_set_without_a_label_is_refused_with_what_is_missing_and_what_to_
     whole = LoopStore.labels
     monkeypatch.setattr(LoopStore, "labels", lambda self: whole(self).filter(pc.field("label") != "rvsp"))
     with pytest.raises(
-        ConfigError, match=r"two different values of rvsp; ingest .* with --labels .*, or take"
+        ConfigError, match=r"two different values of rvsp; ingest .* with --labels .*, or choose"
     ):
         pretrain(tiny(recipe, dataset, tmp_path / "run"), quiet)
 

@@ -128,7 +128,7 @@ def test_a_table_that_could_be_either_s_is_to_be_stated(tmp_path: Path) -> None:
     network, table = encoder(), sines((2, 2, 2), 12)
     file = tmp_path / "either.pt"
     torch.save({"encoder": prefixed(network, pos_embed=table), "predictor": prefixed(predictor(10))}, file)
-    with pytest.raises(CheckpointError, match="Say which"):
+    with pytest.raises(CheckpointError, match="State which"):
         load_backbone(file, SPEC, untold=HEADS)
     rotary = features(file, untold=Untold(heads=2, positions="rotary"))
     torch.testing.assert_close(rotary, forward(network))
@@ -146,7 +146,7 @@ def test_interpolated_positions_can_be_switched_off_for_2_1_alone(tmp_path: Path
     assert read_weights(tmp_path / "v21.pt", SPEC, HEADS).architecture.trained_side == 32
     assert read_weights(tmp_path / "v21.pt", SPEC, untold).architecture.trained_side is None
     for name, wrong in (("v2.pt", untold), ("v21.pt", Untold(heads=2, positions="table"))):
-        with pytest.raises(CheckpointError, match="leave out"):
+        with pytest.raises(CheckpointError, match="leave .* out"):
             read_weights(tmp_path / name, SPEC, wrong)
 
 
