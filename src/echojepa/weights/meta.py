@@ -71,7 +71,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
         if predictor_table is not None:
             _, predictor[OURS] = fitted_table(predictor_table, encoder, spec, name)
         elif predictor:
-            predictor = left_aside(name, "has no table of positions")
+            predictor = left_aside(name, "has no position table")
     architecture = recognise(encoder, name, position, heads=untold.heads)
     heads = untold.predictor_heads or (architecture.dimensions.heads if position == "table" else None)
     shape = None
