@@ -43,7 +43,9 @@ def test_one_command_makes_a_page_of_own_files(own: Path, made: Made) -> None:
     page = (own / "report.html").read_text()
     said = re.search(r"(\d+) of (\d+) loops lie farther from the training set", page)
     assert said and int(said[2]) == len(list(made.tested.iterdir()))
-    assert "sheet.html" in page and page.count("data:image/jpeg") >= 2 and "only on a synthetic phantom" in page
+    assert (
+        "sheet.html" in page and page.count("data:image/jpeg") >= 2 and "only on a synthetic phantom" in page
+    )
     assert made.tested.parent.name not in page and str(made.tested) not in page
     key = (own / "own.key").read_bytes()
     assert b"fixed and public" not in key, "own files have a key of their own"

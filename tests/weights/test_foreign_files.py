@@ -146,7 +146,7 @@ def test_interpolated_positions_can_be_switched_off_for_2_1_alone(tmp_path: Path
     assert read_weights(tmp_path / "v21.pt", SPEC, HEADS).architecture.trained_side == 32
     assert read_weights(tmp_path / "v21.pt", SPEC, untold).architecture.trained_side is None
     for name, wrong in (("v2.pt", untold), ("v21.pt", Untold(heads=2, positions="table"))):
-        with pytest.raises(CheckpointError, match="leave .* out"):
+        with pytest.raises(CheckpointError, match=r"leave .* out"):
             read_weights(tmp_path / name, SPEC, wrong)
 
 
