@@ -58,7 +58,7 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
             "micro-mae, small, small-contrastive, small-mae, small-supervised, smoke, videomae-l.",
         ),
         (["ingest", "--sources", "absent", "--out", "o", "--key", "k"], "absent does not exist"),
-        (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is no data set"),
+        (["pretrain", "smoke", "--data", "absent", "--out", "o"], "is not a data set"),
         (["simulate", "--out", "o", "--patients", "0"], "at least 1"),
         (
             ["evaluate", "dmo", "--data", "d", "--out", "o", "--backbones", "b"],
@@ -70,7 +70,7 @@ def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[
             "unknown task 'lvfe'. Known: lvef, rvsp, view",
         ),
         (["probe", "--data", "d", "--out", "o", "--backbones", "b", "--probes", "ride"], "'ridge'?"),
-        (["probe", "--data", "absent", "--out", "o", "--backbones", "r"], "is no data set"),
+        (["probe", "--data", "absent", "--out", "o", "--backbones", "r"], "is not a data set"),
     ],
 )
 def test_a_mistake_is_answered_by_one_sentence_and_status_one(
@@ -153,7 +153,7 @@ def test_verify_exits_with_zero_for_a_sound_data_set_and_one_for_leakage(
 ) -> None:
     assert main(["verify", str(dataset), "--pixels", "5"]) == main(["verify", "--data", str(dataset)]) == 0
     text = capsys.readouterr().out
-    assert "one patient in two splits" in text and "nothing was found that would spoil a result" in text
+    assert "one patient in two splits" in text and "no fault was found that would spoil a result" in text
     shutil.copytree(dataset, tmp_path / "leaky")
     store = LoopStore(tmp_path / "leaky")
     store.table.update({"split": "'test'"}, where=f"loop_id = '{store.metadata()['loop_id'][0]}'")
@@ -162,7 +162,7 @@ def test_verify_exits_with_zero_for_a_sound_data_set_and_one_for_leakage(
     assert "error: one patient in two splits: 1 of 20 patients: patient " in said.out
     assert "errors: 1, warnings: " in said.err and len(said.err.splitlines()) == 1
     assert main(["verify", str(tmp_path)]) == 1
-    assert "is no data set" in capsys.readouterr().err
+    assert "is not a data set" in capsys.readouterr().err
 
 
 def test_sheet_writes_one_page_and_says_where(
@@ -205,4 +205,4 @@ def test_convert_reads_one_layout_and_writes_another(
     assert main(["convert", str(tmp_path / "ours"), "--to", "meta", "--out", str(tmp_path / "vit.pt")]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "none.pt"), "--to", "meta", "--out", str(tmp_path / "x.pt")]) == 1
-    assert "neither a weights file" in capsys.readouterr().err
+    assert "is not a weights file" in capsys.readouterr().err

@@ -128,8 +128,8 @@ def test_the_table_says_which_data_and_weights_made_it(config: EmbedConfig, stor
 def test_a_folder_of_other_weights_settings_or_data_is_refused(config: EmbedConfig, tmp_path: Path) -> None:
     embed(config, quiet)
     for change, expected in (
-        ({"backbone": str(write_weights(tmp_path / "other", seed=1))}, "of other backbone_sha256"),
-        ({"clips_per_loop": 1}, "of other clips_per_loop"),
+        ({"backbone": str(write_weights(tmp_path / "other", seed=1))}, "with different backbone_sha256"),
+        ({"clips_per_loop": 1}, "with different clips_per_loop"),
     ):
         with pytest.raises(ConfigError, match=expected):
             embed(replace(config, **change), quiet)
@@ -137,7 +137,7 @@ def test_a_folder_of_other_weights_settings_or_data_is_refused(config: EmbedConf
     table = pq.read_table(part)
     foreign = table.set_column(0, "loop_id", pa.array(["elsewhere"] * table.num_rows))
     pq.write_table(foreign, part)
-    with pytest.raises(ConfigError, match="holds features of loops that"):
+    with pytest.raises(ConfigError, match="has features of loops that are not in"):
         embed(config, quiet)
 
 

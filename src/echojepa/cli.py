@@ -149,7 +149,9 @@ POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan", "
 def usage() -> str:
     """The list of commands, in order of work."""
     lines = [f"  {name:<10} {(command.config.__doc__ or '').strip()}" for name, command in COMMANDS.items()]
-    return "usage: echojepa COMMAND [settings]    (echojepa COMMAND --help tells them)\n\n" + "\n".join(lines)
+    return "usage: echojepa COMMAND [settings]    (echojepa COMMAND --help explains them)\n\n" + "\n".join(
+        lines
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,6 +168,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(f"echojepa {arguments[0]}: {full or error}")
         return 1
     except KeyboardInterrupt:
-        complain("stopped; run the same command again to go on from here")
+        complain("stopped; run the same command again to resume")
         return 130
     return 0

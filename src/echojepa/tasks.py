@@ -24,7 +24,7 @@ class Task:
     label: str
     """Label name in `labels.parquet`, or `view` for the loop's own view column."""
     kind: TaskKind
-    """What is predicted: a value, one of two classes, one of many, or one of many in order."""
+    """Kind of prediction: a value, one of two classes, one of several, or one of several in order."""
     unit: str = ""
     """Clinical unit of the prediction; empty for classes."""
     views: tuple[View, ...] | None = None
@@ -41,10 +41,11 @@ class Task:
     def __post_init__(self) -> None:
         if self.slots and (self.views or self.level != "study"):
             raise ConfigError(
-                f"task {self.name}: slots read a study's views together: leave out views, level must be study"
+                f"task {self.name}: slots read a study's views together; leave `views` out and set "
+                "`level` to study"
             )
         if self.kind == "regression" and self.label == "view":
-            raise ConfigError(f"task {self.name}: a view is a class, not a value; choose another kind")
+            raise ConfigError(f"task {self.name}: a view is a class, not a value; give another `kind`")
 
     @property
     def classes(self) -> bool:
@@ -94,7 +95,8 @@ def task_of(path: Path) -> Task:
         unknown = sorted(set(entries) - {field.name for field in fields(Task)})
         if unknown:
             raise ConfigError(
-                f"{path.name}: a task has no entries {unknown}; it has {[f.name for f in fields(Task)]}"
+                f"{path.name}: a task cannot have the entries {unknown}; possible entries are "
+                f"{[f.name for f in fields(Task)]}"
             )
         if entries["kind"] not in ("regression", "binary", "classification", "ordinal"):
             raise ConfigError(
@@ -111,5 +113,5 @@ def task_of(path: Path) -> Task:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path.name} describes no task: {error}; it needs at least name, label and kind"
+            f"{path.name} does not describe a task: {error}; it needs at least name, label and kind"
         ) from error

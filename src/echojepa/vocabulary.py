@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 
 SYNTHETIC_MANUFACTURER = "echojepa phantom"
-"""What the phantom's files name as their scanner, so that reports can say which loops are synthetic."""
+"""Manufacturer in the phantom's files, by which reports recognise synthetic loops."""
 
 
 class Reason(StrEnum):

@@ -282,14 +282,14 @@ def test_a_damaged_or_exchanged_part_of_a_model_is_refused(made: Made, tmp_path:
     card = json.loads((tmp_path / "model/model.json").read_text())
     card["encoder"]["digest"] = "0" * 64
     (tmp_path / "model/model.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="probes were trained on"):
+    with pytest.raises(CheckpointError, match="probes were trained with"):
         load_model(tmp_path / "model")
     with pytest.raises(CheckpointError, match="echojepa assemble"):
         load_model(tmp_path)
 
 
 def test_assemble_overwrites_nothing_and_says_what_is_missing(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there already"):
+    with pytest.raises(UserError, match="already exists"):
         assemble(AssembleConfig(made.results, str(made.run), made.model), quiet)
     with pytest.raises(UserError, match=r"config\.json"):
         assemble(AssembleConfig(tmp_path, str(made.run), tmp_path / "m"), quiet)

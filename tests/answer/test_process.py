@@ -66,7 +66,7 @@ def test_a_study_that_dies_takes_too_long_or_too_much_costs_itself_alone(
     assert isinstance(late, Unanswered) and "longer than the 0 seconds" in late.sentence
     (tmp_path / "model").unlink()
     lost = ask(puppet, tmp_path, "lost")
-    assert isinstance(lost, Unanswered) and "no longer loads" in lost.sentence
+    assert isinstance(lost, Unanswered) and "can no longer be loaded" in lost.sentence
 
 
 def test_a_model_that_does_not_load_is_a_sentence(tmp_path: Path) -> None:

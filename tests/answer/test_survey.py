@@ -43,7 +43,9 @@ def test_one_command_makes_a_page_of_own_files(own: Path, made: Made) -> None:
     page = (own / "report.html").read_text()
     said = re.search(r"(\d+) of (\d+) loops lie farther from the training set", page)
     assert said and int(said[2]) == len(list(made.tested.iterdir()))
-    assert "sheet.html" in page and page.count("data:image/jpeg") >= 2 and "phantom alone" in page
+    assert (
+        "sheet.html" in page and page.count("data:image/jpeg") >= 2 and "only on a synthetic phantom" in page
+    )
     assert made.tested.parent.name not in page and str(made.tested) not in page
     key = (own / "own.key").read_bytes()
     assert b"fixed and public" not in key, "own files have a key of their own"
@@ -64,7 +66,7 @@ def test_distances_are_those_that_answers_state(own: Path, made: Made, strict: M
 
 
 def test_settings_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--run says"):
+    with pytest.raises(ConfigError, match="--run works only"):
         DemoConfig(tmp_path, run=made.run)
     with pytest.raises(UserError, match="echojepa embed"):
         survey(SurveyConfig(made.dataset, tmp_path, tmp_path / "s.html", made.model))

@@ -137,7 +137,7 @@ def test_save_pretrained_and_from_pretrained_give_the_same_features(tmp_path: Pa
     save_weights(tmp_path / "first", weights_of(encoder, architecture, SPEC, Origin("mine")))
     with pytest.raises(UserError, match="changed since"):
         backbone.save_pretrained(tmp_path / "late")
-    with pytest.raises(UserError, match="no pretrained JEPA encoder"):
+    with pytest.raises(UserError, match="not a pretrained JEPA encoder"):
         VideoTransformer.untrained_videomae("micro", SPEC).save_pretrained(tmp_path / "other")
 
 

@@ -63,6 +63,6 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
 def test_impossible_combinations_are_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="--engine openvino"):
         echojepa.load_backbone(folder, precision="int8")
-    with pytest.raises(UserError, match="float32 by torch alone"):
+    with pytest.raises(UserError, match="only float32 with torch"):
         echojepa.load_backbone("untrained:echoprime", precision="bf16")
     assert EchoPrime.untrained().name == "untrained architecture (EchoPrime)"

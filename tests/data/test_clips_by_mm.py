@@ -128,5 +128,5 @@ def test_an_input_by_picture_says_nothing_of_mm_and_one_by_mm_takes_nothing_else
     for wrong in ({"mm": 0.0}, {"resized": 70}, {"margin": 0.1}, {"interpolation": "area"}):
         with pytest.raises(ValueError, match="mm must be above 0"):
             replace(SPEC, **wrong)
-    with pytest.raises(UserError, match="fed by millimetres"):
+    with pytest.raises(UserError, match="input in millimetres"):
         fitted(SPEC, np.zeros((1, 4, 4), dtype=np.uint8))

@@ -100,7 +100,7 @@ def test_a_folder_of_something_else_is_not_written_into(archive: Path, tmp_path:
     (tmp_path / "data/thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="not empty"):
         ingest(config_for(tmp_path, archive), quiet)
-    with pytest.raises(StoreError, match="no data set"):
+    with pytest.raises(StoreError, match="not a data set"):
         LoopStore.open(tmp_path)
 
 

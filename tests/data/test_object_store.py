@@ -62,7 +62,7 @@ def test_a_data_set_in_a_bucket_is_the_one_on_disk(archive: Path, tmp_path: Path
 
 def test_a_folder_that_holds_something_else_is_refused(bucket: str) -> None:
     Location(f"{bucket}/other").replace("notes.txt", b"mine")
-    with pytest.raises(StoreError, match="is not empty and no data set"):
+    with pytest.raises(StoreError, match="is not empty and is not a data set"):
         LoopStore.create(f"{bucket}/other", 0)
     assert Location(f"{bucket}/other").read("notes.txt") == b"mine"
 
@@ -71,7 +71,7 @@ def test_a_bucket_or_data_set_that_is_not_there_is_said(bucket: str) -> None:
     with pytest.raises(StoreError, match=r"s3://no-such-bucket/x cannot be written.*does not exist"):
         LoopStore.create("s3://no-such-bucket/x", 0)
     for root in ("s3://no-such-bucket/x", f"{bucket}/nothing", Path(f"{bucket}/nothing")):
-        with pytest.raises(StoreError, match="is no data set"):
+        with pytest.raises(StoreError, match="is not a data set"):
             LoopStore.open(root)
 
 

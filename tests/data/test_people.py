@@ -200,7 +200,7 @@ def test_another_key_is_refused_and_a_mistyped_one_is_not_made(archive: Archive)
     for run in (ingest, dry_run):
         with pytest.raises(IngestError, match="is not the one that the data set"):
             run(archive.config("b", key=other), quiet)
-        with pytest.raises(IngestError, match="there is no key"):
+        with pytest.raises(IngestError, match="does not exist, and the data set"):
             run(archive.config("b", key=missing), quiet)
     assert not missing.exists()
     assert archive.ingest().metadata().to_pylist() == before

@@ -58,7 +58,7 @@ def test_the_same_loops_are_decoded_once_and_others_again(
 def test_a_set_beyond_the_stated_memory_is_refused_before_anything_is_decoded(
     store: LoopStore, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"need 0.0 GB of memory, pictures_gb is 1e-06.*--augment shift"):
+    with pytest.raises(ConfigError, match=r"need 0.0 GB, and pictures_gb is 1e-06.*--augment shift"):
         keep_pictures(store, ROWS, SPEC, tmp_path, reduced=True, limit_gb=1e-6)
     assert not [*tmp_path.iterdir()]
 

@@ -84,7 +84,7 @@ def test_a_frame_that_is_not_what_was_written_is_refused_wherever_it_was_changed
     store.append(bad)
     for row in range(len(bad)):
         assert store.frames(row, [0, 1, 3, 4]).any()
-        with pytest.raises(DamagedLoop, match=r"frame 2 .*not what was written"):
+        with pytest.raises(DamagedLoop, match=r"frame 2 .*differs from what was written"):
             store.frames(row)
     damaged = next(f for f in verify(store, 0, quiet) if f.check == "pixels do not decode")
     assert damaged.count == len(bad)
@@ -180,7 +180,7 @@ def test_a_torn_manifest_is_told_with_a_remedy_that_keeps_all_earlier_commits(
     made(tmp_path, [0, 1], [2], [3, 4])
     torn = newest(tmp_path / "loops.lance/_versions")
     torn.write_bytes(torn.read_bytes()[: int(share * torn.stat().st_size)])
-    with pytest.raises(StoreError, match="delete the newest file in its folder _versions"):
+    with pytest.raises(StoreError, match="Delete the newest file in its folder _versions"):
         LoopStore.open(tmp_path).metadata()
     torn.unlink()
     assert ordinals(tmp_path) == [0, 1, 2]
@@ -211,7 +211,7 @@ def test_no_data_set_and_a_damaged_dataset_json_are_told_apart(tmp_path: Path) -
         with pytest.raises(StoreError, match=r"dataset\.json is damaged"):
             LoopStore.open(tmp_path / "d")
     (tmp_path / "d/dataset.json").unlink()
-    with pytest.raises(StoreError, match="is no data set"):
+    with pytest.raises(StoreError, match="is not a data set"):
         LoopStore.open(tmp_path / "d")
 
 

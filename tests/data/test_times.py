@@ -100,7 +100,7 @@ def test_a_vector_of_another_length_is_said(tmp_path: Path, length: int) -> None
     path = vector(tmp_path / "a.dcm", [STEP] * length)
     if length == COUNT - 1:
         kept = row(path)
-        assert kept.frame_rate == pytest.approx(1000 / STEP) and "one short" in kept.time_warning
+        assert kept.frame_rate == pytest.approx(1000 / STEP) and "one value too few" in kept.time_warning
         return
     assert refusal(path).startswith(Reason.NO_TIME)
     kept = row(vector(tmp_path / "a.dcm", [STEP] * length, CineRate=30))

@@ -113,7 +113,7 @@ def test_a_difference_beyond_doubt_is_found_in_a_large_family_too() -> None:
     again = [replace(one, facts=replace(one.facts, seed=1)) for one in plain]
     assert len(comparisons(plain + again, 1000, 0)) == 56, "seeds make no family larger"
     mixed = [plain[0], replace(plain[1], test=replace(plain[1].test, truth=truth[::-1]))]
-    with pytest.raises(UserError, match="other labels"):
+    with pytest.raises(UserError, match="labels or patients of the same items differ"):
         comparisons(mixed, 10, 0)
 
 

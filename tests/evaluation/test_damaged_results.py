@@ -154,9 +154,9 @@ def test_damaged_predictions_count_as_not_made(kind: str, tmp_path: Path) -> Non
         changed(file, "truth", None)
     else:
         SPOIL[kind](file)
-    with pytest.warns(UserWarning, match="count as not made"):
+    with pytest.warns(UserWarning, match="they are made again"):
         assert read_predictions(file) is None
-    with pytest.warns(UserWarning, match="count as not made"):
+    with pytest.warns(UserWarning, match="they are made again"):
         assert probe.predictions(Condition()) is None
 
 

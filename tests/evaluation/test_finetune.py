@@ -216,9 +216,9 @@ def test_a_finished_one_is_not_made_again_and_another_one_is_refused(
     stamps = {file: file.stat().st_mtime_ns for file in tuned.glob("*.safetensors")}
     finetune(settings(dataset, start, tuned, epochs=3), quiet)
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
-    with pytest.raises(ConfigError, match="of other settings "):
+    with pytest.raises(ConfigError, match="with different settings "):
         finetune(settings(dataset, start, tuned, epochs=4), quiet)
-    with pytest.raises(ConfigError, match="of other cell, labels "):
+    with pytest.raises(ConfigError, match="with different cell, labels "):
         finetune(settings(dataset, start, tuned, epochs=3, fraction=0.5), quiet)
 
 
@@ -463,7 +463,7 @@ def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start
 
 
 def test_the_figure_needs_a_finished_fine_tuning(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no finished fine-tuning"):
+    with pytest.raises(UserError, match="has no finished fine-tuning"):
         load_finetuned(start)
 
 

@@ -150,7 +150,7 @@ def test_what_is_not_defined_is_nan_without_a_warning() -> None:
     ("metric", "truth", "guess", "said"),
     [
         (ours.MAE, TRUTH, GUESS[:-1], "as many predictions"),
-        (ours.MAE, TRUTH, np.where(TRUTH > 60, np.nan, GUESS), "not finite"),
+        (ours.MAE, TRUTH, np.where(TRUTH > 60, np.nan, GUESS), "non-finite"),
         (ours.MAE, TRUTH, RISKS, "a value"),
         (ours.AUROC, ILL, ILL, "probability of each class"),
         (ours.ACCURACY, GRADE - 1, CLASSES, "class numbers"),

@@ -101,8 +101,8 @@ def test_what_is_not_comparable_is_refused_and_the_sentence_says_why(two: list[P
     with pytest.raises(UserError, match=r"config\.json"):
         compare_runs([two[0], tmp_path / "d"], 5)
     for other, why in (
-        (errors([1.0, 2.0, 3.0]), "2 and 3, 2 of them the same"),
-        (replace(errors([1.0, 2.0]), truth=np.ones(2)), "labels differ"),
+        (errors([1.0, 2.0, 3.0]), "2 and 3, of which 2 are shared"),
+        (replace(errors([1.0, 2.0]), truth=np.ones(2)), "or labels"),
     ):
         kinds = {"JEPA": {"a": {0: errors([1.0, 2.0])}, "b": {0: other}}}
         with pytest.raises(UserError, match=why):

@@ -316,7 +316,7 @@ def test_loops_are_the_first_of_patients_or_those_that_are_named(sets: tuple[Pat
     assert len(every) == len({fact.patient for fact in every.facts}) == 2
     named = by_ids(sets[0], [every.facts[1].name])
     assert named.facts == [every.facts[1]] and (named[0].frames == every[1].frames).all()
-    with pytest.raises(UserError, match="no loops of the ids"):
+    with pytest.raises(UserError, match="no loops with the ids"):
         by_ids(sets[0], ["nobody"])
     with pytest.raises(UserError, match="no cine loop of the split 'test'"):
         first_of_patients(sets[0], "test", None, 2)

@@ -196,7 +196,7 @@ def test_what_a_backbone_lacks_is_said(encoder: VideoTransformer) -> None:
         source_of("layer:0:2", encoder)
     with pytest.raises(ConfigError, match=r"unknown source 'head'. Known: layer:N, layer:N:HEAD, occlusion"):
         check_source("head")
-    with pytest.raises(UserError, match="ask for occlusion"):
+    with pytest.raises(UserError, match="take the source `occlusion`"):
         source_of("rollout", Constant(SPEC))
     maps = source_of("occlusion", Constant(SPEC)).of(clips_of(1))
     assert torch.equal(maps, torch.ones(2, 2, 2, 2)), "what reads nothing prefers nothing"

@@ -145,7 +145,7 @@ def test_kinds_are_files_data_sets_or_a_part_of_one_beside_the_rest(dataset: Pat
     assert len({fact.patient for fact in told_by_label.loops.facts}) == 1
     for word, why in (
         ("x", "NAME=PATH"),
-        (f"x={archive}[view=A4C]", "no data set"),
+        (f"x={archive}[view=A4C]", "not a data set"),
         (f"x={dataset}[lvef=a]", "number"),
     ):
         with pytest.raises(ConfigError, match=why):

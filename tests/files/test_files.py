@@ -126,7 +126,7 @@ def test_a_folder_goes_on_with_the_same_settings_and_refuses_others(tmp_path: Pa
     keep_record(record, replace(VALUE, most=3), "run", free={"most"})
     assert read_record(Outer, record).most == 3
     with pytest.raises(
-        ConfigError, match=r"holds another run, of other counts, place \(see its config.json\)"
+        ConfigError, match=r"holds another run with different counts, place \(see its config.json\)"
     ):
         keep_record(record, replace(VALUE, place=Path("x"), counts={}), "run", free={"most"})
     assert read_record(Outer, record) == replace(VALUE, most=3)
@@ -167,7 +167,7 @@ def test_an_entry_that_came_later_leaves_what_was_written_before_as_it_was(tmp_p
     keep_record(file, Grown("old"), "run")
     write_record(file, Grown("new", 0.25))
     assert read_plain(file) == {"name": "new", "share": 0.25} and read_record(Grown, file).share == 0.25
-    with pytest.raises(ConfigError, match="of other share"):
+    with pytest.raises(ConfigError, match="with different share"):
         keep_record(file, Grown("new"), "run")
 
 

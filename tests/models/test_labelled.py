@@ -164,7 +164,7 @@ def test_the_formulas_equal_torchs_own_counter(recipe: object) -> None:
     [
         (small_supervised, {"masks": PAPER_MASKS}, "see whole clips"),
         (small, {"masks": (*PAPER_MASKS, NO_MASK)}, "see whole clips"),
-        (small_contrastive, {"targets": "sector"}, "no hidden targets"),
+        (small_contrastive, {"targets": "sector"}, "predicts no hidden tokens"),
         (small_contrastive, {"microbatch": 2}, "all others of its batch"),
     ],
 )

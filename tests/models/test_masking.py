@@ -86,7 +86,7 @@ def test_splits_in_time_that_cannot_be_are_refused_in_words() -> None:
         TimeSplit(0.6, 0.1, 0.4)
     with pytest.raises(ValueError, match="give more frames"):
         sample_mask(TIME_MASK, (1, 4, 4), 1, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="1 for no blocks and a split in time"):
+    with pytest.raises(ValueError, match="also 1 with a split in time"):
         MaskConfig(blocks=0, scale=1.0)
 
 

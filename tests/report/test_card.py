@@ -52,7 +52,7 @@ def test_the_card_says_what_the_records_say(records: Records, dataset: Path) -> 
     text = as_markdown(model_card(records))
     fingerprint = LoopStore.open(dataset).fingerprint()
     for said in (
-        fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at first, 0.250 at last",
+        fingerprint, "digest of the file", "by the plan 'demo'", "Loss 0.500 at the start, 0.250 at the end",
         "The steps took 3 s", "| lvef | JEPA | ridge | MAE | 6.00 % [5.00, 7.00] | 30 |",
         "| lvef | constant | constant | MAE | 9.00 %", "another one, not known",
     ):  # fmt: skip
@@ -85,15 +85,15 @@ def test_a_card_of_patients_names_what_no_record_can_say_and_who_must(records: R
     assert "synthetic phantom" not in text and "no patient took part" not in text
     asked = {
         "the ethics committee, and consent or its waiver": "the authors of the study",
-        "how far two readers, or one reader twice, agree": "whoever collected the data",
+        "how far two readers, or one reader twice, agree": "the people who collected the data",
     }
     for what, who in asked.items():
-        assert f"**Not on record: {what}.** To be said by {who}." in text
+        assert f"**Not on record: {what}.** To be supplied by {who}." in text
 
 
 def test_what_is_not_of_this_encoder_is_not_told_as_its_own(records: Records) -> None:
     text = as_markdown(model_card(replace(records, name="")))
-    assert "no row of this very encoder" in text and "| JEPA |" not in text
+    assert "no row for this encoder" in text and "| JEPA |" not in text
 
 
 def test_a_probe_no_better_than_the_constant_is_named(records: Records) -> None:
@@ -103,5 +103,5 @@ def test_a_probe_no_better_than_the_constant_is_named(records: Records) -> None:
 
 
 def test_of_few_patients_nothing_but_their_number_is_told() -> None:
-    assert middle([50.0] * 19) == centre([50.0] * 19) == "of 19, too few to be told"
+    assert middle([50.0] * 19) == centre([50.0] * 19) == "of 19, too few to report"
     assert middle([50.0] * 20) == "50 [50, 50]" and centre([50.0] * 20) == "50.0, SD 0.0, of 20"

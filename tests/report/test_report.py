@@ -202,7 +202,7 @@ def test_the_model_card_stands_in_the_page_and_beside_it_and_is_of_this_encoder(
     inside = page[page.index('id="card"') : page.index('id="provenance"')]
     assert told == re.findall("<h3>(.*?)</h3>", inside)
     assert "by the plan 'demo'" in text and "50 resamples of patients" in text
-    assert "| lvef | JEPA | attentive | MAE | " in text and "no row of this very encoder" not in text
+    assert "| lvef | JEPA | attentive | MAE | " in text and "no row for this encoder" not in text
     assert page.count("<code>echojepa evaluate rvsp --data DATA") == 2, "a table, and a picture of the page"
 
 
@@ -221,7 +221,7 @@ def test_surprise_of_the_run_is_the_figure_of_when_it_fails(config: ReportConfig
         "maps.npz",
     }
     text = write_report(replace(config, surprise=tmp_path / "s", out=tmp_path / "r.html")).read_text()
-    assert "Right, how well each score tells" in text and "--unlike NAME=PATH" in text
+    assert "Right, how well each score detects" in text and "--unlike NAME=PATH" in text
     assert "short axis 0." in text or "short axis 1." in text
     with pytest.raises(UserError, match="echojepa surprise"):
         write_report(replace(config, surprise=tmp_path))
@@ -255,9 +255,9 @@ def test_attend_shows_and_asks_the_probes_of_the_results(config: ReportConfig, t
     assert "the prediction (%)" in made.page and "## probe" in made.page
     record = json.loads((tmp_path / "seen" / "attend.json").read_text())
     assert len(record["sources"]) == 4, "the random start has its own probe"
-    with pytest.raises(UserError, match="no head on tokens"):
+    with pytest.raises(UserError, match="does not read tokens"):
         attend(replace(wanted, probe="ridge"), quiet)
-    with pytest.raises(UserError, match="holds no probe 'attentive' of the task 'rvsp'"):
+    with pytest.raises(UserError, match="has no probe 'attentive' of the task 'rvsp'"):
         attend(replace(wanted, task="rvsp"), quiet)
 
 

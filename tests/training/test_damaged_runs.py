@@ -69,12 +69,12 @@ def test_a_run_goes_on_where_its_data_lie_now_and_with_no_other_data(tmp_path: P
     for place in ("moved", "here/../here", "linked"):
         open_run(replace(config, data=tmp_path / place), "first", begun=True)
     assert json.loads((config.out / "config.json").read_text())["data"].endswith("linked")
-    with pytest.raises(ConfigError, match="of other data"):
+    with pytest.raises(ConfigError, match="on other data"):
         open_run(config, "second", begun=True)
     (config.out / DATA).unlink()  # a run of before has none
     open_run(replace(config, data=tmp_path / "here" / ".." / "linked"), "first", begun=True)
     (config.out / DATA).unlink()
-    with pytest.raises(ConfigError, match="of other data"):
+    with pytest.raises(ConfigError, match="on other data"):
         open_run(replace(config, data=tmp_path / "elsewhere"), "first", begun=True)
 
 
@@ -84,7 +84,7 @@ def test_data_given_by_mistake_do_not_block_the_right_ones(tmp_path: Path) -> No
         open_run(replace(config, data=tmp_path / wrong), wrong, begun=False)
     open_run(replace(config, data=tmp_path / "right"), "right", begun=False)
     open_run(replace(config, data=tmp_path / "right"), "right", begun=True)
-    with pytest.raises(ConfigError, match="another run, of other seed"):
+    with pytest.raises(ConfigError, match="another run with different seed"):
         open_run(replace(config, seed=5), "right", begun=True)
 
 

@@ -174,7 +174,7 @@ def test_ranks_share_a_step_without_overlap_and_masks_have_one_length(config: Pr
     assert torch.equal(torch.cat([part.clips for part in parts]), whole.clips)
     for number, mask in enumerate(whole.masks):
         assert torch.equal(torch.cat([part.masks[number].context_ids for part in parts]), mask.context_ids)
-    with pytest.raises(ConfigError, match="no multiple of the 3 processes"):
+    with pytest.raises(ConfigError, match="must be a multiple of the 3 processes"):
         check_share(config, World(0, 3, device))
 
 

@@ -154,7 +154,7 @@ def test_with_every_checkpoint_damaged_the_run_says_so(
     run = half_way(config, undisturbed, tmp_path / "run")
     for path in rotation.checkpoints(run.out):
         (path / rotation.FACTS).write_text("{}")
-    with pytest.raises(CheckpointError, match="delete the run's folder to start over"):
+    with pytest.raises(CheckpointError, match="delete the run's folder to start again"):
         pretrain(run, quiet)
 
 
@@ -309,5 +309,5 @@ def test_a_data_set_that_goes_away_ends_the_run_with_a_sentence(
             shutil.rmtree(data)
 
     run = replace(config, data=data, out=tmp_path / "run", workers=workers)
-    with pytest.raises(FaultError, match="look whether the data set is there and whole"):
+    with pytest.raises(FaultError, match="check that the data set is present and complete"):
         pretrain(run, unplug)

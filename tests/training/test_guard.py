@@ -137,7 +137,7 @@ def test_the_schedule_is_laid_out_over_the_smallest_budget(config: PretrainConfi
     assert planned_steps(model, replace(config, max_clips=12)) == 6
     one = 1e13 / planned_steps(model, replace(config, steps=10**6, max_flops=1e13))
     assert planned_steps(model, replace(config, max_clips=12, max_flops=4.5 * one)) == 4
-    with pytest.raises(ConfigError, match="less than a step of 2 clips"):
+    with pytest.raises(ConfigError, match="less than one step of 2 clips"):
         planned_steps(model, replace(config, max_clips=1))
 
 

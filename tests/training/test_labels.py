@@ -152,7 +152,7 @@ def test_a_data_set_without_a_label_is_refused_with_what_is_missing_and_what_to_
     whole = LoopStore.labels
     monkeypatch.setattr(LoopStore, "labels", lambda self: whole(self).filter(pc.field("label") != "rvsp"))
     with pytest.raises(
-        ConfigError, match=r"two different values of rvsp; ingest .* with --labels .*, or take"
+        ConfigError, match=r"two different values of rvsp; ingest .* with --labels .*, or choose"
     ):
         pretrain(tiny(recipe, dataset, tmp_path / "run"), quiet)
 
@@ -177,7 +177,7 @@ def test_a_run_keeps_an_encoder_alone_and_its_monitors_say_less(supervised: Pret
     assert load_backbone(supervised.out).name == "Supervised"
     first = read_lines(supervised.out / "metrics.jsonl")[0]
     assert "effective_rank" in first and "foresight" not in first
-    with pytest.raises(UserError, match="objective infers what is hidden"):
+    with pytest.raises(UserError, match="objective jepa or videomae"):
         TrainedRun.read(supervised.out)
 
 

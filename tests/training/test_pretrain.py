@@ -199,12 +199,12 @@ def test_damaged_or_foreign_weights_are_refused(finished: PretrainConfig, tmp_pa
         file.write(b"abc")
     with pytest.raises(CheckpointError, match="not the file"):
         load_weights(tmp_path)
-    with pytest.raises(CheckpointError, match="neither a file, nor a folder"):
+    with pytest.raises(CheckpointError, match="is not a file, a folder"):
         load_backbone(str(tmp_path / "absent"))
 
 
 def test_a_folder_of_another_run_is_not_written_into(finished: PretrainConfig) -> None:
-    with pytest.raises(ConfigError, match="holds another run, of other seed"):
+    with pytest.raises(ConfigError, match="holds another run with different seed"):
         pretrain(replace(finished, seed=7), quiet)
 
 

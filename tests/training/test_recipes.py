@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit_are_refused_in_words(finished: PretrainConfig, 
     with pytest.raises(CheckpointError, match="set the run's --architecture"):
         take_start(other, read_start(finished.out), Architecture("tiny", patch=8))
     (tmp_path / rotation.FOLDER).mkdir()
-    with pytest.raises(CheckpointError, match="holds no checkpoint to start from"):
+    with pytest.raises(CheckpointError, match="has no checkpoint to start from"):
         read_start(tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_a_data_set_without_labels_or_validation_patients_is_refused_in_words(
     reader = Validation(store, config, CPU)
     for loops in (reader.train, reader.val):
         loops.views[:], loops.lvef[:] = "", np.nan
-    with pytest.raises(ConfigError, match="no labels that validation patients could be read out by"):
+    with pytest.raises(ConfigError, match="has no labels for --validate"):
         reader.read(Told())
     monkeypatch.setattr(LoopStore, "rows_where", lambda *given, **values: [])
     with pytest.raises(ConfigError, match="no cine loops of validation patients"):

@@ -128,11 +128,11 @@ def test_a_table_that_could_be_either_s_is_to_be_stated(tmp_path: Path) -> None:
     network, table = encoder(), sines((2, 2, 2), 12)
     file = tmp_path / "either.pt"
     torch.save({"encoder": prefixed(network, pos_embed=table), "predictor": prefixed(predictor(10))}, file)
-    with pytest.raises(CheckpointError, match="Say which"):
+    with pytest.raises(CheckpointError, match="State which"):
         load_backbone(file, SPEC, untold=HEADS)
     rotary = features(file, untold=Untold(heads=2, positions="rotary"))
     torch.testing.assert_close(rotary, forward(network))
-    with pytest.warns(UserWarning, match="no table of positions"):
+    with pytest.warns(UserWarning, match="no position table"):
         added = features(file, untold=Untold(heads=2, positions="table"))
     torch.testing.assert_close(added, with_table(network, table), atol=1e-5, rtol=1e-5)
 
@@ -146,7 +146,7 @@ def test_interpolated_positions_can_be_switched_off_for_2_1_alone(tmp_path: Path
     assert read_weights(tmp_path / "v21.pt", SPEC, HEADS).architecture.trained_side == 32
     assert read_weights(tmp_path / "v21.pt", SPEC, untold).architecture.trained_side is None
     for name, wrong in (("v2.pt", untold), ("v21.pt", Untold(heads=2, positions="table"))):
-        with pytest.raises(CheckpointError, match="leave out"):
+        with pytest.raises(CheckpointError, match=r"leave .* out"):
             read_weights(tmp_path / name, SPEC, wrong)
 
 
@@ -190,7 +190,7 @@ def test_a_predictor_of_another_design_is_left_aside_with_a_message(tmp_path: Pa
     [
         ("nan", "NaN"), ("infinite", "NaN or infinity"), ("too large", "NaN or infinity"), ("int8", "int8"),
         ("int64", "int64"), ("bool", "bool"), ("complex", "complex64"), ("sparse", "sparse"),
-        ("text", "no tensor"), ("nothing", "NoneType"),
+        ("text", "not a tensor"), ("nothing", "NoneType"),
     ],
 )  # fmt: skip
 def test_tensors_that_are_no_finite_numbers_are_refused_in_every_layout(
@@ -272,7 +272,7 @@ def test_no_code_of_a_file_is_run_and_what_needs_it_is_named(tmp_path: Path) -> 
     state, touched = prefixed(encoder()), tmp_path / "touched"
     for beside in (Bomb(touched), InputSpec(), eval):
         torch.save({"encoder": state, "more": beside}, tmp_path / "bomb.pt")
-        with pytest.raises(CheckpointError, match=r"an object of [\w.]+, which needs code"):
+        with pytest.raises(CheckpointError, match=r"an object of [\w.]+, which would need to run code"):
             load_backbone(tmp_path / "bomb.pt", SPEC)
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"encoder": Bomb(touched)}))
     with pytest.raises(CheckpointError):
@@ -283,7 +283,7 @@ def test_no_code_of_a_file_is_run_and_what_needs_it_is_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "nothing"), (b"weights go here\n", "other data"), (b"<!DOCTYPE html><html>", "page of the web"),
+        (b"", "nothing"), (b"weights go here\n", "other data"), (b"<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"), (b'{"a": 1}', "JSON"),
         (b"\x80\x02", "damaged"), (b"PK\x03\x04 and no more", "damaged"), (b"\x89HDF\r\n", "HDF5"),
         (b"\x80\x02}q\x00.", "damaged"),

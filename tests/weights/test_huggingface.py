@@ -156,7 +156,7 @@ def test_what_hugging_face_cannot_hold_is_not_written(tmp_path: Path) -> None:
     weights = make_weights()
     interleaved = replace(weights, architecture=replace(weights.architecture, position="interleaved"))
     for other in (interleaved, replace(weights, predictor_shape=None)):
-        with pytest.raises(CheckpointError, match="write --to echojepa"):
+        with pytest.raises(CheckpointError, match="use --to echojepa"):
             write_huggingface(tmp_path / "out", other)
         assert not (tmp_path / "out").exists()
 

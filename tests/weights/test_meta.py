@@ -127,7 +127,7 @@ def test_a_file_that_would_run_code_or_is_damaged_or_absent_is_refused(tmp_path:
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pt")
     cases = {
-        "code": "refused", "half": "damaged", "tensor": "not a dictionary", "none": "neither a file",
+        "code": "refused", "half": "damaged", "tensor": "not a dictionary", "none": "is not a file, a folder",
         "other": r"has the entries \['a'\]",
     }  # fmt: skip
     for name, says in cases.items():

@@ -68,7 +68,7 @@ def assemble(config: AssembleConfig, progress: Progress) -> ModelCard:
     UserError where the results hold no probe of the backbone for any task, and where something is there.
     """
     if config.out.exists():
-        raise UserError(f"{config.out} is there already; give a new folder")
+        raise UserError(f"{config.out} already exists; give a new folder")
     settings = read_settings(config.results)
     cohort = cohort_of(settings)
     make = partial(load_backbone, config.backbone, precision=settings.precision, engine=settings.engine)
@@ -102,9 +102,9 @@ def fill(
     ]
     if not values:
         raise UserError(
-            f"{config.results} holds no probe of the kinds {list(config.probes)} of {config.backbone} for "
-            f"{', '.join(config.tasks)}; run: echojepa probe --calibrated --tasks {' '.join(config.tasks)} "
-            f"--probes {' '.join(repr(kind) for kind in config.probes)}"
+            f"{config.results} has no probe of the kinds {list(config.probes)} on {config.backbone} for "
+            f"{', '.join(config.tasks)}; run: echojepa probe --calibrated --tasks "
+            f"{' '.join(config.tasks)} --probes {' '.join(repr(kind) for kind in config.probes)}"
         )
     view, least = view_part(folder, config, backbone) if VIEW in tasks else (None, 2.0)
     pooled, loops = pooled_features(settings, cohort, backbone, config.results, progress)
@@ -154,7 +154,7 @@ def encoder_part(folder: Path, source: str, backbone: ComparedBackbone, settings
         save_weights(folder / ENCODER, replace(weights, predictor_shape=None, predictor={}))
         where = ENCODER
     elif not Path(source).exists():
-        raise UserError(f"a model needs weights on disk; '{source}' is only a name")
+        raise UserError(f"'{source}' is only a name; give a backbone whose weights are on disk")
     return EncoderPart(
         backbone.name, where, backbone.weights, backbone.spec, settings.precision, settings.engine
     )
@@ -192,9 +192,7 @@ def predictions_of(stored: StoredProbe) -> Predictions:
     """A probe's predictions of whole studies or loops as they are; UserError where they were not kept."""
     made = stored.predictions(Condition())
     if made is None:
-        raise UserError(
-            f"{stored.folder} holds no predictions of unperturbed clips; run the evaluation again"
-        )
+        raise UserError(f"{stored.folder} has no predictions for unperturbed clips; run the evaluation again")
     return made
 
 
@@ -203,7 +201,9 @@ def value_part(
 ) -> ValuePart | None:
     """A task's probe with its intervals, the calibrated one where there is one; None where there is none."""
     if task.level != "study":
-        raise UserError(f"task {task.name} is of single loops; a model answers for studies")
+        raise UserError(
+            f"task {task.name} is for single loops; a model needs tasks for studies. Leave it out of --tasks"
+        )
     with_intervals = stored_probe(config, task, backbone, calibrated=True)
     stored = with_intervals or stored_probe(config, task, backbone, calibrated=False)
     if stored is None:

@@ -1,8 +1,8 @@
 """The files of what was given, numbered: folders, DICOMDIRs, zip archives and single files.
 
-An answer names a file by its place, because paths and names of files can name a patient. Places count from 1
-through what was given, in that order, and within each through all its files sorted by path: the seventh line
-of `find STUDY -type f | LC_ALL=C sort` is file 7, of a zip of `unzip -Z1 STUDY.zip | LC_ALL=C sort`.
+An answer names a file by its number, because paths and file names can name a patient. Numbers start at 1 and
+follow the order of the inputs, with the files of each input sorted by path. File 7 is the seventh line of
+`find STUDY -type f | LC_ALL=C sort`; for a zip, of `unzip -Z1 STUDY.zip | LC_ALL=C sort`.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ def check_size(entries: Sequence[zipfile.ZipInfo]) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > MOST_ENTRIES or size > MOST_BYTES:
         raise UserError(
-            f"the zip holds {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} "
-            f"files of {MOST_BYTES >> 30} GiB are unpacked. Give a zip a study"
+            f"the zip has {len(entries)} files of {size / 2**30:.1f} GiB; at most {MOST_ENTRIES} files of "
+            f"{MOST_BYTES >> 30} GiB are allowed. Make one zip for each study"
         )
     if not entries:
-        raise UserError("the zip is empty; give one with the files of a study")
+        raise UserError("the zip is empty; give a zip with the files of a study")
 
 
 def refusal(entry: zipfile.ZipInfo, name: str) -> str:
@@ -136,6 +136,6 @@ def copy_out(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left:
         while piece := packed.read(PIECE):
             size += len(piece)
             if size > min(left, entry.file_size):
-                raise UserError("a file of the zip is larger than the zip says; pack the study again")
+                raise UserError("a file in the zip is larger than the zip states; pack the study again")
             out.write(piece)
     return size

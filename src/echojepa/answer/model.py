@@ -143,7 +143,7 @@ def read_card(folder: Path) -> ModelCard:
     """The card of a model's folder; CheckpointError where there is none, or one of another version."""
     path = folder / MODEL
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {MODEL}; give a folder that `echojepa assemble` made")
+        raise CheckpointError(f"{folder} has no {MODEL}; give a folder made by `echojepa assemble`")
     try:
         return read_record(ModelCard, path)
     except ConfigError as error:
@@ -173,8 +173,8 @@ def load_encoder(folder: Path, part: EncoderPart) -> Backbone:
     backbone = load_backbone(folder / part.path, precision=part.precision, engine=part.engine)
     if weights_digest(backbone) != part.digest or backbone.spec != part.spec:
         raise CheckpointError(
-            f"the weights at {folder / part.path} are not those that this model's probes were trained on, "
-            "or are fed otherwise; put the right ones back, or assemble the model again"
+            f"the weights at {folder / part.path}, or their input, differ from those that this model's "
+            "probes were trained with; restore the right weights, or assemble the model again"
         )
     return backbone
 

@@ -23,7 +23,7 @@ MAIN = "from echojepa.answer.worker import main; main"
 GLANCE = 0.1
 """Seconds between looks at whether a study was given up."""
 
-ENDED = "the process that read it ended: a file is damaged beyond reading, or takes too much memory"
+ENDED = "the process that read it ended: a file is too damaged to read, or needs too much memory"
 GIVEN_UP = "it was given up"
 GRACE = 5.0
 """Seconds in which an idle worker may end by itself."""
@@ -35,8 +35,8 @@ class Answerer(Protocol):
     def answer(
         self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
-        """Answer for the files of `inbox`, and write the folders `out/1`, `out/2` ..., one a study; why not,
-        in a sentence that names nobody. Without an answer, what `out` holds is worth nothing."""
+        """Answer for the files of `inbox` and write the folders `out/1`, `out/2` ..., one for each study; or
+        return the reason, without names. Without an answer, the content of `out` is not valid."""
         ...
 
 
@@ -77,7 +77,7 @@ class AnsweringProcess:
         raise UserError(
             said.sentence
             if isinstance(said, Unanswered)
-            else "the process that loads the model ended, or took too long; is there memory for it?"
+            else "the process that loads the model ended or took too long; check that there is enough memory"
         )
 
     def answer(
@@ -89,7 +89,7 @@ class AnsweringProcess:
             try:
                 self._send((inbox, out), given_up)
             except UserError:
-                return Unanswered("the model no longer loads; start anew to see why")
+                return Unanswered("the model can no longer be loaded; start again to see the reason")
             until = time.monotonic() + self.seconds
             while isinstance(said := self._receive(until - time.monotonic(), given_up), Step):
                 heard = True

@@ -28,8 +28,8 @@ from echojepa.vocabulary import Kind, Reason
 
 STRIPS = {
     Kind.STILL: "a single frame: nothing moves",
-    Kind.DOPPLER: "a Doppler strip: no picture moves",
-    Kind.MMODE: "an M-mode strip: no picture moves",
+    Kind.DOPPLER: "a Doppler strip has no moving image",
+    Kind.MMODE: "an M-mode strip has no moving image",
 }
 """What is said of files that came in and are no cine."""
 NO_CINE = "not a cine loop"
@@ -95,7 +95,7 @@ def shown_to(spec: InputSpec, study: ReadStudy) -> ReadStudy:
     """The study with loops that a model can be shown; for one fed by mm, those without scale are not used."""
     if spec.mm is None:
         return study
-    detail = "the model is fed by millimetres, and nothing says how large a pixel is"
+    detail = "the model needs millimetres, and the file does not state the size of a pixel"
     scaled: list[ReadLoop] = []
     unused = list(study.unused)
     for loop in study.loops:

@@ -66,7 +66,10 @@ def survey(config: SurveyConfig) -> Surveyed:
     views = {row["loop_id"]: row["view"] or "" for row in store.metadata(["loop_id", "view"]).to_pylist()}
     missing = [name for name in names if name not in views]
     if missing:
-        raise UserError(f"{config.features} has features of {len(missing)} loops that {config.data} lacks")
+        raise UserError(
+            f"{config.features} has features of {len(missing)} loops that are not in {config.data}; embed "
+            "this data set again"
+        )
     limit = model.card.thresholds.most_distance
     distances, nearest = model.likeness.distances(pooled), model.likeness.nearest(pooled)
     loops = tuple(

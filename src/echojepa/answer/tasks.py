@@ -50,7 +50,7 @@ def answer_task(
     (low,), (high,) = part.intervals.intervals(np.array([value]), np.array([STUDY]))
     if not np.isfinite(high):
         return abstained(
-            task, Abstention.NO_CALIBRATION, "too few patients with such a value calibrated its interval"
+            task, Abstention.NO_CALIBRATION, "too few patients with a similar value calibrated its interval"
         )
     return TaskAnswer(
         name=task.name,
@@ -123,7 +123,7 @@ def why_none(task: Task, found: Sequence[LoopFinding], timeless: int) -> tuple[A
         assert why is not None
         return REASONS[why], f"{number} of {len(wanted)} loops of its views: {why.value}"
     if timeless and not wanted:
-        return Abstention.NO_TIME, f"nothing says when the frames of {timeless} files were taken"
+        return Abstention.NO_TIME, f"the frame times of {timeless} files are unknown"
     unsure = sum(loop.left_out is LeftOut.UNCERTAIN for loop in wanted)
     there = ", ".join(sorted({loop.view for loop in found if loop.view})) or "none that is certain"
     more = f"; {unsure} loops may be, and are not certain" if unsure else ""

@@ -141,8 +141,8 @@ def outcome(
     except Exception as error:  # noqa: BLE001 - one study's fault is not the others'
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Unanswered(
-            f"it could not be answered ({type(error).__name__} in {Path(where.filename).stem}, "
-            f"line {where.lineno}); try its files in smaller parts"
+            f"it failed ({type(error).__name__} in {Path(where.filename).stem}, line {where.lineno}); try "
+            "its files in smaller parts"
         )
 
 
@@ -177,9 +177,9 @@ def answer_folder(
 
 
 def inputs_of(inbox: Path, scratch: Path, limits: ZipLimits | None) -> list[Path]:
-    """What `answers` is given: the files that are no zip as one folder, then each zip, moved out of it.
+    """The inputs for `answers`: first one folder with all files that are not zips, then each zip, moved out.
 
-    UserError for zips that hold more than a study may."""
+    UserError for zips that contain more than a study may."""
     if limits is None:
         return [inbox]
     files = sorted(inbox.iterdir())
@@ -198,7 +198,7 @@ def check_zips(zips: Sequence[Path], limits: ZipLimits) -> None:
     size = sum(entry.file_size for entry in entries)
     if len(entries) > limits.files or size > limits.bytes:
         raise UserError(
-            f"the zip holds {len(entries)} files of {size / 1e6:.0f} MB; a study may have "
+            f"the zip has {len(entries)} files of {size / 1e6:.0f} MB; a study may have at most "
             f"{limits.files} files of {limits.bytes / 1e6:.0f} MB"
         )
 

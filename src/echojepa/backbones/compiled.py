@@ -38,7 +38,7 @@ def openvino() -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise UserError(
-            "the openvino engine needs OpenVINO, which does not import; run: pip install 'echojepa[fast]'"
+            "the openvino engine needs OpenVINO, which cannot be imported; run: pip install 'echojepa[fast]'"
         ) from error
 
 

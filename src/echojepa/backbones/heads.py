@@ -17,15 +17,15 @@ SUFFIX = ".json"
 OFFICIAL = InputSpec(
     size=224, frames=16, seconds=None, stride=2, resized=256, interpolation="linear", clips="halves"
 )
-"""What the heads of released probe files were trained on: pictures whose short side is 256, their centre of
-224, and two clips, of every second frame from the start of each half of a video, the last frame repeated
-where it ends (evals/video_classification_frozen/utils.py, src/datasets/video_dataset.py and the settings:
-frame_step 2, num_segments 2). In training a clip of a long half begins anywhere in it; here at its start."""
+"""The input of released probe files' heads. Images have a short side of 256, of which the centre of 224 is
+used. Each half of a video gives a clip of every second frame from its start; at the end, the last frame is
+repeated (evals/video_classification_frozen/utils.py, src/datasets/video_dataset.py; settings frame_step 2,
+num_segments 2). In training, a clip of a long half begins anywhere in it; here, at its start."""
 
 
 @dataclass(frozen=True)
 class HeadFile:
-    """Where a head lies, and what no tensor of it tells."""
+    """Place of a head, and facts that its tensors do not show."""
 
     file: str
     """Safetensors with `weight` (1, E) and `bias` (1,) on a clip's vector, or a released probe file."""

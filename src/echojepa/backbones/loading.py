@@ -59,7 +59,7 @@ def load_backbone(
     if (precision, engine) == ("float32", "torch"):
         return backbone
     if not isinstance(backbone, VideoTransformer):
-        raise UserError(f"{backbone.name} computes in float32 by torch alone; got {precision} by {engine}")
+        raise UserError(f"{backbone.name} supports only float32 with torch; got {precision} with {engine}")
     if engine == "openvino":
         return CompiledTransformer(backbone, precision)
     backbone.set_precision(precision)
@@ -82,8 +82,8 @@ def find_backbone(name: str | Path, spec: InputSpec | None, untold: Untold | Non
         )
     if not path.is_file():
         raise CheckpointError(
-            f"'{name}' is neither a file, nor a folder, nor one of {', '.join(sorted(CONTROLS))}, "
-            f"{RANDOM}RUN, {SHIPPED}small"
+            f"'{name}' is not a file, a folder, or one of {', '.join(sorted(CONTROLS))}, {RANDOM}RUN, "
+            f"{SHIPPED}small"
         )
     return load_file(path, spec, untold)
 
@@ -91,7 +91,7 @@ def find_backbone(name: str | Path, spec: InputSpec | None, untold: Untold | Non
 def fed_as_built(backbone: Backbone, spec: InputSpec | None) -> Backbone:
     """Itself; UserError where another input was asked for and cannot be given."""
     if spec is not None:
-        raise UserError(f"the input of {backbone.name} is fixed to {backbone.spec}; leave out `spec`")
+        raise UserError(f"the input of {backbone.name} is fixed to {backbone.spec}; leave `spec` out")
     return backbone
 
 
@@ -130,6 +130,6 @@ def heads_alone(path: Path, untold: Untold | None) -> int | None:
     """The attention heads that were stated; UserError where anything else was: that is of V-JEPA's files."""
     if untold is not None and replace(untold, heads=None) != Untold():
         raise UserError(
-            f"{path} is no file of V-JEPA, whose positions can be stated; leave out all but heads"
+            f"{path} is not a V-JEPA file; `untold` may state only its heads. Leave the other entries out"
         )
     return untold.heads if untold else None

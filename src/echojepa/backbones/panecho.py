@@ -4,10 +4,10 @@ Facts: github CarDS-Yale/PanEcho (hubconf.py, src/models.py, src/dataset.py) and
 2025, doi 10.1001/jama.2025.8731. Its code is AGPL and its weights are non-commercial: both stay with the
 user; this is our own composition of torchvision's and torch's modules.
 
-A clip of 3 x 16 planes is cut into 16 pictures of three *consecutive planes*, channel after channel: picture
-0 has the red of frames 0, 1 and 2 for its three colours, picture 5 the red of frame 15 and the green of
-frames 0 and 1. Its own code reads memory so, in training too, so its weights must be fed that way. Of a grey
-cine that shows the whole clip three times over, three frames in each picture; a token is not one frame.
+A clip of 3 x 16 planes is cut into 16 images of three *consecutive planes*, channel after channel. The
+colours of image 0 are the red of frames 0, 1 and 2; those of image 5 the red of frame 15 and the green of
+frames 0 and 1. Its own code reads memory this way, also in training, so its weights need it. A grey cine thus
+appears three times, with three frames in each image; a token is not one frame.
 """
 
 from __future__ import annotations

@@ -116,10 +116,10 @@ class VideoTransformer(Backbone):
         UserError for one that `from_pretrained` did not make, and where its file has changed since.
         """
         if self.read is None:
-            raise UserError(f"{self.name} is no pretrained JEPA encoder; only those are saved")
+            raise UserError(f"{self.name} is not a pretrained JEPA encoder; only these can be saved")
         weights = self.read()
         if weights.sha256 != self.sha256:
-            raise UserError(f"the file that {self.name} was read from has changed since; load it again")
+            raise UserError(f"the weights file of {self.name} has changed since it was loaded; load it again")
         save_weights(Path(folder), weights)
 
     def features(self, pixels: Tensor) -> TokenGrid:

@@ -15,7 +15,7 @@ def torchvision_models() -> Any:
         video = importlib.import_module("torchvision.models.video")
     except ImportError as error:
         raise UserError(
-            "EchoPrime and PanEcho need torchvision, which does not import here; "
-            "run: pip install 'echojepa[baselines]'"
+            "EchoPrime and PanEcho need torchvision, which cannot be imported; run: pip install "
+            "'echojepa[baselines]'"
         ) from error
     return type("Models", (), {"mvit_v2_s": video.mvit_v2_s, "convnext_tiny": models.convnext_tiny})

@@ -30,7 +30,7 @@ def run_assemble(config: AssembleConfig) -> None:
             f"Views: {100 * card.view.accuracy:.0f} % right on {card.view.test_patients} test patients"
         )
     else:
-        console.print("Views: no probe; only views that files state count")
+        console.print("Views: no probe; only views that files state are used")
     console.print(f"Model: {config.out}")
 
 
@@ -101,4 +101,4 @@ def run_listen(config: ListenConfig) -> None:
         console.print("Research use only. Not a medical device.")
         with suppress(KeyboardInterrupt):
             listener.wait()
-    console.print("Stopped; the same command goes on.")
+    console.print("Stopped; the same command resumes.")

@@ -37,14 +37,15 @@ def run_ingest(config: IngestConfig) -> None:
     show_table("What came in", ("", "loops"), summary.came_in())
     if rejected:
         show_table("What did not", ("reason", "files"), sorted(rejected.items()))
-        console.print(f"Paths of rejected files stand in your private map {summary.file_map}")
+        console.print(f"Your private map {summary.file_map} lists the paths of rejected files")
     if Reason.HELD_TEXT.value in rejected:
         console.print(
-            f"Held for review: look at the pictures in {summary.pictures}; list the file ids (their names) "
-            "of those without a person's name in a CSV, column file_id, and run again with --cleared CSV"
+            f"Held for review: check the images in {summary.pictures}. List the file ids (the images' "
+            "names) of those without a person's name in a CSV with the column file_id, and run again "
+            "with --cleared CSV"
         )
     for fault, files in sorted(summary.came.faults.items()):
-        console.print(f"An error of this program cost {files} files; please report it: {fault}")
+        console.print(f"An error of this program affected {files} files; please report it: {fault}")
     show_left_out(summary.left_out, summary.left_out_map)
     console.print(f"Data set: {config.out}")
     return None
@@ -54,7 +55,7 @@ def show_left_out(counts: dict[str, int], where: Path) -> None:
     """What a data set's own tables name that was passed over."""
     if counts:
         show_table("Left out", ("why", "how many"), sorted(counts.items()))
-        console.print(f"Which ones stands in your private table {where}")
+        console.print(f"Your private table {where} lists them")
 
 
 def run_dry(config: IngestConfig) -> None:
@@ -66,15 +67,17 @@ def run_dry(config: IngestConfig) -> None:
     show_table("Would come in, by header", ("kind", "files"), sorted(found.kinds.items()))
     show_table("Would not, by header", ("reason", "files"), sorted(found.refused.items()))
     refused = sum(found.sample_refused.values())
-    console.print(f"Converted whole as a sample: {found.sampled} files, of which {refused} did not come in")
+    console.print(
+        f"Completely converted as a sample: {found.sampled} files, of which {refused} were rejected"
+    )
     for reason, number in sorted(found.sample_refused.items()):
         console.print(f"  {reason}: {number}")
     for doubt in found.doubts:
         console.print(f"warning: {doubt}")
     show_left_out(found.left_out, found.left_out_map)
     console.print(
-        f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. "
-        f"No data set was written; the verdict on each file stands in your private table {found.table}"
+        f"Disk: about {found.disk_bytes / 1e9:.2f} GB. Time: about {found.seconds / 60:.1f} min. No data "
+        f"set was written. Your private table {found.table} lists the result for each file"
     )
 
 
@@ -92,8 +95,8 @@ def run_verify(config: VerifyConfig) -> None:
         console.print(f"{finding.verdict}: {finding.check}: {finding.detail}. To do: {finding.advice}.")
     verdict = f"errors: {len(faults['error'])}, warnings: {len(faults['warning'])}"
     if faults["error"]:
-        raise UserError(f"{verdict}; results from this data set could be wrong, mend the errors first")
-    console.print(f"{verdict}; nothing was found that would spoil a result")
+        raise UserError(f"{verdict}; results from this data set could be wrong. Correct the errors first")
+    console.print(f"{verdict}; no fault was found that would spoil a result")
 
 
 def run_sheet(config: SheetConfig) -> None:

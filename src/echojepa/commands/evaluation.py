@@ -54,16 +54,17 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     show_numbers(rows)
     if run.untuned:
         console.print(
-            f"Without fine-tuned rows, for this package does not train them: {', '.join(run.untuned)}"
+            "This package cannot fine-tune these backbones, so they have no fine-tuned rows: "
+            f"{', '.join(run.untuned)}"
         )
     every, unconverged = count_probes(rows)
     if unconverged:
         console.print(
-            f"{unconverged} of {every} probes still improved when training ended (column converged): what "
-            "they reach is a lower bound. Give more --epochs, or a higher learning rate"
+            f"{unconverged} of {every} probes were still improving when training ended (column "
+            "converged); their scores are lower bounds. Give more --epochs, or a higher learning rate"
         )
     console.print(f"Results: {config.out / 'results.parquet'}")
-    console.print(f"The project page's tables, ours and theirs: {config.out / 'tables.md'}")
+    console.print(f"The project page's tables, with our numbers and the paper's: {config.out / 'tables.md'}")
 
 
 def run_finetune(config: FinetuneConfig) -> None:
@@ -76,7 +77,7 @@ def run_finetune(config: FinetuneConfig) -> None:
     for note in {row.note for row in rows} - {""}:
         console.print(f"Note: {note}")
     console.print(f"Results: {config.out / 'results.parquet'}")
-    console.print(f"Encoder, to be used frozen, and its head: {config.out}")
+    console.print(f"Encoder (for frozen use) and its head: {config.out}")
 
 
 def show_numbers(rows: Sequence[ResultRow]) -> None:

@@ -45,7 +45,7 @@ def run_embed(config: EmbedConfig) -> None:
         summary = embed(config, show)
     save_config(config)
     console.print(
-        f"{summary.new} loops embedded, {summary.before} were there: {summary.clips} rows of "
+        f"{summary.new} loops embedded, {summary.before} existed already: {summary.clips} rows of "
         f"{summary.width} numbers in {config.out / 'features'}"
     )
     if summary.csv is not None:

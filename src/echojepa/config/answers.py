@@ -1,4 +1,4 @@
-"""Settings of what answers for studies: assembling a model, survey, predict, serve, listen."""
+"""Settings of the commands that answer for studies: assemble, survey, predict, serve, listen."""
 
 from __future__ import annotations
 
@@ -14,75 +14,74 @@ SHIPPED_MODEL = Path("shipped:small")
 
 @dataclass(frozen=True)
 class AssembleConfig:
-    """Put an encoder and the probes of an evaluation into one folder that answers for studies."""
+    """Make a model for studies from an encoder and the probes of an evaluation."""
 
     results: Path
-    """Folder that `echojepa probe --calibrated` wrote."""
+    """Folder written by `echojepa probe --calibrated`."""
     backbone: str
-    """The encoder that was probed, as it was given there: a run folder, or weights of another layout."""
+    """The probed encoder, named as it was there: a run folder, or weights of another layout."""
     out: Path
-    """Folder to write; nothing is overwritten."""
+    """Folder to write. It must not exist yet."""
     tasks: tuple[str, ...] = ("lvef", "rvsp", "view")
-    """Tasks to take, of those that have a probe: names, or JSON files as for `echojepa probe`."""
+    """Tasks of the model, each with a probe in `results`: names, or JSON files as for `echojepa probe`."""
     probes: tuple[str, ...] = ("attentive", "attentive, over time", "ridge, over time")
-    """Kinds of probe that may be taken; of those that were trained, validation patients choose."""
+    """Kinds of probe to choose from; the best on validation patients is taken."""
     name: str = ""
-    """Name of the model; by default that of its folder."""
+    """Name of the model; by default the name of its folder."""
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Answer for studies: values with intervals, or why there is none. Research use only."""
+    """Answer for studies: values with intervals, or the reason for no value. Research use only."""
 
     studies: tuple[Path, ...]
     """Folders, DICOMDIRs, zips, DICOM files, MP4 or AVI; a folder may hold several studies."""
     out: Path
-    """Folder for prediction.json, prediction.csv and prediction.html; a folder a study where there are
-    several."""
+    """Folder for prediction.json, prediction.csv and prediction.html; several studies get a folder each."""
     model: Path = SHIPPED_MODEL
-    """Folder that `echojepa assemble` made, or `shipped:small`, which comes with the package and was trained
-    on synthetic hearts alone."""
+    """Folder made by `echojepa assemble`, or `shipped:small`, which comes with the package and was trained
+    only on synthetic hearts."""
     dicom: bool = False
-    """Write a DICOM SR and a key image for the archive, too (extra `dicom-sr`); both name the patient."""
+    """Also write a DICOM SR and a key image for the archive (extra `dicom-sr`); both name the patient."""
     workers: int = 0
     """Processes that read files; 0 uses every core."""
 
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Answer for studies in a browser: drop one, see the answer, accept or reject it. Research use only."""
+    """Answer for studies in a browser: upload one, see the answer, accept or reject it. Research use only."""
 
     model: Path = SHIPPED_MODEL
-    """Folder that `echojepa assemble` made, or `shipped:small`."""
+    """Folder made by `echojepa assemble`, or `shipped:small`."""
     beside: Path | None = None
-    """A second model, whose answers stand beside the first one's; the SR is by the first alone."""
+    """A second model whose answers are shown beside the first; only the first writes the SR."""
     out: Path = Path("echojepa-serve")
-    """Folder for studies and results while they are kept; made, and readable by its owner alone."""
+    """Folder for studies and results. It is created if missing, and only its owner can read it."""
     keep: bool = False
-    """Keep results when the server stops; else all are deleted then, and after `--minutes`."""
+    """Keep results. By default they are deleted after `--minutes` and when the server stops."""
     minutes: int = 60
-    """Minutes after which what was uploaded or answered is deleted, unless `--keep`."""
+    """Minutes until uploads and answers are deleted, unless `--keep`."""
     host: str = "127.0.0.1"
-    """Address to listen at; beyond this machine only with a token, and over a network that you trust, or
-    behind a proxy that encrypts."""
+    """Address to listen at. An address beyond this machine needs a token. Use a network that you trust, or a
+    proxy that encrypts."""
     port: int = 8377
     """Port to listen at; 0 takes a free one."""
     token: Path | None = None
-    """File with the token that everybody must show; made if it is missing."""
+    """File with the access token of all clients; a missing file is created."""
     names: tuple[str, ...] = ()
-    """Host names by which browsers reach the server; addresses and `localhost` need no mention."""
+    """Host names of the server, as browsers use them; IP addresses and `localhost` always work."""
     megabytes: int = 4000
-    """Size of a study at most, and of what a zip holds."""
+    """Maximum size of a study, also unpacked from a zip, in MB."""
     files: int = 2000
-    """Files of a study at most."""
+    """Maximum number of files of a study."""
     seconds: int = 900
-    """Seconds that a study may take."""
+    """Maximum time for a study, in seconds."""
     memory: int = 4000
-    """Megabytes that a study may take beyond the loaded model."""
+    """Maximum memory for a study beyond the loaded model, in MB."""
     queue: int = 8
-    """Studies that may wait for their turn."""
+    """Maximum number of studies that wait."""
     studies: int = 40
-    """Studies held at a time, from their upload until they are deleted."""
+    """Maximum number of stored studies, from upload to deletion."""
     workers: int = 0
     """Processes that read files; 0 uses every core."""
 
@@ -96,62 +95,67 @@ class ServeConfig:
             )
         if self.token is None and not is_own_address(self.host):
             raise ConfigError(
-                f"{self.host} is beyond this machine, where everybody could read along; give --token FILE"
+                f"at {self.host} other machines can reach the server; give --token FILE to protect it"
             )
 
 
 @dataclass(frozen=True)
 class ListenConfig:
-    """Take studies in by DICOM C-STORE, answer them, send the answers back. Research use only."""
+    """Receive studies by DICOM C-STORE, answer them, and send the answers back. Research use only."""
 
     out: Path
-    """Folder of the listener, open to you alone: what it received, the audit, and answers that are left
-    here. Started again with it, it goes on."""
+    """Folder of the listener, which only you can read: received files, the audit, and answers that are not
+    sent. Started again with the same folder, the listener resumes."""
     model: Path = SHIPPED_MODEL
-    """Folder that `echojepa assemble` made, or `shipped:small`."""
+    """Folder made by `echojepa assemble`, or `shipped:small`."""
     to: str | None = None
-    """Where answers are sent, as AE@host:port; by default they are left in the folder."""
+    """Destination of answers, as AE@host:port; by default they stay in the folder."""
     quiet: float = 60.0
-    """Seconds without a new instance after which a study is complete."""
+    """Seconds without a new instance until a study counts as complete."""
     ae_title: str = "ECHOJEPA"
-    """Own AE title; who calls another one is refused."""
+    """AE title of the listener; calls to other titles are refused."""
     host: str = "127.0.0.1"
-    """Address to listen at; any but this machine's own needs `--allow`."""
+    """Address to listen at; an address beyond this machine needs `--allow`."""
     port: int = 11112
     """Port to listen at."""
     allow: tuple[str, ...] = ()
     """AE titles that may call; by default all."""
     associations: int = 8
-    """Associations at once; more are refused."""
+    """Maximum number of associations at once; more are refused."""
     most_gib: float = 50.0
-    """GiB of instances that are held; beyond, none is taken."""
+    """Maximum size of all stored instances, in GiB; more are refused."""
     largest_mib: float = 1024.0
-    """MiB of one instance, which is in memory while it comes in; beyond, its association is ended."""
+    """Maximum size of one instance, in MiB (it is received in memory); a larger one ends its association."""
     most_instances: int = 20_000
-    """Instances that are held; beyond, none is taken."""
+    """Maximum number of stored instances; more are refused."""
     most_studies: int = 200
-    """Studies that wait to be complete, answered or sent; beyond, instances of others are not taken."""
+    """Maximum number of studies not yet complete, answered and sent; instances of more are refused."""
     seconds: int = 900
-    """Seconds that a study may take."""
+    """Maximum time for a study, in seconds."""
     memory: int = 4000
-    """Megabytes that a study may take beyond the loaded model."""
+    """Maximum memory for a study beyond the loaded model, in MB."""
     keep: bool = False
-    """Keep received files and answers; by default they are deleted once the answer arrived."""
+    """Keep received files and answers; by default they are deleted once the answer has arrived."""
     workers: int = 0
     """Processes that read files; 0 uses every core."""
 
     def __post_init__(self) -> None:
         for title in (self.ae_title, *self.allow):
             if not 0 < len(title.strip()) <= 16 or not title.isascii() or "\\" in title:
-                raise ConfigError(f"'{title}' is no AE title: 1 to 16 ASCII characters, and no backslash")
+                raise ConfigError(
+                    f"'{title}' is not an AE title; give 1 to 16 ASCII characters without a backslash"
+                )
         if not (self.allow or is_own_address(self.host)):
-            raise ConfigError(f"at {self.host} others can call; say who may, as `--allow SCANNER1 ARCHIVE`")
+            raise ConfigError(
+                f"at {self.host} other machines can call; list the allowed AE titles, such as `--allow "
+                "SCANNER1 ARCHIVE`"
+            )
         least = min(self.quiet, self.most_gib, self.largest_mib)
         counts = self.associations, self.most_instances, self.most_studies, self.seconds, self.memory
         if least <= 0 or min(counts) < 1:
             raise ConfigError(
-                "quiet, most_gib and largest_mib must be above 0; associations, instances, studies, seconds "
-                "and memory at least 1"
+                "quiet, most_gib and largest_mib must be above 0; associations, most_instances, "
+                "most_studies, seconds and memory must be at least 1"
             )
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port must be 0 to 65535; got {self.port}")
@@ -159,7 +163,7 @@ class ListenConfig:
 
 @dataclass(frozen=True)
 class SurveyConfig:
-    """Say on one page how far the loops of a data set lie from a model's training set."""
+    """Show on one page how far the loops of a data set lie from a model's training set."""
 
     data: Path
     """Data set made by `echojepa ingest`; it needs no labels."""
@@ -170,13 +174,13 @@ class SurveyConfig:
     model: Path = SHIPPED_MODEL
     """Model folder made by `echojepa assemble`, or `shipped:small`."""
     seen: Path | None = None
-    """Folder made by `echojepa attend`, whose strips are shown."""
+    """Folder made by `echojepa attend`; its strips are shown."""
     surprise: Path | None = None
-    """Folder made by `echojepa surprise`, whose figure is shown."""
+    """Folder made by `echojepa surprise`; its figure is shown."""
 
 
 def is_own_address(host: str) -> bool:
-    """Whether nobody but this machine reaches an address."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
 """Every setting of every command, as frozen dataclasses; tyro makes the command line from them.
 
-A sentence stands under each field and is its help text. The resolved config is saved as
-`config.json` with each run, and a saved one is accepted in place of a recipe's name.
+The sentence under each field is its help text. Each run saves its resolved config as `config.json`;
+a saved config is accepted instead of a recipe's name.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class SimulateConfig:
     """Write a cohort of synthetic patients: DICOM files, a data set, or a public data set's layout."""
 
     out: Path
-    """Folder to write; run again after a stop, it goes on."""
+    """Folder to write. Run the same command again to resume a stopped one."""
     preset: Literal["tiny", "demo", "benchmark", "counterfactual"] = "demo"
-    """What stands for all that is not said: `tiny` is for tests, `benchmark` a data set of 25,000 loops,
-    `counterfactual` two loops of a patient at each step of the factor that `--vary` names."""
+    """Defaults for the other settings: `tiny` is for tests, `benchmark` makes a data set of 25,000 loops,
+    and `counterfactual` makes two loops of a patient at each step of the factor in `--vary`."""
     patients: int | None = None
     """Number of synthetic patients; by default the preset's."""
     seconds: float | None = None
@@ -35,16 +35,15 @@ class SimulateConfig:
     site: str | None = None
     """`teaching`, `community`, `apical` or `children`, or `all` for a mix; by default the preset's."""
     layout: str | None = None
-    """What to write: `archive` is DICOM files and `labels.csv`, `store` a data set as ingest makes them, or a
-    public data set's folder by the name that `ingest --from` knows; by default the preset's."""
+    """What to write: `archive` (DICOM files and `labels.csv`), `store` (a data set as ingest makes it), or
+    the layout of a public data set by its name in `ingest --from`; by default the preset's."""
     nuisance: Literal["low", "standard", "high"] = "standard"
-    """Speckle contrast and decorrelation, clutter and gain drift, on the same hearts."""
+    """Level of speckle contrast and decorrelation, clutter and gain drift; the hearts stay the same."""
     vary: str | None = None
-    """Record each patient several times with one factor moved: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
-    `depth`, `tilt`, `site`, `wall-motion` (a wall that does not move, or none), or `heart`, which is there or
-    not."""
+    """Record each patient several times and change one factor: `ef`, `rvsp`, `heart-rate`, `speckle`, `gain`,
+    `depth`, `tilt`, `site`, `wall-motion` (one wall does not move), or `heart` (present or absent)."""
     seed: int = 0
-    """A patient is a function of this seed and its number alone."""
+    """Random seed. This seed and a patient's number alone determine the patient."""
     workers: int = 0
     """Processes; 0 uses every core."""
 
@@ -54,33 +53,33 @@ class IngestConfig:
     """Turn folders of DICOM files, or a public data set, into one de-identified data set."""
 
     sources: tuple[Path, ...]
-    """Folders or files to read, searched recursively; of a public data set the folder with its tables."""
+    """Folders or files to read, searched recursively; for a public data set, the folder with its tables."""
     out: Path
     """The data set's folder: `loops.lance`, `labels.parquet`, `rejected.parquet`, `dataset.json`."""
     key: Path
-    """Your secret key file for pseudonymous ids, kept outside the data set; made if it is missing."""
+    """Your secret key file for pseudonyms. Keep it outside the data set. A missing file is created."""
     labels: Path | None = None
     """Table of labels (CSV) with the columns `study_uid`, `label`, `value` and `unit`."""
     layout: str = "archive"
-    """What the sources are, also written `--from`: an archive of any files, or a data set by its name."""
+    """Kind of source, also written `--from`: `archive` (any files), or the name of a public data set."""
     held_out: tuple[int, int] = (0, 1)
-    """EchoNet-Pediatric: the folds, 0 to 9, whose patients are the test and val splits; others train."""
+    """EchoNet-Pediatric: the two folds (0 to 9) for the test and val splits; the others are for training."""
     patient_is: Literal["folder", "file"] = "folder"
-    """Videos without a named patient: whether those of one folder are one patient's, or each is another's."""
+    """Videos without a named patient: each folder is one patient, or each file is one patient."""
     frame_rate: float | None = None
-    """CAMUS's older release, which states no frame rate: frames a second that you take its cines to have."""
+    """Frame rate (frames a second) for the older CAMUS release, which states none."""
     columns: tuple[str, ...] = ()
-    """Tables and lists: `WHAT=COLUMN` where a column has another name, `LABEL:UNIT=COLUMN` for a label."""
+    """Tables and lists: `WHAT=COLUMN` for a column with another name, `LABEL:UNIT=COLUMN` for a label."""
     site: str = "site"
-    """Name of where the files came from, stored with every loop."""
+    """Name of the site that the files came from; it is stored with every loop."""
     max_side: int = 256
-    """Loops whose sector is larger than this many pixels are reduced to it once, keeping the aspect ratio."""
+    """Largest side of a stored loop, in pixels. Larger sectors are reduced; the aspect ratio is kept."""
     lossless: bool = False
-    """Store frames as PNG, bit for bit, in place of JPEG of quality 95; twice the disk, and slower."""
+    """Store frames as lossless PNG instead of JPEG of quality 95; this is slower and takes twice the disk."""
     cleared: Path | None = None
-    """Table (CSV) with the column `file_id`: held files that a person looked at and found free of names."""
+    """CSV with the column `file_id`: files held for review that a person found to be free of names."""
     dry_run: bool = False
-    """Write no data set: say what would come in, what would not and why, and the disk and time needed."""
+    """Write no data set. Report what would be accepted or rejected, and the disk and time needed."""
     seed: int = 0
     """Seed of the patient-level split."""
     strict: bool = False
@@ -93,12 +92,12 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """Look for what would spoil a result; exit with 1 if there is anything."""
+    """Look for faults that would spoil a result; exit with 1 if any is found."""
 
     data: Path
     """Data set made by `echojepa ingest`."""
     pixels: int = 1000
-    """Evenly spaced loops whose pixels are looked at, too; 0 looks at all."""
+    """Number of evenly spaced loops whose pixels are checked; 0 checks all."""
 
     def __post_init__(self) -> None:
         if self.pixels < 0:
@@ -107,14 +106,14 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class SheetConfig:
-    """Put a picture of each loop, and what did not come in, on one page for a person to look over."""
+    """Show an image of each loop and the list of rejected files on one page for a person to check."""
 
     data: Path
     """Data set made by `echojepa ingest`."""
     out: Path
     """The HTML file to write."""
     limit: int = 400
-    """Loops on the page at most, evenly spaced."""
+    """Maximum number of loops on the page, evenly spaced."""
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -128,21 +127,21 @@ class EmbedConfig:
     data: Path
     """Data set made by `echojepa ingest`."""
     out: Path
-    """Folder for the table, `features/` (Parquet in parts), and `embed.json`; run again, it goes on."""
+    """Folder for the table `features/` (Parquet parts) and `embed.json`. A second run resumes the first."""
     backbone: str
     """Run folder, weights of another layout (docs/reference/weights.md), or name, as for `echojepa probe`."""
     precision: Precision = "float32"
-    """Arithmetic of the backbone; int8 needs the openvino engine."""
+    """Numeric precision of the backbone; int8 needs the openvino engine."""
     engine: Engine = "torch"
-    """What runs a video transformer: torch, or OpenVINO on the CPU (extra `fast`)."""
+    """Engine that runs a video transformer: torch, or OpenVINO on the CPU (extra `fast`)."""
     clips_per_loop: int = 1
-    """Clips of each loop, evenly spaced: a row each."""
+    """Number of evenly spaced clips of each loop; each clip gets a row."""
     batch_size: int = 32
-    """Clips that go through the backbone together."""
+    """Clips in one batch of the backbone."""
     workers: int = 0
-    """Processes that read clips ahead; 0 reads them in between."""
+    """Processes that read clips ahead; 0 reads clips in the main process."""
     csv: bool = False
-    """Write `features.csv`, too: for small tables."""
+    """Also write `features.csv`, for small tables."""
     ray: str | None = None
     """Address of a Ray cluster to embed on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
 
@@ -156,38 +155,38 @@ class EmbedConfig:
 
 @dataclass(frozen=True)
 class ConvertConfig:
-    """Write JEPA weights, read from any layout, in another one."""
+    """Convert JEPA weights from any known layout to another one."""
 
     source: Path
     """A V-JEPA 2 file (`.pt`), a Hugging Face `VJEPA2Model` folder, or the folder of a run."""
     to: Layout
     """Layout to write: our folder, a Hugging Face folder, or Meta's file."""
     out: Path
-    """Folder to write, or file for `meta`; nothing is overwritten."""
+    """Folder to write (for `meta`, a file). It must not exist yet."""
     untold: Untold = field(default_factory=Untold)
-    """What no tensor of a file tells, where it is not as in the released files."""
+    """Facts that the tensors of a file do not show, if they differ from the released files."""
 
 
 @dataclass(frozen=True)
 class AttendConfig:
-    """Show where encoders look, on films of loops, and put numbers beside what that claims."""
+    """Show where encoders look, as films of loops, and measure it."""
 
     backbones: tuple[str, ...]
-    """Run folders, fine-tuned ones too, weights of other layouts, or names, as for `echojepa probe`; the
+    """Run folders (also fine-tuned ones), weights of other layouts, or names, as for `echojepa probe`. The
     random start of each is added."""
     out: Path
-    """Folder for `numbers.md`, `.csv` and `.parquet`, and a folder of each shown loop: MP4, GIF, PNG,
+    """Folder for `numbers.md`, `.csv` and `.parquet`, with a folder for each shown loop: MP4, GIF, PNG,
     arrays."""
     data: Path | None = None
-    """Data set made by `echojepa ingest`, or by `simulate --layout store`: then regions are exactly known."""
+    """Data set made by `echojepa ingest` or `simulate --layout store` (its regions are known exactly)."""
     files: tuple[Path, ...] = ()
-    """In place of a data set: DICOM and video files, or folders of them."""
+    """DICOM and video files, or folders of them, instead of a data set."""
     sources: tuple[str, ...] = ("layer:-1", "rollout", "occlusion")
-    """What maps are of: `layer:N` (mean of its heads), `layer:N:HEAD`, `rollout`, `probe` (a probe's pooling
-    weights), `occlusion` (how far hiding a token moves the probe's prediction, or the pooled feature). Layers
-    count from 0, or from the end by negative numbers."""
+    """Kinds of maps: `layer:N` (mean of its heads), `layer:N:HEAD`, `rollout`, `probe` (a probe's pooling
+    weights), `occlusion` (how far a hidden token changes the probe's prediction or the pooled feature).
+    Layers count from 0; negative numbers count from the end."""
     results: Path | None = None
-    """Folder that `echojepa probe` wrote, for its probes; a fine-tuned encoder has its own."""
+    """Folder written by `echojepa probe`, for its probes; a fine-tuned encoder has its own."""
     task: str = "lvef"
     """Task of the probe in `results`."""
     probe: str = "attentive"
@@ -195,21 +194,21 @@ class AttendConfig:
     split: str = "val"
     """Patients of the data set: `train`, `val`, `test` or `all`."""
     view: str | None = None
-    """Loops of this view only."""
+    """Use only loops of this view."""
     loops: int = 8
-    """Loops that numbers are of, at most: the first of a patient, of evenly spaced patients."""
+    """Maximum number of loops to measure: the first loop of each of evenly spaced patients."""
     loop_ids: tuple[str, ...] = ()
-    """In place of these: loops by their ids."""
+    """Ids of loops to use instead."""
     films: int = 2
-    """Loops that are shown, the first ones of those."""
+    """Number of these loops to show as films, from the first."""
     hide: tuple[int, int, int] = (1, 1, 1)
-    """Tokens hidden together by `occlusion`, in time, rows and columns; more are quicker and coarser."""
+    """Tokens that `occlusion` hides together, in time, rows and columns; larger blocks are faster."""
     speckle: Path | None = None
-    """Data set of `simulate --preset counterfactual --vary speckle`: how far other speckle moves maps."""
+    """Data set of `simulate --preset counterfactual --vary speckle`, to measure how speckle changes maps."""
     resamples: int = 1000
     """Bootstrap resamples of patients."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
     workers: int = 0
     """Processes that read files; 0 uses every core."""
 
@@ -217,47 +216,49 @@ class AttendConfig:
         if (self.data is None) == (not self.files):
             raise ConfigError("give either a data set with --data, or files with --files")
         if not self.backbones or not self.sources:
-            raise ConfigError("give a backbone and a source at least")
+            raise ConfigError("give at least one backbone and one source")
         if min(self.loops, self.resamples, *self.hide) < 1 or self.films < 0:
-            raise ConfigError("loops, resamples and the numbers of hide must be 1 at least, films 0 or more")
+            raise ConfigError(
+                "loops, resamples and the numbers of hide must be at least 1, and films at least 0"
+            )
 
 
 @dataclass(frozen=True)
 class SurpriseConfig:
-    """Show where a run's predictor errs more than usual, and how well that tells unlike loops."""
+    """Show where a run's predictor errs more than usual, and how well that detects unusual loops."""
 
     run: Path
     """Run folder made by `echojepa pretrain`, with its predictor."""
     data: Path
-    """The data set it was trained on: training patients' loops say what is usual, validation patients' are
-    the new ones that are alike."""
+    """The run's own training data set. Its training loops define the usual error; its validation loops are
+    the new but similar ones."""
     out: Path
-    """Folder for `surprise.md`, `.svg`, tables, and a folder of each shown loop: MP4, GIF, PNG, arrays."""
+    """Folder for `surprise.md`, `.svg` and tables; each shown loop has a folder: MP4, GIF, PNG, arrays."""
     unlike: tuple[str, ...] = ()
-    """Kinds of loops that are unlike it: `NAME=PATH` of a data set or of DICOM and video files, held against
-    validation loops of the same views; or `NAME=PATH[KEY=VALUE]`, the loops of a data set with that `view`,
-    `site`, `split` or label, held against its others."""
+    """Kinds of unusual loops. `NAME=PATH` names a data set, or DICOM and video files; they are compared with
+    validation loops of the same views. `NAME=PATH[KEY=VALUE]` names the loops of a data set with that `view`,
+    `site`, `split` or label; they are compared with its other loops."""
     train_loops: int = 400
-    """Training loops that say what is usual, at most, evenly spaced."""
+    """Maximum number of training loops that define the usual error, evenly spaced."""
     loops: int = 200
-    """Validation loops, and loops of each kind, at most, evenly spaced."""
+    """Maximum number of validation loops and of loops of each kind, evenly spaced."""
     films: int = 1
-    """Loops of each kind that are shown, the first ones."""
+    """Number of loops of each kind to show as films, from the first."""
     resamples: int = 1000
     """Bootstrap resamples of patients."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
     workers: int = 0
     """Processes that read files; 0 uses every core."""
 
     def __post_init__(self) -> None:
         if min(self.train_loops, self.loops, self.resamples) < 1 or self.films < 0:
-            raise ConfigError("train_loops, loops and resamples must be 1 at least, films 0 or more")
+            raise ConfigError("train_loops, loops and resamples must be at least 1, and films at least 0")
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Put a run and its results into one self-contained HTML file."""
+    """Write one self-contained HTML report of a run and its results."""
 
     data: Path
     """Data set made by `echojepa ingest`."""
@@ -268,26 +269,26 @@ class ReportConfig:
     out: Path
     """The HTML file to write."""
     map_method: Literal["pca", "umap"] = "pca"
-    """How test embeddings are laid out in two dimensions; umap needs the extra `umap`."""
+    """Method for the two-dimensional map of test embeddings; umap needs the extra `umap`."""
     attention_site: str | None = None
-    """Site whose longest loop attention is laid over; by default the site that came in last."""
+    """Site whose longest loop shows attention; by default the site ingested last."""
     attention_credit: str = ""
-    """Whose pictures those are, printed below them."""
+    """Credit line below the images of that loop."""
     finetuned: Path | None = None
-    """Folder made by `echojepa finetune` from this run; its head's attention is shown, too."""
+    """Folder made by `echojepa finetune` from this run; the report also shows its head's attention."""
     surprise: Path | None = None
-    """Folder made by `echojepa surprise` from this run; it is the figure of when the model fails."""
+    """Folder made by `echojepa surprise` from this run, for the figure on when the model fails."""
     against: tuple[Path, ...] = ()
-    """Results of other runs, compared with `results` item by item; of other data, test items or protocol they
-    are refused."""
+    """Results of other runs to compare with `results`, item by item. They must have the same data, test items
+    and protocol."""
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Run every stage, from synthetic and real DICOM files to a report; or look at files of your own."""
+    """Run every stage, from synthetic and real DICOM files to a report; or examine your own files."""
 
     out: Path = Path("demo")
-    """Folder for everything that the stages make."""
+    """Folder for the outputs of all stages."""
     patients: int = 200
     """Synthetic patients."""
     steps: int | None = None
@@ -295,20 +296,20 @@ class DemoConfig:
     seed: int = 0
     """Seed of every stage."""
     data: Path | None = None
-    """In place of synthetic patients: a folder of your own files, unlabelled. They are ingested, shown and
-    embedded by `model`, and the page says how far they lie from its training set."""
+    """Folder of your own unlabelled files, instead of synthetic patients. They are ingested, shown and
+    embedded with `model`; the page shows how far they lie from its training set."""
     model: Path = SHIPPED_MODEL
     """With `data`: the model's folder, made by `echojepa assemble`, or `shipped:small`."""
     run: Path | None = None
-    """With `data`: the run of the model's encoder, whose predictor's surprise at your files is shown; the
-    data set that it was trained on must be where it was."""
+    """With `data`: the run of the model's encoder, to show its predictor's surprise at your files. The run's
+    training data set must still be in its place."""
 
     def __post_init__(self) -> None:
         if self.run is not None and self.data is None:
-            raise ConfigError("--run says what is usual for files of your own; give --data and --model, too")
+            raise ConfigError("--run works only on your own files; give --data and --model, too")
 
 
 def save_config(config: ProbeConfig | EmbedConfig | EvaluateConfig) -> None:
-    """Leave the resolved settings beside what they made. Others do so themselves; an ingest must not,
-    because the paths it was given can name a patient."""
+    """Write the resolved settings into the output folder. Other commands do so themselves. An ingest must
+    not, because its paths can name a patient."""
     write_record(config.out / "config.json", config)

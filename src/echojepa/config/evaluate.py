@@ -14,14 +14,14 @@ Engine = Literal["torch", "openvino"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenConfig:
-    """How frozen backbones are fed, how their features are kept, and how probes are trained on them."""
+    """How frozen backbones are fed, how their features are stored, and how probes are trained on them."""
 
     precision: Precision = "float32"
-    """Arithmetic of the frozen backbone; int8 needs the openvino engine."""
+    """Numeric precision of the frozen backbone; int8 needs the openvino engine."""
     engine: Engine = "torch"
-    """What runs a video transformer: torch, or OpenVINO on the CPU (extra `fast`)."""
+    """Engine that runs a video transformer: torch, or OpenVINO on the CPU (extra `fast`)."""
     clips_per_loop: int = 1
-    """Clips of each loop, evenly spaced; their predictions are averaged."""
+    """Number of evenly spaced clips of each loop; their predictions are averaged."""
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates of the grid of heads."""
     weight_decays: tuple[float, ...] = (0.01, 0.1)
@@ -29,34 +29,34 @@ class FrozenConfig:
     epochs: int = 30
     """Passes over the training clips."""
     min_steps: int = 200
-    """Fewest steps of a probe: with few labels it makes more passes over them until it has made so many."""
+    """Minimum number of steps of a probe; with few labels it makes more passes to reach this number."""
     batch_size: int = 32
-    """Clips a step of the probes, and of the frozen backbone."""
+    """Clips in one step of the probes and in one batch of the frozen backbone."""
     features_as: Literal["float16", "float32"] = "float16"
-    """Numbers that features are kept as."""
+    """Number format of stored features."""
     cache: Path | None = None
-    """Folder of features, which other evaluations may share; `OUT/features` by default."""
+    """Folder of features; several evaluations may share it. `OUT/features` by default."""
     cache_gb: float = 50.0
-    """Size that the cache may reach; known before anything is computed."""
+    """Maximum size of the cache, in GB; it is checked before anything is computed."""
     seed: int = 0
-    """Of the bootstrap, the heads' start, the order of clips and the perturbations; a plan's own seeds are
-    added."""
+    """Seed of the bootstrap, the heads' start, the order of clips and the perturbations. A plan adds its own
+    seeds."""
 
     def __post_init__(self) -> None:
         least = min(self.clips_per_loop, self.epochs, self.min_steps, self.batch_size)
         if least < 1 or not self.learning_rates or not self.weight_decays:
             raise ConfigError(
-                "clips_per_loop, epochs, min_steps and batch_size must be 1 at least, and the grid of heads "
-                "needs a learning rate and a weight decay"
+                "clips_per_loop, epochs, min_steps and batch_size must be at least 1; learning_rates and "
+                "weight_decays need at least one value each"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanConfig(FrozenConfig):
-    """What a plan of any kind needs: data, backbones, and how it is scored."""
+    """What every plan needs: data, backbones, and how it is scored."""
 
     data: tuple[Path, ...]
-    """Data sets made by `echojepa ingest`; the sites of all of them are told apart."""
+    """Data sets made by `echojepa ingest`; their sites are kept apart."""
     out: Path
     """Folder for `results.parquet`, the trained probes and their predictions, and the cache of features."""
     backbones: tuple[str, ...]
@@ -64,49 +64,49 @@ class PlanConfig(FrozenConfig):
     for a run's architecture with random weights, `untrained:echoprime`, ... A constant and the random start
     of every backbone are added."""
     sites: tuple[str, ...] = ()
-    """Sites to use, the one that probes are trained on first; by default all, the largest first."""
+    """Sites to use; probes train on the first. By default all sites, the largest first."""
     children: str = ""
-    """The site of children: part of transfer alone, and not of "all sites". In the plan `transfer`, where two
-    data sets are given, it is the only site of the second unless said otherwise."""
+    """The paediatric site. Only the plan `transfer` uses it; "all sites" leaves it out. By default, if
+    `transfer` has two data sets, it is the second one's only site."""
     counterfactuals: tuple[Path, ...] = ()
     """Data sets of `echojepa simulate --vary FACTOR`, one of them of `ef`, for the plan `mechanism`."""
     test_loops: int | None = None
-    """Test loops of each task at most, of whole patients, always the same; 0 for all. By default all, but
-    300 for backbones of over 50 million parameters on a CPU; the rows say so."""
+    """Maximum number of test loops of each task: whole patients, always the same; 0 for all. By default all,
+    but 300 for backbones of over 50 million parameters on a CPU; the rows note it."""
     finetune_epochs: int = 20
-    """Passes over the training loops where a plan fine-tunes encoders."""
+    """Passes over the training loops in plans that fine-tune encoders."""
     finetune_lr: float = 1e-4
-    """Learning rate of the head and of the encoder's last norm there; lower layers have less."""
+    """Learning rate there of the head and the encoder's last norm; lower layers have less."""
     resamples: int = 1000
     """Bootstrap resamples of patients."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.data or not self.backbones:
-            raise ConfigError("an evaluation needs a data set and a backbone at least")
+            raise ConfigError("give at least one data set with --data and one backbone with --backbones")
         if min(self.finetune_epochs, self.resamples) < 1 or (self.test_loops or 0) < 0:
-            raise ConfigError("finetune_epochs and resamples must be 1 at least, and test_loops 0 or more")
+            raise ConfigError("finetune_epochs and resamples must be at least 1, and test_loops at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig(PlanConfig):
-    """Probe frozen backbones for tasks of your choice: chosen on validation, scored on test patients."""
+    """Probe frozen backbones for your tasks. Validation patients choose the probe; test patients score it."""
 
     tasks: tuple[str, ...] = ("lvef", "view")
     """Names of tasks, or JSON files with the fields of one (docs/how-to/evaluate.md)."""
     probes: tuple[str, ...] = ("linear", "attentive", "ridge")
     """Names of probes."""
     calibrated: bool = False
-    """Values get 90 % prediction intervals in place of scores: half of the validation patients calibrate them
-    and choose nothing. `echojepa assemble` needs it."""
+    """Make 90 % prediction intervals of values instead of scores. Half of the validation patients calibrate
+    them and choose nothing. `echojepa assemble` needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(PlanConfig):
-    """Make every number of a plan, a named table or all of them, with its interval."""
+    """Compute the tables of a plan; every number has an interval."""
 
     plan: str
-    """Name of a plan; `paper` is all of them."""
+    """Name of a plan; `paper` makes every table of the project page."""
     without: tuple[str, ...] = ()
     """Probes of the plan to leave out, such as the two that are slow on a CPU: `attentive, depth 4` and
     `fine-tuned`."""

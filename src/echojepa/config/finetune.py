@@ -1,4 +1,4 @@
-"""The settings of fine-tuning: how encoder and head are trained together, and on what."""
+"""The settings of fine-tuning: how encoder and head are trained together, and the data for it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class TuningConfig:
     """How encoder and head are trained together. Defaults after MAE's appendix A.1 (arXiv 2111.06377)."""
 
     epochs: int = 20
-    """Passes over the training loops; validation patients choose one of them."""
+    """Passes over the training loops; validation patients choose the best one."""
     batch_size: int = 16
-    """Clips a step; of tasks that read several views, studies."""
+    """Clips in a step; studies, for tasks that read several views."""
     lr: float = 1e-4
     """Learning rate of the head and of the encoder's last norm."""
     layer_decay: float = 0.75
-    """Learning rate of a layer over that of the layer above it; 0 trains nothing below the last norm."""
+    """Ratio of a layer's learning rate to that of the layer above; 0 trains nothing below the last norm."""
     weight_decay: float = 0.05
-    """Decay of matrices; norms, biases and vectors have none."""
+    """Weight decay of matrices; norms, biases and vectors have none."""
     crop: float = 1.0
-    """Least share of the image that a training clip keeps; by default all of it, at a random time."""
+    """Smallest share of the image that a random training crop keeps; by default the whole image."""
     clips_per_loop: int = 1
     """Evenly spaced clips of each validation and test loop; their predictions are averaged."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the encoder in training; auto takes bf16 where the device has instructions for it."""
+    """Numeric precision of the encoder in training; auto takes bf16 if the device has bf16 instructions."""
     recompute: bool = False
-    """Keep only the inputs of blocks and compute them again in the backward pass, to save memory."""
+    """Save memory: keep only the inputs of blocks and recompute the rest in the backward pass."""
     workers: int = 0
-    """Processes that read clips ahead; 0 reads them in between."""
+    """Processes that read clips ahead; 0 reads clips in the main process."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.clips_per_loop) < 1 or self.workers < 0:
@@ -43,48 +43,48 @@ class TuningConfig:
             )
         if self.lr <= 0 or not 0 <= self.layer_decay <= 1 or self.weight_decay < 0 or not 0 < self.crop <= 1:
             raise ConfigError(
-                "lr must be positive, layer_decay lie between 0 and 1, weight_decay not be negative, crop be "
-                f"above 0 and up to 1; got {self.lr}, {self.layer_decay}, {self.weight_decay} and {self.crop}"
+                "lr must be above 0, layer_decay from 0 to 1, weight_decay at least 0, and crop above 0 "
+                f"and at most 1; got {self.lr}, {self.layer_decay}, {self.weight_decay} and {self.crop}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TuningConfig):
-    """Train an encoder and an attentive head together for a task; chosen on validation, scored on test."""
+    """Train an encoder and an attentive head together for a task. Validation patients choose the epoch."""
 
     data: tuple[Path, ...]
-    """Data sets made by `echojepa ingest`; the sites of all of them are told apart."""
+    """Data sets made by `echojepa ingest`; their sites are kept apart."""
     backbone: str
-    """What to start from: a run folder, JEPA weights of another layout (docs/reference/weights.md), or
-    `random:` before either: the same architecture with random weights, which is training from scratch."""
+    """Start: a run folder, or JEPA weights of another layout (docs/reference/weights.md). With `random:`
+    before it, the same architecture trains from random weights."""
     out: Path
-    """Folder for the encoder, the head, their predictions and `results.parquet`; run again, it goes on."""
+    """Folder for encoder, head, predictions and `results.parquet`. A second run resumes the first."""
     task: str = "lvef"
     """Name of a task, or a JSON file with the fields of one (docs/how-to/evaluate.md)."""
     site: str = ""
-    """Site to train on; every site is tested by itself then. By default all sites as one."""
+    """Site to train on; each site is then tested separately. By default all sites count as one."""
     fraction: float = 1.0
-    """Share of the training and of the validation patients whose labels are used."""
+    """Share of the training and validation patients whose labels are used."""
     resamples: int = 1000
     """Bootstrap resamples of test patients."""
     seed: int = 0
-    """The head's start, the order of loops, the random clips and crops, and the share of labels."""
+    """Seed of the head's start, the order of loops, the random clips and crops, and the choice of labels."""
     cache: Path | None = None
-    """Folder of features, of the frozen encoder and of the fine-tuned one, which evaluations may share;
+    """Folder of features of the frozen and the fine-tuned encoder; several evaluations may share it.
     `OUT/frozen/features` by default."""
     cache_gb: float = 50.0
-    """Size that the cache may reach; known before anything is computed."""
+    """Maximum size of the cache, in GB; it is checked before anything is computed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.data or not 0 < self.fraction <= 1 or self.resamples < 1:
             raise ConfigError(
-                "fine-tuning needs a data set, a fraction above 0 and up to 1, and a resample at least; got "
-                f"{len(self.data)} data sets, {self.fraction} and {self.resamples}"
+                "fine-tuning needs at least one data set, a fraction above 0 and at most 1, and at least "
+                f"one resample; got {len(self.data)} data sets, {self.fraction} and {self.resamples}"
             )
 
     @property
     def frozen(self) -> FrozenConfig:
-        """How the frozen encoder is probed for the head's start: as `echojepa probe` does by default."""
+        """How the frozen encoder is probed for the head's start: as by default in `echojepa probe`."""
         cache = self.cache or self.out / "frozen" / "features"
         return FrozenConfig(clips_per_loop=self.clips_per_loop, cache=cache, cache_gb=self.cache_gb)

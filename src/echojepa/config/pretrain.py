@@ -21,17 +21,17 @@ class OptimConfig:
     cooldown: float = 0.2
     """Share of the steps, at the end, over which it falls."""
     lr_end: float = 0.0
-    """Learning rate that it falls to."""
+    """Learning rate at the end of the cooldown."""
     cooldown_shape: Literal["linear", "cosine"] = "linear"
-    """How it falls."""
+    """Shape of the cooldown."""
     beta2: float = 0.999
     """Decay of AdamW's mean of squared gradients."""
     weight_decay: float = 0.04
-    """Decay of matrices; biases and norms have none."""
+    """Weight decay of matrices; biases and norms have none."""
     ema_start: float = 0.99
     """Momentum of the target encoder at the first step."""
     ema_end: float = 0.999
-    """Momentum at the last step, reached linearly."""
+    """Momentum at the last step; it changes linearly."""
 
     def __post_init__(self) -> None:
         if (
@@ -46,23 +46,24 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class FaultConfig:
-    """What a pretraining run bears, and what ends it; every fault is written to `events.jsonl`."""
+    """Which faults a pretraining run tolerates, and which end it. `events.jsonl` records every fault."""
 
     on_collapse: Literal["warn", "stop", "rollback"] = "stop"
-    """At a sudden drop of the loss of moving targets or of the effective rank: go on, stop, or go back to
-    the checkpoint before the last one with new draws of clips, crops and masks."""
+    """Action at a sudden drop of the loss (of moving targets) or of the effective rank: continue, stop, or go
+    back to the checkpoint before the last one with new random clips, crops and masks."""
     window: int = 50
-    """Steps whose mean loss is compared with that of as many steps before them."""
+    """Number of steps; their mean loss is compared with that of as many steps before them."""
     loss_drop: float = 0.75
     """A mean loss below this share of the one before is a sudden drop."""
     rank_drop: float = 0.4
-    """An effective rank below this share of the look before is a sudden drop."""
+    """An effective rank below this share of the previous check is a sudden drop."""
     max_rollbacks: int = 2
-    """Rollbacks of a run; the next sudden drop stops it."""
+    """Maximum number of rollbacks; after that, a sudden drop stops the run."""
     max_nonfinite: int = 3
-    """Steps whose loss or gradient is not finite: each is left out; one more ends the run."""
+    """Maximum number of steps with a non-finite loss or gradient; these are skipped, and one more ends the
+    run."""
     max_damaged: int = 10
-    """Cine loops that cannot be read: each is left out of its batch; one more ends the run."""
+    """Maximum number of unreadable cine loops; they are left out of batches, and one more ends the run."""
 
     def __post_init__(self) -> None:
         if not (0 < self.loss_drop < 1 and 0 < self.rank_drop < 1 and self.window >= 1):
@@ -73,25 +74,25 @@ class FaultConfig:
 
 @dataclass(frozen=True)
 class LatentConfig:
-    """What JEPA's targets are made of; the defaults are the paper's."""
+    """How JEPA's targets are made; the defaults are the paper's."""
 
     layers: Literal["last", "all"] = "last"
-    """The target encoder's last layer, or the mean of all its blocks' outputs, each layer-normalised, as in
-    data2vec (arXiv 2202.03555)."""
+    """`last`: the target encoder's last layer. `all`: the mean of all its blocks' outputs, each
+    layer-normalised, as in data2vec (arXiv 2202.03555)."""
     still_share: float = 1.0
-    """Share that stays of what is the same through a clip, each place's mean over time. At 0 only what
-    changes is inferred, and what can be copied from another time is no task."""
+    """Share of each place's mean over the clip's time that stays in the targets. At 0 only changes over time
+    are predicted."""
     centred: bool = False
-    """Take each position's running mean over clips out of them."""
+    """Subtract each position's running mean over clips from the targets."""
     scaled: bool = False
-    """Divide each channel by its running spread over clips and positions, so that targets cannot shrink."""
+    """Divide each channel by its running spread over clips and positions; targets then cannot shrink."""
     teacher: Path | None = None
-    """Weights, as for `start` and of this run's architecture, that make the targets and stay as they are,
-    as in SALT (arXiv 2509.24317); the run then makes the encoder itself. None: the EMA makes them."""
+    """Weights of a fixed teacher that makes the targets, as in SALT (arXiv 2509.24317): given as for `start`,
+    with this run's architecture. The result is the trained encoder. None: the EMA makes the targets."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.still_share <= 1:
-            raise ConfigError(f"still_share is a share from 0 to 1; got {self.still_share}")
+            raise ConfigError(f"still_share must be from 0 to 1; got {self.still_share}")
 
 
 PAPER_LATENT = LatentConfig()
@@ -101,109 +102,115 @@ LABELLED = ("supervised", "contrastive")
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretrain an encoder by predicting hidden tubelets, their latent embeddings or their pixels; or, as a
-    control, by labels."""
+    """Pretrain an encoder to predict latents or pixels of hidden tubelets or, as a control, labels."""
 
     data: Path
     """Data set made by `echojepa ingest`; only training patients' cine loops are used."""
     out: Path
     """The run's folder: config, metrics, events, checkpoints, `encoder.safetensors`."""
     objective: Literal["jepa", "videomae", "supervised", "contrastive"] = "jepa"
-    """What is predicted of hidden tubelets: their latent embeddings, or their pixels. The last two hide
-    nothing and learn from training patients' labels: LVEF, RVSP and view, or a report in graded phrases."""
+    """`jepa` predicts latent embeddings of hidden tubelets, `videomae` their pixels. The others hide nothing
+    and learn from training patients' labels: `supervised` from LVEF, RVSP and view, `contrastive` from a
+    report in graded phrases."""
     start: Path | None = None
-    """Weights to start from, encoder, target encoder and predictor: a V-JEPA 2 file, a Hugging Face folder,
-    or a finished run; random ones if None."""
+    """Weights to start from (encoder, target encoder and predictor): a V-JEPA 2 file, a Hugging Face folder,
+    or a finished run. None starts from random weights."""
     architecture: Architecture = field(default_factory=Architecture)
     """Size, tubelets and positions of the encoder."""
     spec: InputSpec = field(default_factory=InputSpec)
     """Resolution, frames and time span of a clip."""
     masks: tuple[MaskConfig, ...] = PAPER_MASKS
-    """Mask types; each is one pass of the context encoder."""
+    """Mask types; each one costs a pass of the context encoder."""
     targets: Literal["all", "sector"] = "all"
-    """Which hidden tokens are inferred: all, or those that touch the sector of their clip; in a cine half of
-    the picture can be black. The paper infers all."""
+    """Hidden tokens to predict: all (as in the paper), or only those that touch the sector of their clip.
+    Half of a cine's image can be black."""
     latent: LatentConfig = PAPER_LATENT
     """JEPA's targets."""
     augment: Literal["crop", "shift"] = "crop"
-    """How a training clip's pictures are moved: a random crop of half their area or more, or a random shift
-    by up to a twelfth of their side, which keeps their scale."""
+    """Augmentation of training clips: a random crop of at least half the image area, or a random shift by up
+    to a twelfth of the side, which keeps the scale."""
     predictor_width: int = 384
-    """Width of the predictor; of `contrastive`, whose predictor reads reports, of its text encoder."""
+    """Width of the predictor; for `contrastive`, width of its text encoder."""
     predictor_depth: int = 12
-    """Blocks of the same."""
+    """Blocks of the predictor or text encoder."""
     predictor_heads: int = 12
-    """Attention heads of the same."""
+    """Attention heads of the predictor or text encoder."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser, its schedule, and the EMA."""
     batch_size: int = 32
-    """Clips a step, of all processes together."""
+    """Clips in a step, over all processes."""
     steps: int = 300
     """Steps of the whole run."""
     max_clips: int | None = None
-    """Fewer steps where these clips are spent earlier."""
+    """Stop earlier, after this number of clips."""
     max_flops: float | None = None
-    """Fewer steps where this arithmetic is spent earlier (matched compute)."""
+    """Stop earlier, after this number of FLOPs (matched compute)."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the CPU has instructions for it."""
+    """Numeric precision of the forward pass; auto takes bf16 if the CPU has instructions for it."""
     microbatch: int | None = None
-    """Clips of one forward and backward pass of a process, to save memory; all of its share if None."""
+    """Save memory: clips in one forward and backward pass of a process. None takes its whole share."""
     parallel: Literal["replicate", "shard"] = "replicate"
     """Under torchrun: every process holds the whole model (DDP), or a shard of it (FSDP2)."""
     recompute: bool = False
-    """Keep only the inputs of blocks and compute them again in the backward pass, to save memory."""
+    """Save memory: keep only the inputs of blocks and recompute the rest in the backward pass."""
     workers: int = 0
-    """Processes that read clips ahead, beside each training process; 0 reads between steps."""
+    """Processes for each training process that read clips ahead; 0 reads clips between steps."""
     pictures: Path | None = None
-    """Folder for the training loops' pictures, decoded once at the size that clips are cut from and read
-    through memory; a later run of the same data and input finds them. By default a run that reads each loop
-    four times or more keeps them in its own folder until it ends. Clips are the same either way."""
+    """Folder for the training loops' decoded images, for later runs with the same data and input. By default,
+    a run that reads each loop four times or more keeps them in its own folder until it ends. Clips are the
+    same either way."""
     pictures_gb: float = 4.0
-    """Memory that they may take. A set that needs more is decoded at each step, or refused where a folder is
-    named; 0 keeps none."""
+    """Maximum memory for decoded images, in GB; 0 keeps none. A larger set is decoded at each step, or is
+    refused if `pictures` names a folder."""
     checkpoint_every: int = 50
     """Steps between checkpoints; the newest two are kept."""
     monitor_every: int = 25
-    """Steps between looks at the features for signs of collapse."""
+    """Steps between checks of the features for signs of collapse."""
     validate: int = 0
-    """Training and validation loops, so many of each at most, that the encoder is read out on every 5 % of
-    the run; the one that reads best is kept in `best/`. 0 reads none; test patients are never read."""
+    """Maximum number of training loops, and of validation loops, to evaluate the encoder on after every 5 %
+    of the run. The best encoder is kept in `best/`. 0 turns this off. Test patients are never used."""
     faults: FaultConfig = field(default_factory=FaultConfig)
-    """What the run bears, and what ends it."""
+    """Which faults the run tolerates, and which end it."""
     seed: int = 0
-    """Start of weights, order of clips, crops and masks."""
+    """Seed of the starting weights, the order of clips, the crops and the masks."""
 
     def __post_init__(self) -> None:
         self.architecture.grid(self.spec)
         if self.architecture.position == "table" and self.start is None:
-            raise ConfigError("positions of a table are those of a file of weights; give one to --start from")
+            raise ConfigError("position `table` comes from a weights file; name that file with --start")
         counts = (self.batch_size, self.steps, self.checkpoint_every, self.monitor_every)
         budgets = (self.max_clips or 1, self.max_flops or 1, self.microbatch or 1)
         if not self.masks or min(counts) < 1 or min(budgets) <= 0 or min(self.workers, self.validate) < 0:
             raise ConfigError(
-                "masks, batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and "
-                "microbatch must be positive, workers and validate not negative"
+                "batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and microbatch "
+                "must be above 0, workers and validate at least 0, and masks need at least one mask type"
             )
         if self.objective != "jepa" and self.latent != PAPER_LATENT:
-            raise ConfigError("latent says what JEPA's targets are; leave it out for other objectives")
+            raise ConfigError(
+                f"the latent settings are for objective jepa only; got {self.objective}. Leave them out"
+            )
         self.check_labelled()
         if self.predictor_width % self.predictor_heads:
             raise ConfigError(
-                f"predictor_width {self.predictor_width} is no multiple of its {self.predictor_heads} heads"
+                f"predictor_width {self.predictor_width} must be a multiple of predictor_heads "
+                f"{self.predictor_heads}"
             )
 
     def check_labelled(self) -> None:
-        """ConfigError for masks or targets that do not go with what the objective learns from."""
+        """ConfigError for masks or targets that do not suit the objective."""
         labelled = self.objective in LABELLED
         if any((mask.scale == 0) != labelled for mask in self.masks):
             raise ConfigError(
-                f"{' and '.join(LABELLED)} see whole clips, the others infer what is hidden; take a recipe "
-                f"of that objective: its mask is {NO_MASK}, or any but that"
+                f"the masks do not suit objective {self.objective}: {' and '.join(LABELLED)} see whole "
+                f"clips and need the mask {NO_MASK}, the others need a mask that hides tokens. Take a "
+                "recipe of that objective"
             )
         if labelled and (len(self.masks) > 1 or self.targets != "all"):
-            raise ConfigError(f"objective {self.objective} has one mask and no hidden targets to choose from")
+            raise ConfigError(
+                f"objective {self.objective} predicts no hidden tokens; give one mask and targets `all`"
+            )
         if self.objective == "contrastive" and self.microbatch:
             raise ConfigError(
-                "contrastive tells a clip from all others of its batch; leave microbatch out, and lower "
-                "batch_size where memory is short"
+                "contrastive compares each clip with all others of its batch; leave microbatch out, and "
+                "lower batch_size if memory is short"
             )

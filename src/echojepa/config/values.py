@@ -1,4 +1,4 @@
-"""Values that settings are made of, and models are built by: what a model is fed, its size, its masks."""
+"""Values that settings consist of and that build models: a model's input, its size, its masks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from echojepa.files.records import LATER
 Interpolation = Literal["bilinear", "linear", "bicubic", "area"]
 PositionKind = Literal["vjepa2", "interleaved", "sincos", "table"]
 MOST_TOKENS = 2**18
-"""Tokens of a clip at most: 64 frames of 1,440 px in tubelets of 2 x 16 x 16."""
+"""Maximum number of tokens of a clip: 64 frames of 1,440 px in tubelets of 2 x 16 x 16."""
 MOST_PIXELS = 8192
-"""Pixels of a side, and frames of a clip, at most."""
+"""Maximum number of pixels of a side, and of frames of a clip."""
 SizeName = Literal["nano", "micro", "tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 
 
@@ -29,29 +29,29 @@ class InputSpec:
     seconds: float | None = 2.0
     """Time the clip spans, from its first frame to one frame interval after its last."""
     stride: int | None = None
-    """In place of `seconds`: stored frames from one frame of a clip to the next, whatever their rate."""
+    """Instead of `seconds`: take every n-th stored frame, whatever the frame rate."""
     resized: int | None = None
-    """Side that pictures are resized to before their centre of `size` is cut; `size` itself if None."""
+    """Side to resize images to before the centre of `size` is cut out; None means `size`."""
     interpolation: Interpolation = "bilinear"
-    """How pictures are resized: bilinear is antialiased, linear and bicubic are not, area takes the mean of
-    what a new pixel covers. The last three are OpenCV's, area also where a picture grows."""
+    """How images are resized: bilinear is antialiased, linear and bicubic are not, area takes the mean of the
+    area under a new pixel. The last three equal OpenCV's, area also when an image is enlarged."""
     value_max: float = 1.0
-    """What the brightest pixel, 255, is before the mean is subtracted."""
+    """Value of the brightest pixel (255) before the mean is subtracted."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Channel means subtracted."""
+    """Channel means to subtract."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Channel standard deviations divided by."""
+    """Channel standard deviations to divide by."""
     margin: float = field(default=0.0, repr=False, metadata=LATER)
-    """Share of the side that is cut off each side first, in whole pixels, rounded down (EchoPrime's)."""
+    """Share of the image to cut off at each edge first, in whole pixels, rounded down (as EchoPrime does)."""
     clips: Literal["even", "halves"] = field(default="even", repr=False, metadata=LATER)
-    """Where a loop's clips begin, and what is done with one that is shorter than a clip. `even`: evenly
-    spaced over the loop, which is played forwards and backwards. `halves`: at the start of each half (third,
-    ..., by the number of clips), the last frame repeated, and of pictures that are not square the middle:
-    what the released probes were trained on."""
+    """Where a loop's clips begin, and how a loop shorter than a clip is extended. `even`: evenly spaced; a
+    short loop plays forwards and backwards. `halves`: at the start of each half (third, ..., by the number of
+    clips); the last frame is repeated, and images that are not square lose their margins. The released
+    probes were trained on `halves`."""
     mm: float | None = field(default=None, repr=False, metadata=LATER)
-    """Millimetres a pixel: pictures are shown at this scale, from their top and about their middle column, in
-    place of whole. Frames a second are `frames` / `seconds`: EchoJEPAv2's 0.36 mm and 24 a second are
-    mm=0.36, seconds=frames/24. None shows the whole picture, whatever its scale."""
+    """Millimetres a pixel: show images at this scale, aligned at the top and centred on their middle column.
+    EchoJEPAv2's 0.36 mm and 24 frames a second are mm=0.36, seconds=frames/24. None shows the whole image,
+    whatever its scale."""
 
     def __post_init__(self) -> None:
         if (self.seconds is None) == (self.stride is None):
@@ -66,16 +66,16 @@ class InputSpec:
             )
         if self.size > MOST_PIXELS or self.frames > MOST_PIXELS or not 0 <= self.margin < 0.5:
             raise ValueError(
-                f"InputSpec has at most {MOST_PIXELS} pixels a side and as many frames, and a margin below "
-                f"0.5; got {self}"
+                f"InputSpec allows at most {MOST_PIXELS} pixels a side, as many frames, and a margin from "
+                f"0 to below 0.5; got {self}"
             )
         whole = not self.margin and self.resized is None and self.clips == "even"
         if self.mm is not None and not (self.mm > 0 and whole and self.interpolation == "bilinear"):
             raise ValueError(
-                f"mm must be above 0; it goes with bilinear, without resized, margin and halves; got {self}"
+                f"mm must be above 0, and needs bilinear without resized, margin or halves; got {self}"
             )
         if self.clips == "halves" and self.stride is None:
-            raise ValueError(f"clips of halves are counted in stored frames: give a stride; got {self}")
+            raise ValueError(f"clips `halves` count stored frames; give a stride; got {self}")
 
     def __str__(self) -> str:
         later = [f for f in fields(self) if f.metadata.get("later") and getattr(self, f.name) != f.default]
@@ -106,7 +106,9 @@ class Size:
                 f"width, depth, heads and MLP must be 1 or more, and at most {most}; got {numbers}"
             )
         if self.width % self.heads:
-            raise ConfigError(f"a width of {self.width} cannot be shared by {self.heads} attention heads")
+            raise ConfigError(
+                f"width must be a multiple of the attention heads; got {self.width} and {self.heads}"
+            )
 
     @property
     def name(self) -> str:
@@ -142,7 +144,7 @@ SIZES: dict[SizeName, Size] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """What must be known beside the tensors to rebuild an encoder."""
+    """The facts, beside the tensors, that are needed to rebuild an encoder."""
 
     size: str = "large"
     """`nano`, `micro`, `tiny`, `small`, `base`, `large`, `huge`, `giant`, `gigantic`, or any other as
@@ -152,12 +154,12 @@ class Architecture:
     tubelet: int = 2
     """Frames in a tubelet."""
     position: PositionKind = "vjepa2"
-    """How tokens know where they are: rotary with frequencies tiled as V-JEPA 2's weights need, rotary
-    interleaved (V-JEPA 2.1), a fixed table of sines added to them (VideoMAE), or the table that stands in a
-    file of weights (V-JEPA 1)."""
+    """Position encoding: `vjepa2` (rotary with tiled frequencies, as V-JEPA 2's weights need), `interleaved`
+    (rotary, V-JEPA 2.1), `sincos` (a fixed table of sines, VideoMAE), or `table` (the table in a weights
+    file, V-JEPA 1)."""
     trained_side: int | None = None
-    """Tokens along a side in pretraining: rows and columns of another picture are stretched over that
-    range of rotary positions (V-JEPA 2.1). None goes on counting."""
+    """Tokens along a side in pretraining. Rotary positions of other image sizes are stretched to that range
+    (V-JEPA 2.1). None does not stretch them."""
 
     def __post_init__(self) -> None:
         size_of(self.size)
@@ -172,8 +174,8 @@ class Architecture:
         return size_of(self.size)
 
     def grid(self, spec: InputSpec) -> tuple[int, int, int]:
-        """Token lattice (T', H', W') of a clip of `spec`; ValueError where it does not divide, or is of too
-        many tokens."""
+        """Token lattice (T', H', W') of a clip of `spec`; ValueError if it does not divide, or has too many
+        tokens."""
         if spec.size % self.patch or spec.frames % self.tubelet:
             raise ValueError(
                 f"a clip of {spec.frames} frames of {spec.size} px cannot be cut into tubelets of "
@@ -189,32 +191,31 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Untold:
-    """What no tensor of a file of weights tells, said by a person; what a file tells is not to be said."""
+    """Facts that a weights file does not show. A person states them; do not state what the file shows."""
 
     heads: int | None = None
-    """Attention heads of the encoder; by default 64 channels each, as all released ones have."""
+    """Attention heads of the encoder; by default one for each 64 channels, as in all released encoders."""
     predictor_heads: int | None = None
-    """Attention heads of the predictor; by default 32 channels each, as in V-JEPA 2, or the encoder's heads,
-    as in V-JEPA 1."""
+    """Attention heads of the predictor; by default one for each 32 channels (V-JEPA 2), or as many as the
+    encoder has (V-JEPA 1)."""
     positions: Literal["rotary", "table"] | None = None
-    """Of a file with a table of positions: whether its class turned queries and keys and left the table aside
-    (V-JEPA 2), or added it (V-JEPA 1). By default as `echojepa.weights.meta.added_table` tells."""
+    """For a file with a position table: `rotary` if its model ignored the table (V-JEPA 2), `table` if it
+    added the table (V-JEPA 1). By default `echojepa.weights.meta.added_table` decides."""
     interpolate_rope: bool | None = None
-    """V-JEPA 2.1: whether rotary positions of other pictures are stretched over the trained ones; yes by
-    default."""
+    """V-JEPA 2.1: stretch rotary positions of other image sizes over the trained ones; yes by default."""
 
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """What is seen and what is inferred lie apart in time: the later from the earlier or, by a coin for each
-    clip, the earlier from the later. Shares are of the clip's time slots, rounded to whole ones."""
+    """Context and targets are separated in time: the later part is predicted from the earlier or, at random
+    for each clip, the reverse. Shares are of the clip's time slots, rounded to whole slots."""
 
     seen: float = 0.375
-    """Share of the slots, at one end of the clip, whose tokens are all seen."""
+    """Share of the slots, at one end of the clip, that is visible."""
     gap: float = 0.125
-    """Share after them that is neither seen nor inferred, so that no target has a neighbour in time."""
+    """Share after that, neither visible nor predicted, which keeps targets away from visible slots."""
     hidden: float = 0.375
-    """Share after the gap whose tokens are inferred."""
+    """Share after the gap that is predicted."""
 
     def __post_init__(self) -> None:
         if min(self.seen, self.hidden) <= 0 or self.gap < 0 or self.seen + self.gap + self.hidden > 1:
@@ -223,7 +224,7 @@ class TimeSplit:
             )
 
     def slots(self, times: int) -> tuple[int, int, int]:
-        """Slots seen, from which on slots are hidden, and how many; ValueError for a clip of too few."""
+        """Number of visible slots, first hidden slot, number of hidden slots; ValueError for a short clip."""
         seen, hidden = round(self.seen * times), round(self.hidden * times)
         first = seen + round(self.gap * times)
         if min(seen, hidden) < 1 or first + hidden > times:
@@ -233,34 +234,34 @@ class TimeSplit:
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """One mask type: the union of equally sized blocks is hidden, or scattered single tokens are."""
+    """One mask type: it hides the union of equally sized blocks, or scattered single tokens."""
 
     blocks: int
-    """Blocks in a clip; 0 hides scattered tokens in their place (VideoMAE's tube mask)."""
+    """Number of blocks in a clip; 0 hides scattered tokens instead (VideoMAE's tube mask)."""
     scale: float
-    """Share of the picture that one block covers, or that the scattered tokens do; 1 only with `time`, 0 for
-    objectives that hide nothing."""
+    """Share of the image that one block, or all scattered tokens, cover; 1 only with `time`, 0 for objectives
+    that hide nothing."""
     aspect: tuple[float, float] = (0.75, 1.5)
     """Range of height over width."""
     min_visible: float = 0.1
-    """A draw of blocks that leaves a smaller share of tokens visible is redrawn."""
+    """Minimum share of visible tokens; other draws of blocks are redrawn."""
     time: TimeSplit | None = None
-    """In place of the whole clip, hide these parts of the picture in a part of it, of which nothing else is
-    seen either, and show the other part whole."""
+    """Split the clip in time: one part is visible whole; in the other, nothing is visible and these areas are
+    predicted."""
 
     def __post_init__(self) -> None:
         end = 0 if self.time is None else 1
         extreme = self.blocks == 0 and self.scale == end
         if self.blocks < 0 or not (0 < self.scale < 1 or extreme) or not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(
-                "a mask needs blocks >= 0, 0 < scale < 1 (1 for no blocks and a split in time, 0 for no "
-                f"blocks and none) and 0 < aspect low <= high; got {self}"
+                "a mask needs blocks >= 0, 0 < scale < 1 (without blocks also 1 with a split in time, or "
+                f"0 without one) and 0 < aspect low <= high; got {self}"
             )
 
 
 PAPER_MASKS: tuple[MaskConfig, ...] = (MaskConfig(8, 0.15), MaskConfig(2, 0.70))
 TUBE_MASK = MaskConfig(blocks=0, scale=0.9)
 NO_MASK = MaskConfig(blocks=0, scale=0.0)
-"""Everything is seen and nothing inferred: for objectives that learn from labels."""
+"""Everything is visible and nothing is predicted: for objectives that learn from labels."""
 TIME_MASK = MaskConfig(blocks=0, scale=1.0, time=TimeSplit())
-"""Everything in three eighths of the clip is inferred from all that is seen in three others."""
+"""All tokens in three eighths of the clip are predicted from all tokens in three other eighths."""

@@ -47,7 +47,7 @@ def shared_items(several: Sequence[Scored]) -> tuple[Values, list[Values], Value
     for one in shared:
         if not (np.array_equal(one.truth, first.truth) and np.array_equal(one.patients, first.patients)):
             raise UserError(
-                "items of one id have other labels or patients in another backbone's predictions; delete the "
+                "labels or patients of the same items differ between backbones' predictions; delete the "
                 "folder `probes` of the results and run again"
             )
     return first.truth, [one.values for one in shared], first.patients

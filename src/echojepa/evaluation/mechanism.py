@@ -1,8 +1,8 @@
-"""What moves a model: how far features and predictions go when one factor alone changes.
+"""How far features and predictions change when only one factor changes.
 
-The phantom records a patient again with one factor moved (`simulate --vary FACTOR`), and labels each study
-with where it stands (`varied FACTOR`). What a step of a factor moves is divided by what 5 points of LVEF
-move, measured on the set that varies `ef`: its mean step scaled to 5 points, which takes displacement to be
+The phantom records a patient again with one factor changed (`simulate --vary FACTOR`), and labels each study
+with its step (`varied FACTOR`). The change for a step is divided by the change for 5 points of LVEF. The
+latter is the mean step of the set that varies `ef`, scaled to 5 points; this assumes that the change is
 proportional within a step.
 """
 
@@ -56,8 +56,9 @@ class Counterfactuals:
     def __init__(self, folders: Sequence[Path]) -> None:
         if not folders:
             raise ConfigError(
-                "this plan looks at counterfactual sets; make them with `echojepa simulate --vary FACTOR`, "
-                "one of them of `ef`, ingest each with its labels and name them with --counterfactuals"
+                "this plan needs counterfactual sets. Make them with `echojepa simulate --vary FACTOR` "
+                "(one of them with `ef`), ingest each with its labels, and give them with "
+                "--counterfactuals"
             )
         self.cohort = read_cohort(folders)
         self.series = find_series(self.cohort, LVEF)
@@ -88,8 +89,9 @@ def find_series(cohort: Cohort, task: Task) -> list[Series]:
     if not any(one.factor == YARDSTICK for one in series):
         known = sorted({one.factor for one in series})
         raise ConfigError(
-            f"the counterfactual sets vary {known}; one that varies '{YARDSTICK}' is needed to measure by: "
-            f"make it with `echojepa simulate --vary {YARDSTICK}` and ingest it with its labels"
+            f"the counterfactual sets vary {known}; a set that varies '{YARDSTICK}' is also needed, as "
+            f"the unit of measurement. Make it with `echojepa simulate --vary {YARDSTICK}` and ingest it "
+            "with its labels"
         )
     return series
 

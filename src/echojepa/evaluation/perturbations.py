@@ -43,10 +43,10 @@ class Perturbation:
         UserError for a severity that there is not.
         """
         if clip.dtype != torch.uint8:
-            raise TypeError(f"perturbations are of uint8 clips, got {clip.dtype}")
+            raise TypeError(f"perturbations need uint8 clips; got {clip.dtype}")
         if sector.shape != clip.shape[-2:]:
             raise ValueError(
-                f"sector {tuple(sector.shape)} is not of the clip's size {tuple(clip.shape[-2:])}"
+                f"sector {tuple(sector.shape)} must have the clip's size {tuple(clip.shape[-2:])}"
             )
         if not 0 <= severity <= len(self.levels):
             raise UserError(f"{self.name} has severities 0 to {len(self.levels)}; got {severity}")

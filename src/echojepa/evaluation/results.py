@@ -89,13 +89,14 @@ def read_results(folder: Path) -> list[ResultRow]:
     """Rows of a folder, of either version; UserError where there are none, or the table is damaged."""
     path = folder / RESULTS
     if not path.is_file():
-        raise UserError(f"{folder} holds no {RESULTS}; run `echojepa evaluate` first")
+        raise UserError(f"{folder} has no {RESULTS}; run `echojepa evaluate` first")
     table = read_parquet(path)
     table = table.rename_columns(["converged" if n == "settled" else n for n in table.column_names])
     if sorted(table.column_names) != sorted(SCHEMA.names):
         other = sorted(set(table.column_names) ^ set(SCHEMA.names))
         raise UserError(
-            f"{path} was changed: it lacks or adds the columns {other}; run `echojepa evaluate` again"
+            f"{path} was changed: the columns {other} are missing or additional; run `echojepa evaluate` "
+            "again"
         )
     try:
         whole = table.select(SCHEMA.names).cast(SCHEMA)
@@ -108,9 +109,7 @@ def read_settings(results: Path) -> PlanConfig:
     """What an evaluation was run with; UserError where the folder does not say."""
     path = results / SETTINGS
     if not path.is_file():
-        raise UserError(
-            f"{results} holds no {SETTINGS}; give a folder that `echojepa evaluate` or `probe` made"
-        )
+        raise UserError(f"{results} has no {SETTINGS}; give a folder made by `echojepa evaluate` or `probe`")
     kind: type[PlanConfig] = EvaluateConfig if "plan" in read_plain(path) else ProbeConfig
     try:
         return read_record(kind, path)

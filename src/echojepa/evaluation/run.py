@@ -100,8 +100,9 @@ class PlanRun:
         there = {own.cell.task.name for run in runs for own in run.cells if own.cell.probe.name == OWN_HEAD}
         if wanted - there:
             raise UserError(
-                f"no backbone comes with a head of {', '.join(sorted(wanted - there))}: PanEcho's file does "
-                "for its values (docs/reference/weights.md). Leave the task out, or train a probe"
+                f"no backbone comes with a head for {', '.join(sorted(wanted - there))}; PanEcho's file "
+                "has heads for its measurements (docs/reference/weights.md). Leave the task out, or "
+                "train a probe"
             )
 
     def rows_of(self, run: BackboneCells, plain: list[Scored], progress: Progress) -> list[ResultRow]:

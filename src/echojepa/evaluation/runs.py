@@ -73,7 +73,7 @@ def errors_of(stored: StoredProbe) -> Errors:
     made = stored.predictions(Condition())
     if made is None:
         raise UserError(
-            f"{stored.folder} holds no predictions of unperturbed clips; run `echojepa evaluate` again"
+            f"{stored.folder} has no predictions for unperturbed clips; run `echojepa evaluate` again"
         )
     test = made.of_test()
     wrong = (
@@ -123,8 +123,8 @@ def read_errors(results: Sequence[Path]) -> dict[Asked, dict[str, dict[str, Erro
     shared = {asked: kinds for asked, kinds in sorted(found.items()) if same_runs(kinds, names)}
     if not shared:
         raise UserError(
-            f"{', '.join(names)} have no probe of the same task, kind and share of labels, trained on all "
-            "sites (calibrated probes do not count): there is nothing to compare"
+            f"{', '.join(names)} share no probe of the same task, kind and share of labels that was "
+            "trained on all sites (calibrated probes do not count), so nothing can be compared"
         )
     return {asked: averaged(asked, kinds) for asked, kinds in shared.items()}
 
@@ -140,9 +140,9 @@ def compare_runs(results: Sequence[Path], resamples: int = RESAMPLES) -> list[Ru
 
 
 def named(results: Sequence[Path]) -> list[str]:
-    """What folders are called: their own names, or two parts of their paths where names are the same."""
+    """Names of folders: their own, or the last two parts of their paths if the names are equal."""
     if len({folder.resolve() for folder in results}) < len(results):
-        raise UserError("a folder of results is given twice; give each once")
+        raise UserError("a results folder is given twice; give each once")
     short = [folder.resolve().name for folder in results]
     if len(set(short)) == len(short):
         return short
@@ -156,15 +156,15 @@ def check_comparable(results: Sequence[Path]) -> None:
         fingerprints = read_fingerprints(one), read_fingerprints(other)
         if all(fingerprints) and fingerprints[0] != fingerprints[1]:
             raise UserError(
-                f"{one.name} and {other.name} are of different data (their fingerprints differ); only runs "
-                "that were tested on the same data are compared"
+                f"{one.name} and {other.name} used different data (their fingerprints differ); compare "
+                "only runs that were tested on the same data"
             )
         for name in PROTOCOL:
             if getattr(mine, name) != getattr(theirs, name):
                 raise UserError(
                     f"{one.name} was made with {name} {getattr(mine, name)}, {other.name} with "
-                    f"{getattr(theirs, name)}; numbers of another protocol are not compared: run `echojepa "
-                    "evaluate` again with the same settings"
+                    f"{getattr(theirs, name)}; numbers of different protocols cannot be compared. Run "
+                    "`echojepa evaluate` again with the same settings"
                 )
 
 
@@ -199,8 +199,8 @@ def check_items(one: Errors, other: Errors) -> None:
     ):
         both = len(np.intersect1d(one.items, other.items))
         raise UserError(
-            f"runs were tested on different items: {len(one.items)} and {len(other.items)}, {both} of them "
-            "the same, or their labels differ; only runs that were tested on the same items are compared"
+            f"runs were tested on different items ({len(one.items)} and {len(other.items)}, of which "
+            f"{both} are shared) or labels; compare only runs that were tested on the same items"
         )
 
 

@@ -92,7 +92,7 @@ def score(scored: Scored, resamples: int, seed: int) -> list[ResultRow]:
     """A row a metric. Test items alone are scored; UserError where others are among them."""
     test = scored.test
     if set(test.splits.tolist()) != {str(Split.TEST)}:
-        raise UserError(f"rows are of test patients alone; got {sorted(set(test.splits.tolist()))}")
+        raise UserError(f"rows must be of test patients only; got {sorted(set(test.splits.tolist()))}")
     metrics = {name: m for name, m in METRICS[scored.task.kind].items() if m.can_score(test.values)}
     found = estimates(test.truth, test.values, test.patients, metrics, resamples=resamples, seed=seed)
     return [scored.facts.row(name, unit_of(name, scored.task.unit), number) for name, number in found.items()]
@@ -136,7 +136,7 @@ def conformal_rows(
         note = f"{counted} calibration patients"
         if number or len(fitted.half_widths) == 1:
             low, high = (100 * share for share in expected_coverage(counted, ALPHA))
-            note += f": {low:.0f} to {high:.0f} % to be expected"
+            note += f": {low:.0f} to {high:.0f} % is expected"
         whole, n = replace(facts, note=note), cell.patients
         share = Estimate(100 * cell.covered, 100 * cell.low, 100 * cell.high, n, n)
         rows.append(whole.row(COVERAGE, "%", share, group))
@@ -182,11 +182,11 @@ def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> 
 
 
 def perturbation_row(perturbed: Scored, plain: Predictions, resamples: int, seed: int) -> ResultRow:
-    """What the perturbation alone changed: the leading metric minus that of the same items as they are."""
+    """The change by the perturbation alone: the leading metric minus that of the same unperturbed items."""
     metric = leading_metric(perturbed.task.kind)
     test = perturbed.test
     if not np.array_equal(test.items, plain.items):
-        raise ValueError("perturbed and plain predictions are of other items")
+        raise ValueError("perturbed and unperturbed predictions have different items")
     value, low, high = paired_difference(
         test.truth, test.values, plain.values, test.patients, metric, resamples=resamples, seed=seed
     )

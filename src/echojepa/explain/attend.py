@@ -58,7 +58,7 @@ class Attended:
 
 
 class Ground:
-    """What lies under maps of the chosen loops: the same for all backbones of one input and grid."""
+    """Clips and regions below the maps of the chosen loops; shared by backbones of one input and grid."""
 
     def __init__(self, loops: ChosenLoops, truth: PhantomTruth | None) -> None:
         self.loops, self.truth = loops, truth
@@ -187,8 +187,8 @@ def speckle_series(root: Path) -> list[ChosenLoops]:
             found[row["patient_id"], row["view"]].append((moved[row["study_id"]], row["loop_id"], number))
     if not found:
         raise UserError(
-            f"{root} varies no speckle; make such a set with `echojepa simulate --preset counterfactual "
-            "--vary speckle`"
+            f"{root} does not vary speckle; make such a set with `echojepa simulate --preset "
+            "counterfactual --vary speckle`"
         )
     return [of_rows(store, table, [number for *_, number in sorted(several)]) for several in found.values()]
 

@@ -25,15 +25,15 @@ from echojepa.explain.loops import ShownLoop, cells_inside
 from echojepa.explain.sources import ClipBatch, MapSource
 
 RULE = (
-    "Colour begins at a token's even share (1x; less is left uncoloured) and is full at the top of the "
-    "scale: the 99th percentile, over every loop and backbone that the source is shown of, of tokens in the "
-    "sector, and at least 1.2x. Nothing is inverted or smoothed, and no head is picked unless it is named."
+    "Colour begins at a token's even share (1x; lower values have no colour). It is full at the top of "
+    "the scale: the 99th percentile of tokens in the sector, over all loops and backbones shown for the "
+    "source, and at least 1.2x. Nothing is inverted or smoothed, and a head is shown alone only if it is "
+    "named."
 )
 TOP_PERCENTILE, TOP_AT_LEAST = 99, 1.2
-"""Of the scale: where its top lies, and how low at most, so that an even map is not coloured for its
-noise."""
+"""Top of the scale, and its minimum; the minimum keeps the noise of an even map uncoloured."""
 STRENGTH = 0.7
-"""How much of the picture the brightest colour covers."""
+"""Opacity of the brightest colour."""
 COLOURS = (matplotlib.colormaps["inferno"](np.linspace(0.25, 1, 256))[:, :3] * 255).astype(np.float32)
 BAND, LEGEND = 18, 60
 """Pixels of a line of words, and of the bar of colours in it."""

@@ -1,10 +1,10 @@
-"""Surprise: how much worse than usual a run's predictor foresees what is hidden of a loop.
+"""Surprise: how much worse than usual a run's predictor predicts the hidden parts of a loop.
 
-Tubelets are hidden under masks of the run's own kinds, drawn once and the same for every clip. What the
-predictor errs by is an error of a position under a mask, and is different for each: near what is seen it is
-small, at the edge of the sector large. So each is measured against loops of training patients: minus their
-mean there, over their spread there. 0 is what such loops have, 1 one standard deviation more. A token's
-surprise is the mean over the masks that hide it, a loop's the mean over its tokens inside the sector.
+Tubelets are hidden with the run's own kinds of masks, drawn once for all clips. The error depends on position
+and mask: it is small near visible tokens and large at the edge of the sector. Each error is therefore
+compared with those of training patients' loops: minus their mean there, divided by their spread there. 0 is
+their mean, 1 is one standard deviation more. A token's surprise is the mean over the masks that hide it. A
+loop's surprise is the mean over its tokens inside the sector.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from echojepa.weights.tensors import load_strictly
 DRAWS = 8
 """Masks of each kind that are drawn; equal ones count once."""
 LEAST_SPREAD = 0.1
-"""Of the mean spread: a position whose error hardly varies among training loops is divided by no less."""
+"""Smallest divisor, as a share of the mean spread, for positions whose error hardly varies."""
 FEWEST = 3
-"""Loops that say what is usual, at least."""
+"""Minimum number of loops that define the usual error."""
 
 Errors = list[Tensor]
-"""Of the clips of a loop, (K, R, M) for each kind of mask: R masks that hide M tokens each."""
+"""Errors of a loop's clips, (K, R, M) for each kind of mask: R masks that hide M tokens each."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class TrainedRun:
     def read(cls, folder: Path) -> TrainedRun:
         """The weights that a finished run keeps; CheckpointError where one is missing.
 
-        What the run kept is the encoder and, where it has no teacher, makes the targets as well.
+        The encoder that the run keeps also makes the targets, unless there is a teacher.
         """
         weights = read_weights(folder)
         config = read_record(PretrainConfig, folder / "config.json")
         model = build_objective(config)
         if weights.predictor_shape is None or not isinstance(model, JEPA | VideoMAE):
             raise UserError(
-                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` whose "
-                "objective infers what is hidden"
+                f"{folder} has no predictor; give the folder of a finished `echojepa pretrain` run with "
+                "objective jepa or videomae"
             )
         load_strictly(model.encoder, weights.encoder, folder.name)
         load_strictly(model.predictor, weights.predictor, f"the predictor of {folder.name}")
@@ -115,8 +115,8 @@ class TrainedRun:
 
     @torch.no_grad()
     def still_errors(self, clips: Tensor) -> Errors:
-        """What it would err by in pixels that said that nothing moves: that a hidden tubelet looks as the
-        nearest one that is seen. Grey levels."""
+        """Errors, in grey levels, of a prediction without motion: a hidden tubelet looks like the nearest
+        visible one."""
         tubelet, patch, _ = self.model.encoder.patch_embed.kernel
         whole = cut_tubelets(clips[:, :1].float(), tubelet, patch).flatten(2)
 
@@ -164,7 +164,7 @@ class Usual:
     def of(cls, loops: Sequence[Errors]) -> Usual:
         """Of loops' errors, each loop the mean over its clips; UserError for fewer than FEWEST."""
         if len(loops) < FEWEST:
-            raise UserError(f"what is usual needs {FEWEST} training loops at least; there are {len(loops)}")
+            raise UserError(f"the usual error needs at least {FEWEST} training loops; there are {len(loops)}")
         kinds = [torch.stack([loop.mean(0) for loop in kind]).double() for kind in zip(*loops, strict=True)]
         spreads = [kind.std(0) for kind in kinds]
         least = LEAST_SPREAD * float(torch.cat([spread.flatten() for spread in spreads]).mean())

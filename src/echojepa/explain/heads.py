@@ -43,7 +43,7 @@ def reader_of(config: AttendConfig, one: ComparedBackbone) -> Reader | None:
     if one.random:
         return None
     raise UserError(
-        f"{config.results} holds no probe '{config.probe}' of the task '{config.task}' on {one.name}; run "
+        f"{config.results} has no probe '{config.probe}' of the task '{config.task}' on {one.name}; run "
         "`echojepa probe` with this backbone, or name another --probe or --task"
     )
 
@@ -52,5 +52,5 @@ def head_in(stored: StoredProbe, name: str) -> Probes:
     """The head of a stored probe; UserError for another kind."""
     readout = stored.readout()
     if not isinstance(readout, HeadProbe):
-        raise UserError(f"the probe '{name}' is no head on tokens; name another --probe, such as attentive")
+        raise UserError(f"the probe '{name}' does not read tokens; name another --probe, such as attentive")
     return readout.model

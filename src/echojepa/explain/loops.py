@@ -116,7 +116,9 @@ def by_ids(root: Path, ids: Sequence[str]) -> ChosenLoops:
     places = {row["loop_id"]: number for number, row in enumerate(table)}
     missing = [name for name in ids if name not in places]
     if missing:
-        raise UserError(f"{root} has no loops of the ids {missing}; `loop_id` of its table names them")
+        raise UserError(
+            f"{root} has no loops with the ids {missing}; take ids from the column `loop_id` of its table"
+        )
     return of_rows(store, table, [places[name] for name in ids])
 
 
@@ -178,5 +180,5 @@ def of_files(paths: Sequence[Path], workers: int) -> ChosenLoops:
             facts.append(ListedLoop(f"file {job.file_id}", result.patient_id, result.view or "", synthetic))
     left_out = [f"{count} files: {reason}" for reason, count in why.most_common()]
     if not loops:
-        raise UserError(f"none of {len(files)} files is a cine loop ({'; '.join(left_out)})")
+        raise UserError(f"none of the {len(files)} files is a cine loop ({'; '.join(left_out)})")
     return ChosenLoops(LoopsInMemory(loops), range(len(loops)), facts, left_out)

@@ -1,9 +1,9 @@
-"""Occlusion: hide a group of tubelets and see how far what is read from the clip moves.
+"""Occlusion: hide a group of tubelets and measure how far the output for the clip changes.
 
-Attention says where a network looks, not that it matters; this says what matters, and needs no attention.
-What is hidden gets the clip's mean over time there, blurred over the group's own size: nothing of what moves
-or is drawn in it is left, its brightness is, and no edge is made that no echo has. Outside the sector there
-is nothing to hide, and nothing changes. (Blurring as the way to hide: Fong and Vedaldi, ICCV 2017.)
+Attention shows where a network looks, not what matters. Occlusion shows what matters, and needs no attention.
+Hidden tubelets get the clip's mean over time there, blurred over the group's own size. This removes motion
+and structure, keeps brightness, and makes no unnatural edge. Outside the sector there is nothing to hide, and
+nothing changes. (Blurring to hide: Fong and Vedaldi, ICCV 2017.)
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def occlusion(backbone: Backbone, head: Probes | None, clips: Tensor, sector: Te
 def check_single(head: Probes) -> None:
     """UserError for a head that reads several clips at once: no map of one clip is its."""
     if head.shape.slots > 1:
-        raise UserError("this head reads several clips at once; give one of a task of single clips")
+        raise UserError(
+            "this head reads several clips at once; give the head of a task that reads single clips"
+        )
 
 
 @torch.inference_mode()
@@ -79,7 +81,7 @@ def groups(grid: tuple[int, int, int], group: Group) -> Iterator[tuple[slice, sl
 
 
 def filling(clip: Tensor, sector: Tensor, side: float) -> Tensor:
-    """What takes the place of the hidden, (3, H, W) float: the mean over time of a clip (3, T, H, W), blurred
+    """Pixels that replace hidden ones, (3, H, W) float: the mean over time of a clip (3, T, H, W), blurred
     within its sector (H, W) by a Gaussian of standard deviation `side` / 2 pixels."""
     inside = sector.numpy().astype(np.float32)
     weight = np.maximum(gaussian_filter(inside, side / 2), 1e-6)

@@ -38,8 +38,8 @@ def grey_of(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def pixel_regions(loop: ShownLoop, indices: NDArray[np.int64]) -> Masks:
-    """What the pixels tell of some frames: the sector, and the quarter of it whose brightness changes most
-    over the loop, or is highest on average. These two are a quarter of the area whatever they show."""
+    """Regions of some frames from their pixels: the sector, and the quarter of it whose brightness changes
+    most over the loop, or is highest on average."""
     grey = grey_of(loop.frames)
     found = {SECTOR: loop.sector}
     for name, level in ((MOVING, grey.std(0)), (BRIGHT, grey.mean(0))):
@@ -82,8 +82,8 @@ class PhantomTruth:
         expected = found[RegionName.HEART].shape[1:]
         if expected != loop.sector.shape:
             raise UserError(
-                f"a loop has {loop.sector.shape} pixels, and {expected} by {self.path}: it is the truth of "
-                "another data set; simulate again"
+                f"a loop has {loop.sector.shape} pixels, but {self.path} states {expected}; it belongs to "
+                "another data set. Simulate again"
             )
         return {str(name): masks[back] for name, masks in found.items()}
 

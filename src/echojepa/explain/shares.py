@@ -95,7 +95,7 @@ def inside(clip: ClipMap, region: str, other: ClipMap | None = None) -> tuple[fl
 
 
 LoopValues = dict[tuple[str, str, str], Floats]
-"""By region, measure and unit: a value of each clip (n,), nan where it has none."""
+"""Values of clips (n,) by region, measure and unit; nan for a clip without a value."""
 
 
 def rows_of(
@@ -181,8 +181,8 @@ def correlation(one: Floats, other: Floats) -> float:
 def beat_values(clips: Sequence[ClipMap], cavity: str) -> LoopValues:
     """Correlation over a clip's times with the true cavity volume.
 
-    Of the share in the cavity, which grows with the cavity itself, as an even spread's does; of that share
-    over the cavity's area; and of how much of the sector's whole attention a time gets.
+    Three quantities: the share in the cavity, which grows with the cavity even for an even map; that share
+    divided by the cavity's area; and the share of the sector's whole attention at each time.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for clip in clips:

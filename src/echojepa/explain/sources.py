@@ -1,7 +1,7 @@
-"""What a map can be: attention of a layer or a head, roll-out, a probe's pooling weights, occlusion.
+"""The kinds of maps: attention of a layer or a head, roll-out, a probe's pooling weights, occlusion.
 
-Every map says how many times its even share each token gets: it is never negative, its mean over a clip is 1,
-nothing is inverted, and no head is picked but by the person who names it.
+Every map gives a token's share as a multiple of an even share. It is never negative, its mean over a clip is
+1, and nothing is inverted. Only the user chooses a single head.
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ def source_of(
         )
     if name == "probe":
         if head is None:
-            raise ConfigError("`probe` shows a probe's pooling weights; name the folder with --results")
+            raise ConfigError(
+                "the source `probe` shows a probe's pooling weights; give its folder with --results"
+            )
         said = "weights of the probe's pooling, the mean of its heads"
         return MapSource(name, said, lambda clips: head_attention(backbone, head, clips.pixels))
     if not isinstance(backbone, VideoTransformer):
         raise UserError(
-            f"{backbone.name} gives no attention that lies on a grid; ask for occlusion, or for the probe's"
+            f"the attention of {backbone.name} does not lie on a grid; take the source `occlusion` or `probe`"
         )
     if name == "rollout":
         return MapSource(name, "roll-out of attention over all layers", partial(of_each, rollout, backbone))
@@ -121,7 +123,8 @@ def received(attention: Tensor) -> Tensor:
 
 
 def layer_attention(backbone: VideoTransformer, clip: Tensor, layer: int, head: int | None) -> Tensor:
-    """What tokens (N,) of a clip (1, 3, T, H, W) receive in a layer, from one head or the mean of all."""
+    """Attention received by tokens (N,) of a clip (1, 3, T, H, W) in a layer, of one head or the mean of
+    all."""
     (attention,) = backbone.attention(clip, layer)
     return received(attention if head is None else attention[head : head + 1])
 
@@ -151,14 +154,14 @@ def of_each(
 
 @torch.inference_mode()
 def head_attention(backbone: Backbone, head: Probes, clips: Tensor) -> Tensor:
-    """What tokens of uint8 clips receive from the query of a head's pooler, the mean over its heads: maps as
-    those of `MapOf`.
+    """Attention received by tokens of uint8 clips from the query of a head's pooler, mean over its heads:
+    maps like those of `MapOf`.
 
     UserError for a head that reads several clips at once, or that has no pooler.
     """
     check_single(head)
     if head.pooler is None:
-        raise UserError("a linear probe weighs all tokens alike; name an attentive one with --probe")
+        raise UserError("a linear probe weights all tokens equally; name an attentive probe with --probe")
     tokens = backbone(clips).tokens.to(head.target.device)
     attention = head.attention(tokens)[0].mean(dim=1) * tokens.shape[1]
     return attention.unflatten(1, head.shape.grid).cpu()

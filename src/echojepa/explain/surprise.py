@@ -46,19 +46,19 @@ TOP = 4.0
 """Standard deviations at which colour is full."""
 RULE = (
     "Colour begins where the predictor errs by one standard deviation more than on training loops at the "
-    f"same place and time of a clip, and is full at {TOP:g}. What no mask hides, and what lies outside the "
-    "sector, stays uncoloured."
+    f"same place and time of a clip, and is full at {TOP:g}. Tokens that no mask hides, and tokens "
+    "outside the sector, stay uncoloured."
 )
 STATISTICS_BATCH = 8
 """Clips from which the targets' statistics are learned together."""
 HEAD = """# Surprise
 
-How far the predictor of `{run}` errs on hidden tubelets, beyond what is usual at each place: 0 is what
-training loops have, 1 one standard deviation more. {train} training loops of {train_patients} patients say
-what is usual. {synthetic}
+How far the error of `{run}`'s predictor on hidden tubelets exceeds the usual error at each place. 0 is the
+mean of training loops, and 1 is one standard deviation more. {train} training loops of {train_patients}
+patients define the usual error. {synthetic}
 
-AUROC: the chance that a loop of the kind scores above one that it is held against; 0.5 tells nothing, below
-it the kind scores *lower*. [95 % interval, patients of both resampled.]
+AUROC: the probability that a loop of the kind scores above a loop that it is compared with. 0.5 is chance;
+below 0.5 the kind scores *lower*. [95 % interval, patients of both resampled.]
 
 """
 
@@ -87,7 +87,9 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     kinds = [Kinds(VALIDATION, split_loops(config.data, Split.VAL, config.loops), None)]
     kinds += kinds_of(config.unlike, config.loops, config.workers)
     if len({kind.name for kind in kinds}) < len(kinds):
-        raise ConfigError(f"two kinds have one name, or one is called '{VALIDATION}', which is taken")
+        raise ConfigError(
+            f"two kinds have the same name, or one is called '{VALIDATION}', which is reserved; rename it"
+        )
     total = len(train) + sum(len(kind.loops) + len(kind.against or ()) for kind in kinds)
     work = Work(progress, total)
     run.take_in(middle_clips(train, run))
@@ -162,7 +164,7 @@ def show(out: Path, run: TrainedRun, kind: Kinds, place: int, surprise: Tensor) 
 def unlike_table(rows: Sequence[UnlikeRow]) -> str:
     """A line a kind, a column a score."""
     if not rows:
-        return "No kinds of unlike loops were named (`--unlike`): there is nothing to tell apart.\n"
+        return "No kinds of unusual loops were named (`--unlike`), so nothing is compared.\n"
     lines = [
         f"| kind | loops | patients | against | {' | '.join(SCORES)} |",
         f"|{'---|' * (4 + len(SCORES))}",

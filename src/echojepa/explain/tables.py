@@ -9,14 +9,14 @@ from echojepa.explain.shares import AttentionRow
 
 HEAD = """# Where maps lie
 
-{loops} loops of {patients} patient(s); a clip of each, its middle. Value [95 % interval, patients resampled].
+The middle clip of each of {loops} loops of {patients} patient(s). Value [95 % interval, patients resampled].
 {synthetic}
 
-Enrichment is the share of a map inside a region over the region's share of the area: 1 is no preference. The
-sector's is of the whole picture, all others' of the sector. "Own minus others'" takes off the enrichment of
-the same map in the same region of other patients: what is left follows this heart and not where hearts
-usually lie. "Minus its start" is the difference to the encoder's random start, loop by loop: where its
-interval holds 0, training is not seen to have changed anything.
+Enrichment is the share of a map inside a region, divided by the region's share of the area; 1 means no
+preference. The area is the whole image for the sector, and the sector for all other regions. "Own minus
+others'" subtracts the enrichment of the same map in the same region of other patients. It shows whether a map
+follows the patient's own heart, not the usual place of hearts. "Minus its start" is the difference from the
+encoder's random start, loop by loop. If its interval includes 0, no effect of training is shown.
 """
 SHOWN = {"enrichment": "{region}", "enrichment, own minus others'": "{region}: own minus others'"}
 """Measures of regions that the page shows, and how a line of each is called; the tables beside it have

@@ -1,8 +1,8 @@
-"""Which loops are unlike a training set: scores that may tell, and how well each does.
+"""Which loops are unlike a training set: scores that may detect them, and how well each does.
 
-Beside surprise stand what it has to beat: the distance of the encoder's features from those of training
-loops, the same of the encoder's random start and of plain pixels, and the error of a predictor that says that
-nothing moves.
+Surprise is compared with simpler scores: the distance of the encoder's features from those of training loops,
+the same for the encoder's random start and for plain pixels, and the error of a predictor that assumes no
+motion.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ COLUMNS = ("view", "site", "split")
 """Columns of a data set that a condition may be on; all else is a label's name."""
 SURPRISE = "surprise"
 SCORES = {
-    SURPRISE: "error of the predictor on hidden tubelets, over what is usual there",
-    "nothing moves": "the same of pixels that are said to look as the nearest seen tubelet",
+    SURPRISE: "error of the predictor on hidden tubelets, relative to the usual error there",
+    "nothing moves": "the same for a pixel prediction that copies the nearest visible tubelet",
     "features": "distance of the encoder's features from those of training loops (Mahalanobis, nearest view)",
-    "features, random start": "the same with the weights that training began with",
-    "pixels": "the same of the mean and spread over time of blocks of pixels",
+    "features, random start": "the same with the starting weights of training",
+    "pixels": "the same for the mean and spread over time of blocks of pixels",
 }
 """By name, in words."""
 
@@ -64,13 +64,14 @@ def kinds_of(words: Sequence[str], most: int, workers: int) -> list[Kinds]:
         match = WORD.fullmatch(word)
         if match is None:
             raise ConfigError(
-                f"'{word}' is no kind of loops; give NAME=PATH or NAME=PATH[KEY=VALUE], such as "
+                f"'{word}' does not describe a kind of loops; give NAME=PATH or NAME=PATH[KEY=VALUE], "
+                "such as "
                 '"no heart=SETS/heart[varied heart=0]"'
             )
         name, path, key, value = match.group("name", "path", "key", "value")
         if not (Path(path) / TABLE).exists():
             if key:
-                raise ConfigError(f"'{word}' has a condition, and {path} is no data set")
+                raise ConfigError(f"'{word}' has a condition, but {path} is not a data set")
             found.append(Kinds(name, of_files([Path(path)], workers), None))
             continue
         store = LoopStore.open(path)
@@ -93,7 +94,7 @@ def meeting(store: LoopStore, table: Sequence[dict[str, str]], key: str, value: 
     try:
         wanted = float(value)
     except ValueError:
-        raise ConfigError(f"a label has a number; got {key} = '{value}'") from None
+        raise ConfigError(f"a label needs a number; got {key} = '{value}'") from None
     labels = store.labels().to_pylist()
     studies = {row["study_id"] for row in labels if row["label"] == key and row["value"] == wanted}
     yield from (number for number, row in enumerate(table) if row["study_id"] in studies)

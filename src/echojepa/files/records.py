@@ -51,7 +51,7 @@ def path_as_text(value: object) -> str:
     """A path's text, the one value of settings that JSON has no form for; TypeError for any other."""
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"a {type(value).__name__} is no value of a record")
+    raise TypeError(f"a {type(value).__name__} cannot be stored in a record")
 
 
 def write_record(path: Path, value: Any) -> None:
@@ -66,9 +66,9 @@ def read_plain(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is cut short, or is no JSON; it was not written so: {MEND}") from error
+        raise ConfigError(f"{path} is incomplete or not JSON. {MEND}") from error
     if not isinstance(entries, dict):
-        raise ConfigError(f"{path} holds a {type(entries).__name__} where entries by name are expected")
+        raise ConfigError(f"{path} contains a {type(entries).__name__}; named entries are expected")
     return entries
 
 
@@ -93,8 +93,8 @@ def keep_record(path: Path, settings: Any, what: str, free: Collection[str] = ()
     other = {name for name in mine.keys() | there.keys() if mine.get(name) != there.get(name)} - set(free)
     if other:
         raise ConfigError(
-            f"{path.parent} holds another {what}, of other {', '.join(sorted(other))} (see its {path.name}); "
-            "give another --out, or delete the folder to start over"
+            f"{path.parent} holds another {what} with different {', '.join(sorted(other))} (see its "
+            f"{path.name}); give another --out, or delete the folder to start over"
         )
     write_record(path, mine)
 

@@ -49,13 +49,13 @@ def read_whole_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[int, 
 def _numbered(path: Path, needed: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
     """Line and values of each row; None where a row has no value."""
     if not path.is_file():
-        raise TableError(f"the table {path} does not exist; give the folder or file that holds it")
+        raise TableError(f"the table {path} does not exist; give the folder or file that contains it")
     try:
         yield from _parquet_rows(path, needed) if path.suffix == ".parquet" else _csv_rows(path, needed)
     except UnicodeDecodeError:
         raise TableError(f"{path} is not in UTF-8; {NOT_UTF8}") from None
     except (pa.ArrowException, csv.Error, gzip.BadGzipFile, EOFError) as error:
-        raise TableError(f"{path} does not read as a table ({type(error).__name__})") from None
+        raise TableError(f"{path} cannot be read as a table ({type(error).__name__})") from None
 
 
 def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -> None:
@@ -63,8 +63,8 @@ def check_columns(path: Path, there: Collection[str], needed: Collection[str]) -
     missing = sorted(set(needed) - set(there))
     if missing:
         raise TableError(
-            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. It must name "
-            "them, with commas between the names"
+            f"{path} lacks the columns {missing}; its first line has {len(there)} columns. The first line "
+            "must contain all column names, separated by commas"
         )
 
 
@@ -74,7 +74,7 @@ def _csv_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[int, dict[s
     with gzip.open(path) if zipped else path.open("rb") as file:
         start = file.read(4096)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
-        raise TableError(f"{path} is in UTF-16, or no text; {NOT_UTF8}")
+        raise TableError(f"{path} is in UTF-16 or is not text; {NOT_UTF8}")
     with gzip.open(path, "rt", **_TEXT) if zipped else path.open(**_TEXT) as text:
         reader = csv.DictReader(text)
         names = [name.strip() for name in reader.fieldnames or ()]
@@ -137,11 +137,11 @@ def read_parquet(path: Path, needed: Collection[str] = (), columns: list[str] | 
         table = pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise TableError(
-            f"{path} is damaged or no Parquet file ({type(error).__name__}); make it again"
+            f"{path} is damaged or not a Parquet file ({type(error).__name__}); make it again"
         ) from error
     missing = sorted(set(needed) - set(table.column_names))
     if missing:
         raise TableError(
-            f"{path} lacks the columns {missing}; it was changed, or is another table: make it again"
+            f"{path} lacks the columns {missing}; it was changed, or is another table. Make it again"
         )
     return table

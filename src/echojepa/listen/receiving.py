@@ -119,7 +119,7 @@ class Taking:
 
         def read_bounded(size: int) -> bytearray:
             if size > LONGEST:
-                self.audit("association ended", why="a part of what it sends is too large")
+                self.audit("association ended", why="a part of its data is too large")
                 raise OSError
             return read(size)
 
@@ -158,9 +158,9 @@ class Taking:
         except Rejected:
             study = instance = ""
         if not (study and instance):
-            return self.refuse(CANNOT_UNDERSTAND, "no study and instance can be read")
+            return self.refuse(CANNOT_UNDERSTAND, "its study and instance cannot be read")
         if instance != str(event.request.AffectedSOPInstanceUID).strip():
-            return self.refuse(DOES_NOT_MATCH, "it says to be another instance than was announced")
+            return self.refuse(DOES_NOT_MATCH, "it does not match the announced instance")
         try:
             held, fresh = self.studies.receive(study, instance, content)
         except NoRoom as error:

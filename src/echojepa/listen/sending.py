@@ -35,7 +35,10 @@ class Destination:
         title, at, address = text.partition("@")
         host, colon, port = address.rpartition(":")
         if not (at and colon and host and 0 < len(title) <= 16 and port.isdecimal() and int(port) < 1 << 16):
-            raise ConfigError(f"'{text}' is no AE@host:port, as ARCHIVE@10.0.0.5:4242; say where answers go")
+            raise ConfigError(
+                f"'{text}' is not AE@host:port; give the destination of answers, such as "
+                "ARCHIVE@10.0.0.5:4242"
+            )
         return cls(title, host, int(port))
 
 

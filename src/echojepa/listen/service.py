@@ -83,7 +83,7 @@ class Listener:
         """Until it is interrupted; UserError where one of its threads ended, which none should."""
         while all(thread.is_alive() for thread in self._threads):
             time.sleep(1)
-        raise UserError("a part of the listener ended; what it holds is on the disk: start it again")
+        raise UserError("a part of the listener ended; its data are safe on the disk. Start it again")
 
     def _repeat(self, step: Callable[[], bool]) -> None:
         while not self._stop.is_set():

@@ -1,11 +1,11 @@
-"""The studies that a listener holds. All of it is on disk, so that a stop of any kind loses nothing:
+"""The studies that a listener stores. Everything is on disk, so no kind of stop loses anything:
 
-    OUT/key                       makes the names below from UIDs, so that no name holds an identifier
+    OUT/key                       makes the names below from UIDs, so no name contains an identifier
     OUT/studies/NUMBER-HASH/
         received/HASH.dcm         instances, each on the disk before it is acknowledged
-        results/                  an answer on its way, and in `answer.json` the instances that it rests on
-        study.json                instances that an answer rests on that arrived, and the answers' own
-    OUT/results/study-NUMBER/     answers that are left here
+        results/                  an answer to be sent, and in `answer.json` the instances that it used
+        study.json                instances used by answers that arrived, and the answers' own instances
+    OUT/results/study-NUMBER/     answers that stay here
 
 A study waits for an answer while it holds an instance that is in no `study.json`.
 """
@@ -101,7 +101,7 @@ class Studies:
         self._lock = threading.RLock()
         check_own(out)
         self._open = ExitStack()
-        self._open.enter_context(held_alone(out / "lock", f"another listener uses {out}; stop that one"))
+        self._open.enter_context(held_alone(out / "lock", f"another listener uses {out}; stop it first"))
         self._key = key_of(out / "key")
         (out / "studies").mkdir(mode=0o700, exist_ok=True)
         (out / RESULTS).mkdir(mode=0o700, exist_ok=True)
@@ -244,7 +244,7 @@ def check_own(out: Path) -> None:
     """Make the folder, open to its owner alone; UserError for one that holds something else."""
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(out.iterdir()) and not (out / "listen.json").exists():
-        raise UserError(f"{out} holds something else; give a new folder, or one that `listen` made")
+        raise UserError(f"{out} has other content; give a new folder, or one made by `listen`")
     keep_record(out / "listen.json", {"format": 1}, "listener")
 
 

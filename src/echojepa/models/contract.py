@@ -35,7 +35,7 @@ def prepare(spec: InputSpec, clips: Tensor) -> Tensor:
     ValueError for another number of frames or channels.
     """
     if clips.dtype != torch.uint8:
-        raise TypeError(f"clips must be uint8 until the backbone, got {clips.dtype}")
+        raise TypeError(f"clips must be uint8 until the backbone; got {clips.dtype}")
     if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] != spec.frames:
         raise ValueError(f"expected clips (B, 3, {spec.frames}, H, W), got {tuple(clips.shape)}")
     pixels = clips if clips.shape[-2:] == (spec.size, spec.size) else fit(spec, clips)

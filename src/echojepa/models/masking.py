@@ -63,7 +63,7 @@ def draw_hidden(
         if 1 - float(hidden.mean(dtype=np.float32)) >= config.min_visible:
             return torch.from_numpy(hidden), redraws
     raise ValueError(
-        f"{MAX_REDRAWS} draws of {config} on a grid of {rows} x {columns} left under "
+        f"{MAX_REDRAWS} draws of {config} on a grid of {rows} x {columns} left less than "
         f"{config.min_visible:.0%} visible; use smaller or fewer blocks, or a finer grid"
     )
 

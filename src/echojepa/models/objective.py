@@ -1,4 +1,4 @@
-"""What the training loop asks of an objective, so that JEPA and its controls share loop, data and encoder."""
+"""The interface of objectives; JEPA and its controls share training loop, data and encoder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Objective(Protocol):
     """An encoder, what it is trained with, and a loss."""
 
     encoder: VisionTransformer
-    """What sees the visible tokens and is trained."""
+    """The network that sees the visible tokens and is trained."""
     targets_move: bool
-    """Whether the targets are learned too: then they can collapse, and a sudden drop of the loss says so."""
+    """Whether the targets are learned too; then they can collapse, which a sudden drop of the loss shows."""
 
     @property
     def predictor(self) -> Predictor | None:
-        """What infers the hidden tokens from its features; None where nothing is hidden."""
+        """The network that predicts the hidden tokens from its features; None if nothing is hidden."""
         ...
 
     @property
@@ -32,8 +32,8 @@ class Objective(Protocol):
         ...
 
     def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Any) -> list[Tensor]:
-        """What is to be inferred of prepared clips (B, 3, T, H, W): (B, M, outputs) for each mask type, or
-        the labels (B, columns) of the clips, which reach no other objective than one that learns from them.
+        """The targets of prepared clips (B, 3, T, H, W): (B, M, outputs) for each mask type, or the labels
+        (B, columns) of the clips. Only objectives that learn from labels get them.
         """
         ...
 
@@ -46,7 +46,7 @@ class Objective(Protocol):
         ...
 
     def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Of each hidden token, (B, M), or of each label: what `loss` is the mean of."""
+        """The errors of hidden tokens (B, M), or of labels; `loss` is their mean."""
         ...
 
     def train(self, mode: bool = True) -> Any:

@@ -83,8 +83,9 @@ def check_address(address: str) -> None:
 def no_cluster(address: str, why: str) -> ClusterError:
     """The error for an address that is none."""
     return ClusterError(
-        f"no Ray cluster answers at '{address}' ({why}); give HOST:PORT, `{AUTO}` for the one this machine "
-        f"is part of, or `{LOCAL}` for it alone. `ray start --head --disable-usage-stats` starts one"
+        f"no Ray cluster answers at '{address}' ({why}); give HOST:PORT, `{AUTO}` for this machine's "
+        f"cluster, or `{LOCAL}` for this machine alone. `ray start --head --disable-usage-stats` starts "
+        "one"
     )
 
 
@@ -112,15 +113,15 @@ def map_on_cluster(
                 raise
             except ray.exceptions.RayError as error:
                 raise ClusterError(
-                    f"the cluster lost a task {RETRIES + 1} times ({type(error).__name__}); what came in so "
-                    "far is safe: run again, with more memory a node if it was short"
+                    f"the cluster lost a task {RETRIES + 1} times ({type(error).__name__}); finished work "
+                    "is safe. Run again, with more memory for each node if it was short"
                 ) from None
             waiting.extend(remote.remote(shared, task) for task in islice(coming, 1))
             yield result
 
 
 def _named(function: Callable[[Task], Result]) -> Callable[[Any, Any], Any]:
-    """What a node runs: named by the kind of work alone, as Ray shows names to whoever looks at it."""
+    """The function that a node runs. Its name states only the kind of work, because Ray shows names."""
 
     def work(shared: Callable[[Task], Result], task: Task) -> Result:
         return shared(task)

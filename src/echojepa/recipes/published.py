@@ -8,7 +8,7 @@ from pathlib import Path
 from echojepa.config import TUBE_MASK, Architecture, FaultConfig, InputSpec, OptimConfig, PretrainConfig
 
 MATCHED_FLOPS = 2.37e20
-"""Arithmetic of EchoJEPA-L's 96,000 steps, `echojepa-l` and `cooldown` together (`models/flops.py`)."""
+"""FLOPs of EchoJEPA-L's 96,000 steps, `echojepa-l` and `cooldown` together (`models/flops.py`)."""
 
 
 def jepa_rate(batch_size: int) -> float:
@@ -31,8 +31,8 @@ def echojepa_l(data: Path, out: Path) -> PretrainConfig:
         torchrun --nproc-per-node 8 -m echojepa pretrain echojepa-l --data D --out R --start vitl.pt
 
     Hardware: 8 GPUs of 80 GB, 128 clips each. Hours: 70, from the authors' 3.5 s a step. Loss: from V-JEPA 2
-    0.53, a dip to 0.46 within 3,000 steps, then a slow rise to 0.52 to 0.57 (their logs): rising is healthy,
-    a sudden fall is a collapse.
+    0.53, a dip to 0.46 within 3,000 steps, then a slow rise to 0.52 to 0.57 (their logs). A slow rise is
+    normal; a sudden fall is a collapse.
     """
     rate = jepa_rate(1024)
     return PretrainConfig(
@@ -54,7 +54,8 @@ def echojepa_g(data: Path, out: Path) -> PretrainConfig:
 
     arXiv 2602.02603 and released configs: 224 px (the paper's text; its config has 336 px in both phases), 16
     frames at 24 frames a second, 5.25e-4 a 3072 clips, 1,500 steps of warm-up, then constant. Weights are
-    sharded: four copies of a billion do not fit beside the activations. Started from V-JEPA 2's ViT-g.
+    sharded, because four copies of a billion do not fit beside the activations. It starts from V-JEPA 2's
+    ViT-g.
 
         torchrun --nproc-per-node 8 -m echojepa pretrain echojepa-g --data D --out R --start vitg-384.pt
 
@@ -76,11 +77,11 @@ def echojepa_g(data: Path, out: Path) -> PretrainConfig:
 
 
 def cooldown(data: Path, out: Path) -> PretrainConfig:
-    """The end of `echojepa-l`: 24,000 steps down to a rate of 1e-6. Never run by us.
+    """The end of `echojepa-l`: 24,000 steps with the rate falling to 1e-6. Never run by us.
 
     arXiv 2602.02603 and released configs: linear from the constant rate, 80 epochs of 300 steps. `--start R`
-    takes encoder, target encoder and predictor of any run's newest checkpoint; `--spec.size` and
-    `--spec.frames` may be others than the run's, since rotary positions have no weights.
+    takes encoder, target encoder and predictor of any run's newest checkpoint. `--spec.size` and
+    `--spec.frames` may differ from the run's, because rotary positions have no weights.
 
         torchrun --nproc-per-node 8 -m echojepa pretrain cooldown --data D --out C --start R
 
@@ -94,13 +95,13 @@ def cooldown(data: Path, out: Path) -> PretrainConfig:
 def cooldown_g(data: Path, out: Path) -> PretrainConfig:
     """The end of `echojepa-g` at 336 px: 24,300 steps of a falling rate. Never run by us.
 
-    Released config of arXiv 2602.02603: 5.468e-5 at its start, 1.04e-7 at its end, linear over 200
-    epochs of 300 steps, of which 81 were run; the rate ends at what the line has there.
+    Released config of arXiv 2602.02603: 5.468e-5 at its start, 1.04e-7 at its end, linear over 200 epochs of
+    300 steps, of which 81 were run; the rate ends at its value on that line.
 
         torchrun --nproc-per-node 8 -m echojepa pretrain cooldown-g --data D --out C --start R
 
     Hardware: as `echojepa-g`; 40 clips a GPU at a time fit (`--microbatch 40`). Hours: 115, by arithmetic.
-    Loss: steps up at first, at a resolution that is new to it, then falls slowly.
+    Loss: rises at first, because the resolution is new, then falls slowly.
     """
     whole = echojepa_g(data, out)
     last = 5.468e-5 + (1.04e-7 - 5.468e-5) * 81 / 200
@@ -114,12 +115,12 @@ def cooldown_g(data: Path, out: Path) -> PretrainConfig:
 
 
 def videomae_l(data: Path, out: Path) -> PretrainConfig:
-    """The pixel baseline at the arithmetic of `echojepa-l` and `cooldown` together. Never run by us.
+    """The pixel baseline at the FLOPs of `echojepa-l` and `cooldown` together. Never run by us.
 
     Decoder of VideoMAE-L at EchoMAE's depth of 4, tube mask over nine tenths, warm-up over a fortieth, cosine
-    (arXiv 2203.12602, appendix). Its learning rate is VideoMAE's 1.5e-4 a 256 clips; the published EchoMAE
-    ran at a hundred-and-seventieth of it. A step is a fifth of EchoJEPA-L's arithmetic, for it has no target
-    encoder and shows a tenth of the tokens: the same budget is some 478,000 steps.
+    (arXiv 2203.12602, appendix). Its learning rate is VideoMAE's 1.5e-4 for 256 clips; the published EchoMAE
+    used 1/170 of it. A step needs a fifth of EchoJEPA-L's FLOPs, because it has no target encoder and sees a
+    tenth of the tokens. The same budget is about 478,000 steps.
 
         torchrun --nproc-per-node 8 -m echojepa pretrain videomae-l --data D --out R
 

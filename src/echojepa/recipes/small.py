@@ -22,13 +22,13 @@ ECHO = InputSpec(size=48, frames=16, seconds=1.2, mean=(0.2, 0.2, 0.2), std=(0.2
 
 
 def small(data: Path, out: Path) -> PretrainConfig:
-    """Half an hour on one core: few tokens a clip, many updates, targets hidden in time alone.
+    """Half an hour on one core: few tokens in a clip, many updates, targets hidden only in time.
 
-    What keeps the paper's objective (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. What
-    does not: what is hidden is hidden in time and not in blocks, which on so few places teach nothing;
-    targets are the mean of all layers, less each position's mean over clips; pixels are normalised to an
-    echo's own mean and spread. With `--latent.teacher R`, the run of `small-mae`, targets are those of a
-    frozen pixel encoder (SALT, arXiv 2509.24317), which read best of all that was tried (docs/sweep.md).
+    As in the paper (arXiv 2602.02603, section 3): latent targets, L1, an EMA encoder. Different: tokens are
+    hidden in time instead of in blocks, which teach nothing on so few places; targets are the mean of all
+    layers, minus each position's mean over clips; pixels are normalised to the mean and spread of echo
+    images. With `--latent.teacher R` (a run of `small-mae`), a frozen pixel encoder makes the targets (SALT,
+    arXiv 2509.24317); of all variants tried, probes read this one best (docs/sweep.md).
 
         echojepa pretrain small --data D --out R
 
@@ -56,11 +56,11 @@ def small(data: Path, out: Path) -> PretrainConfig:
 
 
 def small_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel objective on the encoder of `small`, and its teacher: forecasts and hindcasts of pixels.
+    """The pixel objective on the encoder of `small`, and its teacher: it predicts earlier and later pixels.
 
     VideoMAE's loss (arXiv 2203.12602) on its normalised pixels, but not its mask: tubes that hide nine tenths
-    of the places leave one or two of sixteen. Here all places are seen for three eighths of the clip, and
-    the pixels of three others are inferred.
+    of the places would leave one or two of sixteen. Here all places are visible for three eighths of the
+    clip, and the pixels of three other eighths are predicted.
 
         echojepa pretrain small-mae --data D --out R
 
@@ -97,8 +97,8 @@ def micro_mae(data: Path, out: Path) -> PretrainConfig:
 def small_supervised(data: Path, out: Path) -> PretrainConfig:
     """The supervised control on the encoder and input of `small-mae`: LVEF, RVSP and view of every clip.
 
-    PanEcho's paradigm (JAMA 2025, doi 10.1001/jama.2025.8731). It learns from training patients' labels,
-    which a probe with fewer of them must not be compared by. Fewer steps, for every token is seen.
+    PanEcho's paradigm (JAMA 2025, doi 10.1001/jama.2025.8731). It learns from all training patients' labels,
+    so its probes are no results with few labels. It has fewer steps, because every token is visible.
 
         echojepa pretrain small-supervised --data D --out R
 
@@ -112,7 +112,7 @@ def small_contrastive(data: Path, out: Path) -> PretrainConfig:
     """The contrastive control on the encoder and input of `small-mae`: clips and reports in graded phrases.
 
     EchoPrime's paradigm (arXiv 2410.09704). Reports are made from training patients' labels
-    (`models/phrases`); the text encoder, of the predictor's size, starts from nothing.
+    (`models/phrases`); the text encoder, of the predictor's size, starts from random weights.
 
         echojepa pretrain small-contrastive --data D --out R
 
@@ -155,7 +155,7 @@ def gpu(data: Path, out: Path) -> PretrainConfig:
 
 
 def smoke(data: Path, out: Path) -> PretrainConfig:
-    """Seconds on a CPU: shows that everything runs, learns nothing. Used by the tests.
+    """Seconds on a CPU: shows that everything runs, but learns nothing. Used by the tests.
 
         echojepa pretrain smoke --data D --out R
 

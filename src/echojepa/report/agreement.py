@@ -164,7 +164,7 @@ def agreement_figures(
         if values:
             caption = (
                 f"Test items, by {found.probe}. Above each panel the bias (line) with the limits of "
-                "agreement (dashed: 1.96 standard deviations). A slope says that a model shrinks "
+                "agreement (dashed: 1.96 standard deviations). A slope shows that a model shrinks "
                 "towards the mean."
             )
             picture = bland_altman_panels(values, units.get(task, ""))
@@ -172,12 +172,13 @@ def agreement_figures(
         if classes:
             drawn: list[tuple[str, Any, str]] = [
                 ("calibration", partial(calibration_panels, classes),
-                 f"By {found.probe}: of test items that a class was said of with this probability, how many "
-                 "were of it. The line is perfect calibration; points are tenths of probability, their area "
-                 "how many items."),
+                 f"By {found.probe}: the share of test items that have the class, among items predicted "
+                 "with this probability. The line is perfect calibration; points are tenths of "
+                 "probability, and their area shows the number of items."),
                 ("risk and coverage", partial(risk_panel, classes),
-                 f"By {found.probe}: how often the likeliest class is wrong where only the surest items are "
-                 "answered. A line that rises to the right belongs to a probe that knows when it errs."),
+                 f"By {found.probe}: how often the likeliest class is wrong if only the most certain "
+                 "items are answered. If the line rises to the right, the probe's certainty shows when "
+                 "it errs."),
             ]  # fmt: skip
             figures += [(f"{task.upper()}: {title}", Markup(make()), said) for title, make, said in drawn]
     return figures

@@ -106,7 +106,8 @@ def attention_player(
         encoder, readout = load_finetuned(finetuned)
         if encoder.spec != backbone.spec:
             raise UserError(
-                f"{finetuned} is fed {encoder.spec}, the run {backbone.spec}; give a fine-tuning of this run"
+                f"the input of {finetuned} is {encoder.spec}, that of the run {backbone.spec}; give a "
+                "fine-tuning of this run"
             )
         maps.append(loop_map(loop, encoder, encoder.name, source_of("probe", encoder, readout.model)))
         name = encoder.name
@@ -154,7 +155,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The run's log, one entry a step; UserError where none is left."""
     lines = read_lines(run / METRICS)
     if not lines:
-        raise UserError(f"{run} holds no {METRICS} with a whole line; give the folder of a run")
+        raise UserError(f"{run} has no {METRICS} with a complete line; give the folder of a run")
     return lines
 
 

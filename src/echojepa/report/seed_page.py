@@ -63,14 +63,15 @@ def page_parts(records: Records, known: dict[str, Islands]) -> list[PagePart]:
         *(table_part(plan, rows, records.children) for plan, sketch in SKETCHES.items() if sketch.theirs),
         PagePart(
             "Attention Visualization",
-            "Theirs, at the page's head and here: hand-picked heads of fine-tuned encoders. Ours, by one "
-            "stated rule, is the fourth figure of the story; `echojepa attend` puts numbers beside it.",
+            "Theirs, at the top of the page and here, shows hand-picked heads of fine-tuned encoders. "
+            "Ours follows one stated rule and is the fourth figure of the story; `echojepa attend` adds "
+            "numbers.",
             link="looks",
         ),
         PagePart(
             "Latent Space Organization",
-            f"Theirs: a UMAP of views, without a number. Ours, of {', '.join(views)}, is the second figure "
-            "of the story, with how many of a loop's neighbours show its view.",
+            f"Theirs is a UMAP of views, without a number. Ours, for {', '.join(views)}, is the second "
+            "figure of the story, with the share of a loop's neighbours that show the same view.",
             link="learned",
         ),
     ]
@@ -80,7 +81,7 @@ def architecture(card: WeightsCard) -> PagePart:
     """Their drawing, and the sizes of ours in words."""
     shape, predictor = card.architecture.dimensions, card.predictor
     infers = (
-        f"a predictor of {predictor.depth} blocks, {predictor.width} wide, infers what is hidden"
+        f"a predictor of {predictor.depth} blocks, {predictor.width} wide, predicts what is hidden"
         if predictor
         else "no predictor was kept"
     )
@@ -130,13 +131,13 @@ def configurations(records: Records) -> PagePart:
             cells.setdefault((row.backbone, "width"), str(row.embed_dim))
     says = (
         f"This run saw {records.weights.origin.clips or 0:,} clips of {records.training_loops:,} training "
-        "loops. What other weights were trained on, their files do not say."
+        "loops. The files of other weights do not state their training data."
     )
     named = {row.backbone for row in records.rows}
     without = [model for model, ours in BESIDE.items() if not any(name.startswith(ours) for name in named)]
     lacks = (
-        f"No row of ours stands beside {', '.join(without)}, here and in the tables below: name such weights "
-        "to `--backbones` (docs/reference/weights.md; for the pixel objective a run of small-mae)."
+        f"We have no row for {', '.join(without)}, here and in the tables below; give such weights to "
+        "`--backbones` (docs/reference/weights.md; for the pixel objective a run of small-mae)."
         if without
         else ""
     )
@@ -147,7 +148,7 @@ def table_part(plan: str, rows: Sequence[ResultRow], children: str) -> PagePart:
     """A table of the page; without ours a sentence of what would make it."""
     sketch, table = SKETCHES[plan], page_table(plan, rows, children)
     if table is None:
-        lacks = f"These results have no number for it: {made_by(plan)}"
+        lacks = f"These results have no number for this: {made_by(plan)}"
         return PagePart(sketch.title, sketch.says, None, their_grid(plan), lacks)
     absent = [column for column in sketch.columns if column not in table.ours.columns]
     lacks = f"No number of ours for {', '.join(absent)}: {made_by(plan)}" if absent else ""

@@ -66,8 +66,8 @@ def came_in(store: LoopStore) -> dict[str, Any]:
         f"{counted(len(rows), 'loop')} of {counted(patients, 'patient')} from {counted(len(sites), 'site')}"
     )
     says = (
-        f"{came} came in, in {counted(len(kinds), 'kind')} of site and view; {counted(rejected, 'file')} did "
-        "not. The middle frame of one loop of a kind:"
+        f"{came} came in, with {counted(len(kinds), 'combination')} of site and view; "
+        f"{counted(rejected, 'file')} did not. Below, the middle frame of one loop of each:"
     )
     return {"says": says, "stills": stills}
 
@@ -80,9 +80,7 @@ def counted(number: int, word: str) -> str:
 def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup) -> Told:
     """The map of embeddings and how pure its neighbourhoods are; without embeddings the loss."""
     if maps is None:
-        return Told(
-            "How the loss fell; there are no embeddings of test loops in the results.", curves, "Loss"
-        )
+        return Told("The loss over time; the results have no embeddings of test loops.", curves, "Loss")
     parts = [
         f"{100 * one.value:.0f} % [{100 * one.low:.0f}, {100 * one.high:.0f}] by {name}"
         for name, one in ((name, found.purity) for name, found in islands.items())
@@ -91,9 +89,9 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
         return Told("Features of test loops.", maps, "Map of test embeddings")
     chance = 100 * next(iter(islands.values())).chance
     says = (
-        "Of a loop's 15 nearest loops of other patients, so many show the same view: "
-        f"{', '.join(parts)}; {chance:.0f} % by chance. Believe islands of colour only where this number "
-        "shows them."
+        "Among a loop's 15 nearest loops of other patients, this share shows the same view: "
+        f"{', '.join(parts)}; {chance:.0f} % by chance. Trust islands of colour on the map only if this "
+        "number supports them."
     )
     return Told(says, maps, "Map of test embeddings, coloured by view")
 
@@ -162,38 +160,36 @@ def fails(predicted: Mapping[str, TaskPredictions], surprise: Path | None) -> To
         sure = {name: Confidence.of(made) for name, made in found.made.items() if made.classes}
         if sure:
             parts = [
-                f"{name} is wrong of {100 * one.error_at(1):.0f} % of all, and of "
-                f"{100 * one.error_at(0.5):.0f} % of the half it is surest of"
+                f"{name} is wrong for {100 * one.error_at(1):.0f} % of all loops, and for "
+                f"{100 * one.error_at(0.5):.0f} % of the half with the highest certainty"
                 for name, one in sure.items()
             ]
             caption = (
-                "Share of wrong answers where only the surest items are answered. What echojepa surprise "
-                "makes, given to the report by --surprise, shows which loops are unlike the training set."
+                "Share of wrong answers if only the most certain items are answered. With --surprise, "
+                "the report shows how well surprise detects loops unlike the training set."
             )
             says = f"{task.upper()} by {found.probe}: {'; '.join(parts)}."
             return Told(says, Markup(risk_panel(sure)), "Risk over coverage", caption, command)
-    return Told(
-        "There is no probe of classes whose certainty could be drawn, and no --surprise.", command=command
-    )
+    return Told("There is no probe of classes to show certainty for, and no --surprise.", command=command)
 
 
 def unlike(folder: Path) -> Told:
     """What `echojepa surprise` found."""
     if not (folder / FIGURE).is_file():
-        raise UserError(f"{folder} holds no {FIGURE}; run `echojepa surprise --out {folder.name}` first")
+        raise UserError(f"{folder} has no {FIGURE}; run `echojepa surprise --out {folder.name}` first")
     rows = read_parquet(folder / f"{NUMBERS}.parquet").to_pylist()
     parts = [f"{row['kind']} {row['auroc']:.2f}" for row in rows if row["score"] == SURPRISE]
     best = {row["kind"]: row for row in sorted(rows, key=lambda row: row["auroc"])}
     beaten = sum(one["score"] != SURPRISE for one in best.values())
     says = (
-        "How well the predictor's surprise tells loops unlike the training set (AUROC; 0.5 is nothing): "
-        f"{', '.join(parts)}. A plainer score tells {beaten} of {len(best)} kinds better."
+        "How well the predictor's surprise detects loops unlike the training set (AUROC; 0.5 is chance): "
+        f"{', '.join(parts)}. A simpler score detects {beaten} of {len(best)} kinds better."
         if parts
-        else "Surprise of validation loops; no unlike kinds were named."
+        else "Surprise of validation loops; no unusual kinds were named."
     )
     caption = (
         "Left, the surprise of each loop by kind, in standard deviations beyond training loops, with its "
-        "median. Right, how well each score tells the kind, with 95 % intervals by patient."
+        "median. Right, how well each score detects the kind, with 95 % intervals by patient."
     )
     picture = Markup((folder / FIGURE).read_text(encoding="utf-8"))
     return Told(says, picture, "Surprise by kind of loop, and AUROC of each score", caption, SURPRISE_COMMAND)

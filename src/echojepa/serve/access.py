@@ -48,23 +48,25 @@ class AccessRules:
     names: tuple[str, ...] = ()
     """Host names of this server; addresses and localhost need no mention."""
     token: str | None = field(default=None, repr=False)
-    """What everybody must show; None where nobody must."""
+    """The token that every client must send; None if no token is needed."""
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    """What a browser shows after it has shown the token."""
+    """The cookie of a browser that has sent the token."""
 
     def check_host(self, host: str) -> None:
         """Refusal for a name that is not this server's: a page elsewhere may have its own name lead here, but
         cannot have an address as its name."""
         name = urlsplit(f"//{host}").hostname or ""
         if name != "localhost" and name not in self.names and not is_address(name):
-            raise Refusal(421, "this server goes by another name; use its address, or start it with --names")
+            raise Refusal(
+                421, "this server does not know that host name; use its address, or start it with --names"
+            )
 
     def check_origin(self, headers: Headers) -> None:
         """Refusal for a change that another site's page asks for."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
         foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
         if foreign or site not in ("same-origin", "none"):
-            raise Refusal(403, "only this server's own pages may ask for this")
+            raise Refusal(403, "only this server's own pages may send this request")
 
     def knows(self, headers: Headers) -> bool:
         """Whether who asks has shown the token."""
@@ -130,15 +132,15 @@ class Guard:
         """Refusal for a request from the wrong place or without the token."""
         headers = Headers(scope=scope)
         if len(scope["raw_path"]) + sum(len(name) + len(value) for name, value in headers.raw) > HEAD:
-            raise Refusal(431, f"the head of a request has at most {HEAD} bytes; this one has more")
+            raise Refusal(431, f"the head of a request may have at most {HEAD} bytes; this one has more")
         try:
             self.rules.check_host(headers.get("host", ""))
             if scope["method"] not in ("GET", "HEAD"):
                 self.rules.check_origin(headers)
         except ValueError:  # urlsplit's, of what is no address of anything
-            raise Refusal(400, "the Host or Origin header is none") from None
+            raise Refusal(400, "the Host or Origin header is not valid") from None
         if not scope["path"].startswith(OPEN) and not self.rules.knows(headers):
-            raise Refusal(401, "show the token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+            raise Refusal(401, "send the token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     async def body_of(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body; None where who asks went away. Refusal for one that is too large or too slow."""

@@ -18,20 +18,20 @@ from echojepa.serve.uploads import UploadedFile
 
 LARGEST = 1 << 50
 MOST_ANNOUNCED = 2000
-"""Files that are announced together."""
+"""Maximum number of files in one announcement."""
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", description="As it was made.")]
 Number = Annotated[int, Path(ge=1, le=1_000_000)]
 TaskName = Annotated[str, Path(min_length=1, max_length=100)]
 
 
 class Sentence(BaseModel):
-    """Why something was not done, and what to do."""
+    """Why a request was refused, and what to do."""
 
     detail: str
 
 
 class ServerView(BaseModel):
-    """What answers here."""
+    """The model and the limits of this server."""
 
     notice: str
     version: str
@@ -40,7 +40,7 @@ class ServerView(BaseModel):
 
 
 def as_integer(value: Any) -> Any:
-    """3 for 3.0, which JSON does not tell apart; all else as it is, and `true` is no number."""
+    """3 for 3.0, which are the same in JSON; other values unchanged, and `true` is not a number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -48,14 +48,14 @@ FileSize = Annotated[int, Field(ge=0, le=LARGEST, strict=True), BeforeValidator(
 
 
 class NewFiles(BaseModel):
-    """Files that will come, in their order."""
+    """Sizes of the files to upload, in their order."""
 
     model_config = ConfigDict(extra="forbid")
     sizes: list[FileSize] = Field(min_length=1, max_length=MOST_ANNOUNCED)
 
 
 class NewReview(BaseModel):
-    """What a person says of an answer; name nobody in it."""
+    """A person's verdict on an answer. Do not give names in it."""
 
     model_config = ConfigDict(extra="forbid")
     verdict: Literal["accepted", "rejected"]
@@ -63,25 +63,25 @@ class NewReview(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A study as it stands."""
+    """The state of a study."""
 
     id: str
     number: int
     state: Literal["uploading", "waiting", "running", "done", "failed", "lost"]
     sentence: str
-    """Why it failed or was lost."""
+    """Why the study failed or was lost."""
     files: list[UploadedFile]
-    """While it is uploaded: how much is here."""
+    """During the upload: how much of each file is stored."""
     before: int | None
-    """Studies that come first, while it waits."""
+    """While it waits: number of studies ahead."""
     step: Step | None
-    """What is being done, while it runs."""
+    """While it runs: the current step."""
     studies: int
-    """Studies that were answered: /api/jobs/{id}/studies/1 and on."""
+    """Number of answered studies: /api/jobs/{id}/studies/1 and so on."""
 
     @classmethod
     def of(cls, view: JobView) -> JobOut:
-        """Of what the service knows."""
+        """From the service's view of a job."""
         record = view.record
         return cls(
             id=record.id,
@@ -96,7 +96,7 @@ class JobOut(BaseModel):
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Statuses with which an operation refuses, for the description."""
+    """Refusal statuses of an operation, for the description."""
     always = (400, 401, 403, 408, 413, 421, 422)
     return {status: {"model": Sentence} for status in sorted({*always, *statuses})}
 
@@ -107,27 +107,27 @@ def api_router(service: Service, version: str) -> APIRouter:
 
     @api.get("/server", responses=says())
     def server() -> ServerView:
-        """The model that answers, and the limits that are held."""
+        """The model that answers, and the limits of the server."""
         return ServerView(notice=NOTICE, version=version, model=service.model, limits=service.limits)
 
     @api.get("/jobs", responses=says())
     def jobs() -> list[JobOut]:
-        """All studies that the server holds, the newest first."""
+        """All studies on the server, newest first."""
         return [JobOut.of(service.view(record.id)) for record in service.store.all()]
 
     @api.post("/jobs", status_code=201, responses=says(429, 507))
     def create() -> JobOut:
-        """Begin a study: announce its files, send them, start it."""
+        """Create a study. Then announce its files, send them, and start it."""
         return JobOut.of(service.view(service.store.create().id))
 
     @api.get("/jobs/{job}", responses=says(404))
     def view(job: JobId) -> JobOut:
-        """How a study stands."""
+        """Get the state of a study."""
         return JobOut.of(service.view(job))
 
     @api.delete("/jobs/{job}", status_code=204, responses=says(404))
     def delete(job: JobId) -> None:
-        """Delete a study and all that was made of it, whatever is being done with it."""
+        """Delete a study and its results, in any state."""
         service.delete(job)
 
     add_uploads(api, service)
@@ -136,11 +136,11 @@ def api_router(service: Service, version: str) -> APIRouter:
 
 
 def add_uploads(api: APIRouter, service: Service) -> None:
-    """What brings a study in."""
+    """Operations to upload a study."""
 
     @api.post("/jobs/{job}/files", status_code=201, responses=says(404, 409))
     def announce(job: JobId, new: NewFiles) -> list[UploadedFile]:
-        """Say which files will come, by their sizes. Files have no names here: they go by their place."""
+        """Announce the files by their sizes. Files have no names here, only numbers."""
         return service.uploads.announce(job, new.sizes)
 
     @api.put(
@@ -156,24 +156,24 @@ def add_uploads(api: APIRouter, service: Service) -> None:
     async def append(
         request: Request, job: JobId, file: Number, offset: Annotated[int, Query(ge=0, le=LARGEST)]
     ) -> UploadedFile:
-        """Send a piece that begins at `offset`; it is kept whole or not at all. After a break ask how the
-        study stands, or send any piece: the refusal's header Upload-Offset says where the next one begins."""
+        """Send a piece that begins at `offset`; it is stored completely or not at all. After an interruption,
+        get the state, or send any piece: the refusal's header Upload-Offset gives the next offset."""
         if request.headers.get("content-type") != "application/octet-stream":
-            raise Refusal(415, "a piece of a file is application/octet-stream")
+            raise Refusal(415, "a piece of a file must have the type application/octet-stream")
         return await run_in_threadpool(service.uploads.append, job, file, offset, await request.body())
 
     @api.post("/jobs/{job}/start", status_code=202, responses=says(404, 409, 429))
     def start(job: JobId) -> JobOut:
-        """Have a study answered, once all its files are whole."""
+        """Start a study, once all its files are complete."""
         return JobOut.of(service.start(job))
 
 
 def add_answers(api: APIRouter, service: Service) -> None:
-    """What comes out."""
+    """Operations on answers."""
 
     @api.get("/jobs/{job}/studies/{number}", responses=says(404, 409))
     def answer(job: JobId, number: Number) -> dict[str, Any]:
-        """An answer: what prediction.json holds."""
+        """Get an answer: the content of prediction.json."""
         return service.document(job, number)
 
     @api.get(
@@ -185,8 +185,8 @@ def add_answers(api: APIRouter, service: Service) -> None:
         },
     )
     def download(job: JobId, number: Number, name: TaskName) -> Response:
-        """prediction.json, .csv and .html; where the study came in DICOM, prediction.sr.dcm and
-        prediction.key.dcm, which carry its patient."""
+        """Get prediction.json, .csv or .html; for a DICOM study also prediction.sr.dcm and
+        prediction.key.dcm, which name the patient."""
         path = service.download(job, number, name)
         return FileResponse(path, media_type=DOWNLOADS[name], filename=name)
 
@@ -196,7 +196,7 @@ def add_answers(api: APIRouter, service: Service) -> None:
         responses={**says(404, 409), 200: {"content": {"application/json": {}}}},
     )
     def film(job: JobId, number: Number, loop: Number) -> Response:
-        """A loop in pictures: data URIs, and for how many milliseconds each is shown."""
+        """Get a loop's frames as data URIs, with the milliseconds that each is shown."""
         return Response(service.film(job, number, loop).read_bytes(), media_type="application/json")
 
     @api.get(
@@ -205,16 +205,16 @@ def add_answers(api: APIRouter, service: Service) -> None:
         responses={**says(404, 409), 200: {"content": {"application/json": {}}}},
     )
     def attention(job: JobId, number: Number, loop: Number) -> Response:
-        """The same film with attention of the last layer over it, of a loop that a number rests on."""
+        """Get the same film with the last layer's attention, for a loop behind a number."""
         path = service.film(job, number, loop, attention=True)
         return Response(path.read_bytes(), media_type="application/json")
 
     @api.put("/jobs/{job}/studies/{number}/reviews/{task}", responses=says(404, 409))
     def review(job: JobId, number: Number, task: TaskName, new: NewReview) -> dict[str, Any]:
-        """Accept or reject an answer; the document with it."""
+        """Accept or reject an answer; returns the document with the review."""
         return service.review(job, number, task, new.verdict, new.reason)
 
     @api.delete("/jobs/{job}/studies/{number}/reviews/{task}", responses=says(404, 409))
     def unreview(job: JobId, number: Number, task: TaskName) -> dict[str, Any]:
-        """Take a review back; the document without it."""
+        """Withdraw a review; returns the document without it."""
         return service.review(job, number, task, None, "")

@@ -81,7 +81,7 @@ def add_mistakes(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        return say(request, 422, f"the request is not as described: {wrong}")
+        return say(request, 422, f"the request does not match the API's description: {wrong}")
 
     @app.exception_handler(UserError)
     def user_error(request: Request, error: UserError) -> Response:

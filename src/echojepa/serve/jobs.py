@@ -68,7 +68,7 @@ class JobStore:
     def __init__(
         self, out: Path, most: int, seconds: float | None, now: Callable[[], float] = time.time
     ) -> None:
-        """`most` are held at a time; what nobody touched for `seconds` is deleted, None keeps it."""
+        """At most `most` studies are stored; unused ones are deleted after `seconds`, or kept if None."""
         self.folder, self.most, self.seconds, self.now = out / "jobs", most, seconds, now
         self._lock = threading.RLock()
         claim(out)
@@ -120,7 +120,7 @@ class JobStore:
             if len(self._records) >= self.most:
                 raise Refusal(
                     429,
-                    f"the server holds {len(self._records)} studies and takes no more; delete one, or wait",
+                    f"the server holds {len(self._records)} studies and accepts no more; delete one, or wait",
                     {"Retry-After": "60"},
                 )
             now = self.now()
@@ -172,7 +172,7 @@ class JobStore:
 def claim(out: Path) -> None:
     """Make a folder the server's own; UserError for one that holds something else, for files are deleted."""
     if out.exists() and not (out / MARK).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty and not a server's folder; give a new --out")
+        raise UserError(f"{out} is not empty and not the folder of a server; give a new --out")
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
     write_record(out / MARK, {"format": "echojepa serve", "format_version": 1})

@@ -113,7 +113,7 @@ def beside(number: int, document: dict[str, Any], other: int, theirs: dict[str, 
 def told(record: JobRecord, before: int | None = None, step: Step | None = None) -> str:
     """How a study stands, in words."""
     if record.state is JobState.WAITING:
-        return f"Waiting: {before} before it" if before else "Waiting: it is next"
+        return f"Waiting: {before} ahead of it" if before else "Waiting: it is next"
     if record.state is JobState.RUNNING and step:
         return f"{step.doing.capitalize()}: {step.done} of {step.total}" if step.total else "Starting"
     if record.state in (JobState.FAILED, JobState.LOST):
@@ -126,11 +126,11 @@ def told(record: JobRecord, before: int | None = None, step: Step | None = None)
 async def form_of(request: Request) -> Form:
     """The fields of a form; Refusal for a body that is none."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise Refusal(415, "this page takes a form")
+        raise Refusal(415, "this page accepts only a form")
     try:
         fields = parse_qs((await request.body()).decode(), keep_blank_values=True, max_num_fields=10)
     except ValueError:
-        raise Refusal(400, "the form does not read") from None
+        raise Refusal(400, "the form cannot be read") from None
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -205,5 +205,5 @@ def add_login(router: APIRouter, pages: Pages, rules: AccessRules) -> None:
         return response
 
 
-NOT_THERE = {404: GONE, 405: "this address does not take that"}
+NOT_THERE = {404: GONE, 405: "this address does not accept this method"}
 """What to say where a router says a word."""

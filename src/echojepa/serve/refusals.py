@@ -13,4 +13,6 @@ class Refusal(HTTPException):
         self.sentence = sentence
 
 
-GONE = "there is no such study here; one is deleted when the server stops, after its time, or by a person"
+GONE = (
+    "there is no such study here; studies are deleted when the server stops, after their time, or by a person"
+)

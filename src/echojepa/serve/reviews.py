@@ -32,7 +32,8 @@ def write_review(study: Path, task: str, verdict: Verdict | None, reason: str) -
     answered = [one["name"] for one in document["tasks"] if one["value"] is not None]
     if task not in answered:
         raise Refusal(
-            404, f"there is no such answer to review; the study has {', '.join(answered) or 'none'}"
+            404,
+            f"there is no such answer to review; the study has the answers {', '.join(answered) or 'none'}",
         )
     reviews = [one for one in document.pop("reviews", []) if one["task"] != task]
     if verdict:

@@ -34,11 +34,12 @@ class Runner:
         with self._changed:
             state = self.store.get(job).state
             if state is not JobState.UPLOADING:
-                raise Refusal(409, f"this study is {state.value}; it was started before")
+                raise Refusal(409, f"this study was already started; it is {state.value}")
             if len(self._waiting) >= self.most:
                 raise Refusal(
                     429,
-                    f"{len(self._waiting)} studies wait, and no more may; start this one again later",
+                    f"{len(self._waiting)} studies are waiting, which is the limit; start this one again "
+                    "later",
                     {"Retry-After": "30"},
                 )
             self._waiting.append(job)

@@ -83,7 +83,7 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
         worker = opened.enter_context(AnsweringProcess(settings, config.seconds))
         claim(config.out)  # not before the model is there
         opened.enter_context(
-            held_alone(config.out / "serve.lock", f"another server works in {config.out}; give another --out")
+            held_alone(config.out / "serve.lock", f"another server uses {config.out}; give another --out")
         )
         store = JobStore(config.out.resolve(), config.studies, None if config.keep else 60.0 * config.minutes)
         service = Service(store, limits, worker, worker.facts)
@@ -96,7 +96,7 @@ def serve(config: ServeConfig, say: Callable[[str], object]) -> None:
 
 
 def http_server(app: Any) -> uvicorn.Server:
-    """What answers requests; it tells nobody what was asked."""
+    """The HTTP server; it logs no requests."""
     settings = uvicorn.Config(
         app,
         http=PromptProtocol,

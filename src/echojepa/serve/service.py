@@ -118,7 +118,7 @@ class Service:
             why = record.sentence if record.state in ENDED else "ask again when it is done"
             raise Refusal(409, f"this study is {record.state.value}: {why}")
         if not 1 <= number <= record.studies:
-            raise Refusal(404, f"{record.studies} studies were answered; there is no study {number}")
+            raise Refusal(404, f"there is no study {number}; {record.studies} studies were answered")
         return self.store.place(job) / STUDIES / str(number)
 
     def download(self, job: str, number: int, name: str) -> Path:

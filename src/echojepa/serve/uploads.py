@@ -82,7 +82,7 @@ class Uploads:
         with self._path(job, file).open("rb") as kept:
             kept.seek(offset)
             if kept.read(len(piece)) != piece:
-                raise Refusal(409, f"file {file} is another than the one that was begun; send that one")
+                raise Refusal(409, f"file {file} differs from the one that was begun; send the original one")
 
     def files(self, job: str) -> list[UploadedFile]:
         """The files of a study that is being uploaded, by place; none of one that is further."""
@@ -104,7 +104,7 @@ class Uploads:
             if cut:
                 raise Refusal(
                     409,
-                    f"{len(cut)} of {len(files)} files are not whole: of file {cut[0].file} are "
+                    f"{len(cut)} of {len(files)} files are incomplete: file {cut[0].file} has "
                     f"{cut[0].offset} of {cut[0].size} bytes here; send the rest",
                 )
             if not files:
@@ -119,12 +119,12 @@ class Uploads:
     def _open(self, job: str) -> None:
         state = self.store.get(job).state
         if state is not JobState.UPLOADING:
-            raise Refusal(409, f"this study is {state.value}; it takes no more files")
+            raise Refusal(409, f"this study is {state.value} and accepts no more files")
 
     def _one(self, job: str, file: int) -> UploadedFile:
         files = self.files(job)
         if not 1 <= file <= len(files):
-            raise Refusal(404, f"the study has {len(files)} announced files; there is no file {file}")
+            raise Refusal(404, f"there is no file {file}; the study has {len(files)} announced files")
         return files[file - 1]
 
     def _path(self, job: str, file: int) -> Path:

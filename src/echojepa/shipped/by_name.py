@@ -20,5 +20,5 @@ def located(model: Path | str) -> Path:
     name = str(model).removeprefix(SHIPPED)
     if name not in names:
         known = ", ".join(f"{SHIPPED}{one}" for one in names)
-        raise UserError(f"no model '{name}' comes with this package; there is {known}")
+        raise UserError(f"no model '{name}' comes with this package; it has {known}")
     return FOLDER / name

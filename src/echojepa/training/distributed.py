@@ -106,8 +106,8 @@ def joined() -> Iterator[World]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
             raise LostRankError(
-                f"process {rank} of {ranks} lost another one, whose own error stands beside this; "
-                "start the job again: it goes on from its last checkpoint"
+                f"process {rank} of {ranks} lost another process, whose own error is printed too. Start "
+                "the job again: it resumes from its last checkpoint"
             ) from error
         raise
     dist.destroy_process_group()

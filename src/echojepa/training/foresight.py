@@ -1,10 +1,10 @@
-"""What a run's loss is worth: beside predictors that know nothing, by place and time, with shuffled frames.
+"""What a run's loss is worth: compared with trivial predictors, by place and time, with shuffled frames.
 
-A loss that falls says little: targets of a JEPA move, and much of them is the same in every clip or in every
-frame of one. Beside the network's loss on fixed clips and masks stand those of dumb predictors that give
-each hidden token the mean of its position over clips, the mean of the clip's visible tokens, or the nearest
-visible token. What the network has over the best of them is its gain. If frames in another order cost it
-nothing, it knows nothing of time.
+A falling loss means little: a JEPA's targets move, and much of them is the same in every clip or in every
+frame of a clip. The network's loss on fixed clips and masks is therefore compared with trivial ("dumb")
+predictors. They predict the mean of a position over clips, the mean of the clip's visible tokens, or the
+nearest visible token. The gain is the network's advantage over the best of them. If shuffled frames do not
+raise the loss, the network knows nothing about time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from echojepa.models.objective import Objective
 from echojepa.models.vit import gather_tokens
 
 DUMB = ("position", "clip", "nearest")
-"""Names of the predictors that know nothing."""
+"""Names of the trivial predictors."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Foresight:
     loss: float
     """The network's, without the training batch's own statistics."""
     dumb: dict[str, float]
-    """Those of the dumb predictors."""
+    """Losses of the trivial predictors."""
     gain: float
-    """1 - loss / the least of them; 0 and below: nothing was learned that they do not know."""
+    """1 - loss / the smallest of them; at 0 or below, the network is no better than they are."""
     gains: tuple[float, ...]
-    """The gain of each mask type by itself, in the config's order: where a place is seen at another time, as
-    under a split in time, the nearest visible token is a better guess than where it is hidden throughout."""
+    """The gain of each mask type, in the config's order. The nearest visible token is a better guess under a
+    split in time, where the same place is visible at another time."""
     inside: float | None
-    """The network's in tokens that touch the sector; None where none does."""
+    """The network's loss in tokens that touch the sector; None if there are none."""
     outside: float | None
-    """In those that are black in every frame; None where none is."""
+    """Its loss in tokens that are black in every frame; None if there are none."""
     by_slots: dict[str, float | None]
-    """By how many time slots lie between a token and the nearest slot that is seen."""
+    """Its loss by the number of time slots between a token and the nearest visible slot."""
     shuffle_cost: float
-    """By which share the loss rises where the context's frames are shuffled."""
+    """Relative rise of the loss when the context's frames are shuffled."""
 
 
 def everywhere(batch: int, tokens: int) -> Mask:

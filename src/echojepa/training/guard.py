@@ -1,6 +1,6 @@
-"""What ends a run or sends it back: sudden drops, steps that are not finite, loops that cannot be read.
+"""What ends a run or rolls it back: sudden drops, non-finite steps, unreadable loops.
 
-Its memory is the run's own log, so a resumed run judges as an undisturbed one does.
+It reads only the run's own log, so a resumed run decides as an undisturbed one does.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ class CollapseError(UserError):
 
 
 class FaultError(UserError):
-    """More went wrong than the settings bear."""
+    """More faults than the settings allow."""
 
 
 def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, targets_move: bool) -> str:
     """Why the newest of a run's metrics look like a collapse; "" where they do not.
 
-    Two signs. The mean loss of the last `window` steps is far below that of the window before, both after
-    `settled` steps (a young loss falls, and should): a loss of moving targets that falls at once has found
-    targets that are easy because they say nothing. And: the effective rank is far below that of the look
-    before.
+    There are two signs. First, the mean loss of the last `window` steps is far below that of the window
+    before, both after `settled` steps (early in training the loss should fall). A loss of moving targets that
+    falls suddenly shows targets that are easy to predict because they hold little information. Second, the
+    effective rank is far below that of the previous check.
     """
     window = faults.window
     due = targets_move and len(lines) % window == 0
@@ -34,13 +34,13 @@ def sudden_drop(lines: list[dict[str, Any]], faults: FaultConfig, settled: int, 
         now, before = sum(losses[-window:]) / window, sum(losses[-2 * window : -window]) / window
         if now < faults.loss_drop * before:
             return (
-                f"the mean loss of {window} steps fell from {before:.3f} to {now:.3f}: targets are becoming "
-                "easy, which is how a collapse begins"
+                f"the mean loss of {window} steps fell from {before:.3f} to {now:.3f}: targets are "
+                "becoming easy to predict, which is how a collapse begins"
             )
     if lines and "effective_rank" in lines[-1]:
         looks = [line["effective_rank"] for line in lines if "effective_rank" in line]
         if len(looks) > 1 and looks[-1] < faults.rank_drop * looks[-2]:
-            return f"the effective rank fell from {looks[-2]:.1f} to {looks[-1]:.1f} between two looks"
+            return f"the effective rank fell from {looks[-2]:.1f} to {looks[-1]:.1f} between two checks"
     return ""
 
 
@@ -49,13 +49,13 @@ def check_counts(lines: list[dict[str, Any]], faults: FaultConfig, lr: float) ->
     nonfinite = [line["step"] for line in lines if "nonfinite" in line]
     if len(nonfinite) > faults.max_nonfinite:
         raise FaultError(
-            f"loss or gradient was not finite at the steps {nonfinite}, more than faults.max_nonfinite "
-            f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or look at the clips of those steps"
+            f"loss or gradient was non-finite at the steps {nonfinite}, more than faults.max_nonfinite "
+            f"{faults.max_nonfinite}; lower optim.lr (now {lr:g}) or check the clips of those steps"
         )
     damaged = sorted({loop for line in lines for loop in line.get("damaged", {})})
     if len(damaged) > faults.max_damaged:
         raise FaultError(
             f"{len(damaged)} cine loops could not be read, more than faults.max_damaged "
-            f"{faults.max_damaged}: {', '.join(damaged[:5])}, ...; look whether the data set is whole, or "
-            "ingest those files again"
+            f"{faults.max_damaged}: {', '.join(damaged[:5])}, ...; check whether the data set is "
+            "complete, or ingest those files again"
         )

@@ -43,8 +43,8 @@ def open_run(config: PretrainConfig, fingerprint: str, begun: bool) -> None:
             same = Path(entry(read_plain(path), "data", str, path)).resolve() == config.data.resolve()
         if not same:
             raise ConfigError(
-                f"{config.out} holds another run, of other data than {config.data}; give another --out, or "
-                "the data set that it was begun with"
+                f"{config.out} holds a run on other data than {config.data}; give another --out, or the "
+                "run's original data set"
             )
     keep_record(path, config, "run", FREE)
     write_record(mark, {"fingerprint": fingerprint})
@@ -78,7 +78,7 @@ class Journal:
         self.lines = [known[number] for number in sorted(known)]
         if len(known) < step:
             reason = (
-                f"{METRICS} lacks {step - len(known)} of {step} steps; the run goes on without their lines"
+                f"{METRICS} lacks {step - len(known)} of {step} steps; the run continues without their lines"
             )
             self.event(step, "damaged metrics", reason)
         if self.writes:

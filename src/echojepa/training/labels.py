@@ -71,9 +71,10 @@ def check_known(columns: dict[str, NDArray[np.float64]], config: PretrainConfig)
     lacking = [name for name, values in known.items() if len(values) < 2]
     if lacking:
         raise ConfigError(
-            f"objective {config.objective} learns from {', '.join(columns)}, and training patients of "
-            f"{config.data} have no two different values of {', '.join(lacking)}; ingest their files again "
-            "with --labels (views come with the files), or take an objective without labels: jepa, videomae"
+            f"objective {config.objective} learns from {', '.join(columns)}, but training patients of "
+            f"{config.data} do not have two different values of {', '.join(lacking)}; ingest their files "
+            "again with --labels (views come with the files), or choose an objective without labels: "
+            "jepa, videomae"
         )
     for task in REGRESSED:
         low, high = task.valid_range or (-math.inf, math.inf)

@@ -172,10 +172,11 @@ def check_share(config: PretrainConfig, world: World) -> None:
     ]
     if alone and world.ranks > 1:
         raise ConfigError(
-            f"{' and '.join(alone)} need all clips of a step in one process and there are {world.ranks}; "
-            "start one, or leave it out"
+            f"{' and '.join(alone)} need all clips of a step in one process, and there are {world.ranks}; "
+            "start one process, or leave it out"
         )
     if config.batch_size % world.ranks:
         raise ConfigError(
-            f"batch_size {config.batch_size} is no multiple of the {world.ranks} processes; change either"
+            f"batch_size {config.batch_size} must be a multiple of the {world.ranks} processes; change "
+            "one of them"
         )

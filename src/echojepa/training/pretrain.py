@@ -80,8 +80,8 @@ def planned_steps(model: Objective, config: PretrainConfig) -> int:
         steps.append(int(config.max_flops / (spent / PLANNING_DRAWS)))
     if min(steps) < 1:
         raise ConfigError(
-            f"max_clips {config.max_clips} or max_flops {config.max_flops} is less than a step of "
-            f"{config.batch_size} clips takes; raise it or lower batch_size"
+            f"max_clips {config.max_clips} or max_flops {config.max_flops} is less than one step of "
+            f"{config.batch_size} clips needs; raise it or lower batch_size"
         )
     return min(steps)
 
@@ -178,8 +178,9 @@ class Run:
         named = dict(pair for damaged, _ in parts for pair in damaged)
         if not all(clips for _, clips in parts):
             raise FaultError(
-                f"no clip of a process' share could be read ({next(iter(named.values()))}); look whether the "
-                "data set is there and whole, then start again: the run goes on from its last checkpoint"
+                f"no clip in the share of a process could be read ({next(iter(named.values()))}); check "
+                "that the data set is present and complete, then start again: the run resumes from its "
+                "last checkpoint"
             )
         return dict(zip(self.store.loop_ids([*named]), named.values(), strict=True)) if named else {}
 
@@ -227,8 +228,8 @@ class Run:
             reason = f"{drop}; after {self.facts.branch} rollbacks the run was stopped at step {step}"
             self.journal.event(step, "stopped", reason)
             raise CollapseError(
-                f"{reason}. Lower optim.lr or raise optim.ema_start in another run; or go on here with "
-                "--faults.on-collapse rollback, or warn"
+                f"{reason}. Lower optim.lr or raise optim.ema_start in another run; or continue this run "
+                "with --faults.on-collapse rollback, or warn"
             )
         return drop
 

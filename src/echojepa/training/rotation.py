@@ -81,7 +81,9 @@ def find(run: Path) -> NewestCheckpoint:
         except CheckpointError as error:
             damaged.append(str(error))
     if damaged:
-        raise CheckpointError(f"{'; '.join(damaged)}. None is left; delete the run's folder to start over")
+        raise CheckpointError(
+            f"{'; '.join(damaged)}. No checkpoint is left; delete the run's folder to start again"
+        )
     return NewestCheckpoint(None, Facts(0))
 
 

@@ -33,7 +33,7 @@ def start_of_run(run: Path) -> Start:
     """All networks of a run's newest whole checkpoint, be it finished or not; CheckpointError without one."""
     found = rotation.find(run)
     if found.path is None:
-        raise CheckpointError(f"{run} holds no checkpoint to start from")
+        raise CheckpointError(f"{run} has no checkpoint to start from")
     config = read_record(PretrainConfig, run / "config.json")
     parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
     for name, value in rotation.read(found.path, "model.").items():
@@ -51,9 +51,9 @@ def start_of_run(run: Path) -> Start:
 
 
 def read_start(path: Path) -> Start:
-    """What a run can start from: the newest checkpoint of a run, finished or not, or weights of any layout.
+    """The start of a run: the newest checkpoint of a run, finished or not, or weights of any layout.
 
-    A file that holds encoder and moving average gives both; others give the one they have for both.
+    A file with encoder and moving average gives both; other files use the one they have for both.
     """
     if (path / rotation.FOLDER).is_dir():
         return start_of_run(path)
@@ -69,8 +69,8 @@ def read_start(path: Path) -> Start:
 def take_start(model: Objective, start: Start, architecture: Architecture) -> None:
     """Copy a start's networks into an objective's; CheckpointError where they do not fit.
 
-    Without a predictor in it the objective's keeps its random weights, and an objective without one leaves it
-    aside. Of V-JEPA 2's ten mask tokens the first is taken, the only one that was ever trained.
+    If the start has no predictor, the objective's keeps its random weights; an objective without a predictor
+    ignores the start's. The first of V-JEPA 2's ten mask tokens is used, because only that one was trained.
     """
     check_architecture(start, architecture)
     load_strictly(model.encoder, start.encoder, start.name)
@@ -96,6 +96,6 @@ def check_architecture(start: Start, architecture: Architecture) -> None:
     """CheckpointError for networks of another architecture than the run's."""
     if start.architecture != architecture:
         raise CheckpointError(
-            f"{start.name} has the architecture {start.architecture}, this run {architecture}; set the run's "
-            "--architecture to that of the weights"
+            f"{start.name} has the architecture {start.architecture}, but this run has {architecture}; "
+            "set the run's --architecture to that of the weights"
         )

@@ -108,8 +108,8 @@ class Validation:
                 shares.append(error / constant)
         if not shares:
             raise ConfigError(
-                f"{self.config.data} has no labels that validation patients could be read out by: it needs "
-                "views or LVEF of training and validation patients; leave --validate out"
+                f"{self.config.data} has no labels for --validate, which needs views or LVEF of training "
+                "and validation patients; leave --validate out"
             )
         return Reading(**errors, score=float(np.mean(shares)))
 

@@ -57,7 +57,7 @@ def read_discovr(
     pool = {key.removeprefix(POOL): own.pop(key) for key in list(own) if key.startswith(POOL)}
     table = own.pop(TABLE, None)
     if table is None:
-        raise CheckpointError(f"{path.name} has a class token and no {TABLE}; both are DISCOVR's")
+        raise CheckpointError(f"{path.name} has a class token but no {TABLE}; DISCOVR needs both")
     own[OURS] = table.flatten(0, -2)
     architecture = recognise(own, path.name, "table", heads=heads)
     settings = vars(content["args"]) if hasattr(content.get("args"), "__dict__") else {}

@@ -88,9 +88,7 @@ class Weights:
         """The predictor's architecture, for weights to come; CheckpointError where there is none."""
         shape = self.predictor_shape
         if shape is None:
-            raise CheckpointError(
-                f"{self.origin.name} holds no predictor; a whole pretraining file is needed"
-            )
+            raise CheckpointError(f"{self.origin.name} has no predictor; give a complete pretraining file")
         return Predictor(
             self.architecture.dimensions.width,
             self.architecture.grid(self.spec),
@@ -119,8 +117,8 @@ class Weights:
     def outline(self) -> str:
         """What they are, for one who cannot hold them."""
         return (
-            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; "
-            "write --to echojepa"
+            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; use --to "
+            "echojepa"
         )
 
     def fed(self, spec: InputSpec) -> Weights:
@@ -155,21 +153,22 @@ def recognise(
     """
     for key, axes in ((EMBEDDING, 5), (MLP, 2)):
         if not isinstance(tensors.get(key), Tensor) or tensors[key].ndim != axes:
-            raise CheckpointError(f"{name} holds no {key} of {axes} dimensions; found {sorted(tensors)[:5]}")
+            raise CheckpointError(f"{name} has no {key} of {axes} dimensions; found {sorted(tensors)[:5]}")
     width, _, tubelet, patch, _ = tensors[EMBEDDING].shape
     depth = count_blocks(tensors, "blocks.")
     named = next((size.heads for size in SIZES.values() if size.width == width), None)
     heads = heads or named or (width // HEAD_WIDTH if width % HEAD_WIDTH == 0 else None)
     if heads is None:
         raise CheckpointError(
-            f"{name} is {width} wide, and no tensor tells its number of attention heads; say --untold.heads"
+            f"{name} has width {width}, and no tensor shows its number of attention heads; give "
+            "--untold.heads"
         )
     try:
         return Architecture(
             Size(width, depth, heads, len(tensors[MLP])).name, patch, tubelet, position, trained_side
         )
     except ValueError as error:
-        raise CheckpointError(f"{name} is no encoder that can be built: {error}") from error
+        raise CheckpointError(f"the encoder of {name} cannot be built: {error}") from error
 
 
 def count_blocks(tensors: dict[str, Tensor], prefix: str) -> int:
@@ -201,7 +200,7 @@ def load_card(folder: Path) -> WeightsCard:
     path = folder / CARD
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} holds no {CARD}; give the folder of a finished `echojepa pretrain` run"
+            f"{folder} has no {CARD}; give the folder of a finished `echojepa pretrain` run"
         )
     try:
         return read_record(WeightsCard, path)

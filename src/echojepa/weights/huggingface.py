@@ -125,7 +125,8 @@ def agree(config: dict[str, Any], found: dict[str, int], path: Path) -> None:
         said = entry(config, name, int, path)
         if said != number:
             raise CheckpointError(
-                f"{path} has {said} as '{name}', its tensors {number}; copy both from one place again"
+                f"{path} states {said} as '{name}', but its tensors have {number}; copy both again from "
+                "one source"
             )
 
 
@@ -133,7 +134,7 @@ def check_gelu(config: dict[str, Any], path: Path) -> None:
     """CheckpointError for an activation that our blocks do not have; the tensors do not tell it."""
     if config.get("hidden_act", "gelu") != "gelu":
         raise CheckpointError(
-            f"{path} names the activation '{config['hidden_act']}'; only exact 'gelu' is known"
+            f"{path} names the activation '{config['hidden_act']}'; only exact 'gelu' is supported"
         )
 
 

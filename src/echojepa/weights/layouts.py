@@ -28,9 +28,7 @@ def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | Non
     if path.is_file():
         return read_meta(path, spec, untold).check()
     if untold is not None and untold != Untold():
-        raise CheckpointError(
-            f"{path} is a folder, which tells all that a file of Meta's does not; leave out `untold`"
-        )
+        raise CheckpointError(f"{path} is a folder, whose files state these facts; leave `untold` out")
     if (path / CARD).is_file():
         weights = load_weights(path)
     elif (path / "config.json").is_file() and any(
@@ -39,8 +37,8 @@ def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | Non
         weights = read_huggingface(path)
     else:
         raise CheckpointError(
-            f"{path} is neither a weights file, nor the folder of a finished `echojepa pretrain` run "
-            f"({CARD}), nor a Hugging Face folder (config.json and *.safetensors)"
+            f"{path} is not a weights file, the folder of a finished `echojepa pretrain` run ({CARD}), or "
+            "a Hugging Face folder (config.json and *.safetensors)"
         )
     return (weights.fed(spec) if spec else weights).check()
 
@@ -48,5 +46,5 @@ def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | Non
 def write_weights(out: Path, weights: Weights, layout: Layout) -> None:
     """Write weights in a layout; CheckpointError where it cannot hold them, or something is there already."""
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise CheckpointError(f"{out} is there already; give another --out, nothing is overwritten")
+        raise CheckpointError(f"{out} already exists; give another --out, because nothing is overwritten")
     WRITERS[layout](out, weights)

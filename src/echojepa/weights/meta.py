@@ -61,7 +61,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
     if any(key.startswith("norms_block.") for key in encoder):
         return read_second_edition(encoder, name, sha256, spec, untold)
     if untold.interpolate_rope is not None:
-        raise CheckpointError(f"{name} is not of V-JEPA 2.1; leave out interpolate_rope")
+        raise CheckpointError(f"{name} is not a V-JEPA 2.1 file; leave interpolate_rope out")
     predictor = read_predictor(content.get("predictor"), name)
     table, predictor_table = encoder.pop(TABLE, None), predictor.pop(PREDICTOR_TABLE, None)
     position: PositionKind = "vjepa2"
@@ -71,7 +71,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
         if predictor_table is not None:
             _, predictor[OURS] = fitted_table(predictor_table, encoder, spec, name)
         elif predictor:
-            predictor = left_aside(name, "has no table of positions")
+            predictor = left_aside(name, "has no position table")
     architecture = recognise(encoder, name, position, heads=untold.heads)
     heads = untold.predictor_heads or (architecture.dimensions.heads if position == "table" else None)
     shape = None
@@ -79,7 +79,7 @@ def read_meta(path: Path, spec: InputSpec | None = None, untold: Untold | None =
         try:
             shape = predictor_shape(predictor, heads)
         except ConfigError as error:
-            predictor = left_aside(name, f"cannot be built ({error}); say --untold.predictor-heads")
+            predictor = left_aside(name, f"cannot be built ({error}); give --untold.predictor-heads")
     return Weights(architecture, spec or InputSpec(), encoder, Origin(name), sha256, shape, predictor)
 
 
@@ -108,15 +108,15 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Unto
     """
     if table is None or not isinstance(table, Tensor) or not table.float().any():
         if untold.positions == "table":
-            raise CheckpointError(f"{name} holds no table of positions; leave out positions")
+            raise CheckpointError(f"{name} has no position table; leave `positions` out")
         return False
     if untold.positions is not None:
         return untold.positions == "table"
     ten = sum(key.startswith("mask_tokens.") for key in predictor) == RELEASED_MASK_TOKENS
     if ten and table.shape[-2] not in RELEASED_TABLES:
         raise CheckpointError(
-            f"{name} has ten mask tokens, as V-JEPA 2, and a table of positions, as V-JEPA 1. Say which it "
-            "is: --untold.positions rotary (its class left the table aside) or table (it added it)"
+            f"{name} has ten mask tokens, like V-JEPA 2, and a position table, like V-JEPA 1. State which "
+            "it is: --untold.positions rotary (its model ignored the table) or table (its model added it)"
         )
     return not ten
 
@@ -124,15 +124,15 @@ def added_table(table: Tensor | None, predictor: dict[str, Tensor], untold: Unto
 def fitted_table(
     table: Tensor, encoder: dict[str, Tensor], spec: InputSpec | None, name: str
 ) -> tuple[InputSpec, Tensor]:
-    """What an encoder with a table of positions is fed, and the table (N, D) for that: stretched, as its own
-    code does, over another grid than it was made for."""
+    """The input of an encoder with a position table, and the table (N, D) for it, resized for another grid as
+    in its own code."""
     table = table.float().flatten(0, -2)
     # The first channel is the sine of the time: it changes after a picture's tokens.
     changes = (table[:, 0] - table[0, 0]).abs() > 1e-4
     picture = int(changes.nonzero()[0]) if changes.any() else len(table)
     side, frames = math.isqrt(picture), len(table) // picture
     if side**2 * frames != len(table):
-        raise CheckpointError(f"{name} has a table of positions of no known order, {tuple(table.shape)}")
+        raise CheckpointError(f"{name} has a position table of unknown shape, {tuple(table.shape)}")
     tubelet, patch = encoder["patch_embed.proj.weight"].shape[2:4]
     own = InputSpec(size=side * patch, frames=frames * tubelet, seconds=frames * tubelet / FRAMES_PER_SECOND)
     spec = spec or own
@@ -155,7 +155,7 @@ def read_predictor(entry: Any, name: str) -> dict[str, Tensor]:
 
 def left_aside(name: str, why: str) -> dict[str, Tensor]:
     """No predictor, and the reason as a warning."""
-    warnings.warn(f"the predictor in {name} {why}; it is left aside, the encoder loads", stacklevel=2)
+    warnings.warn(f"the predictor in {name} {why}; it is ignored, and the encoder loads", stacklevel=2)
     return {}
 
 
@@ -181,7 +181,9 @@ def read_second_edition(
     bias. Its predictor, which reads four depths of the encoder, is left out.
     """
     if untold.positions is not None:
-        raise CheckpointError(f"{name} is of V-JEPA 2.1, whose positions are rotary; leave out positions")
+        raise CheckpointError(
+            f"{name} is a V-JEPA 2.1 file, whose positions are rotary; leave `positions` out"
+        )
     kept = {key: value for key, value in tensors.items() if not key.startswith(STILLS) and key != TABLE}
     kept = {key.replace("norms_block.3.", "norm."): value for key, value in kept.items()}
     bias = "patch_embed.proj.bias"
@@ -196,7 +198,7 @@ def read_second_edition(
 def write_meta(path: Path, weights: Weights) -> None:
     """Write a file that V-JEPA 2's code reads; CheckpointError for weights that it does not know."""
     if not weights.of_vjepa2:
-        raise CheckpointError(f"Meta's V-JEPA 2 has only {VJEPA2}; {weights.outline}")
+        raise CheckpointError(f"Meta's V-JEPA 2 supports only {VJEPA2}; {weights.outline}")
     encoder = {PREFIX + key: value.contiguous() for key, value in weights.encoder.items()}
     content: dict[str, Any] = {"encoder": encoder, "target_encoder": encoder}
     if weights.predictor_shape:

@@ -53,10 +53,10 @@ LOAD_ERRORS = (
 )  # fmt: skip
 """What torch raises on files that are none of its own, or damaged."""
 STARTS = {
-    b"version https://git-lfs": "a pointer of Git LFS in place of the file: run `git lfs pull`",
-    b"<": "a page of the web in place of the file: download the file itself",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file: run `git lfs pull`",
+    b"<": "a web page instead of the file: download the file itself",
     b"{": "JSON text",
-    b"\x89HDF": "HDF5, which Keras writes: weights of torch are needed",
+    b"\x89HDF": "HDF5, as written by Keras; torch weights are needed",
 }
 """What stands in place of weights, by how it begins."""
 
@@ -76,7 +76,7 @@ def load_foreign(path: Path) -> dict[str, Any]:
     if not start.startswith((b"PK\x03\x04", b"\x80")):
         found = next((what for sign, what in STARTS.items() if start.lstrip().startswith(sign)), "other data")
         raise CheckpointError(
-            f"{path} is no weights file of torch.save: it holds {found if start else 'nothing'}"
+            f"{path} is not a weights file of torch.save; it contains {found if start else 'nothing'}"
         )
     names: list[Any] = [(Left, name) for name in SETTINGS]
     try:
@@ -85,14 +85,16 @@ def load_foreign(path: Path) -> dict[str, Any]:
     except LOAD_ERRORS as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         why = (
-            f"holds an object of {code[1]}, which needs code to be run" if code else "is cut short or damaged"
+            f"contains an object of {code[1]}, which would need to run code"
+            if code
+            else "is cut short or damaged"
         )
         raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({type(error).__name__}): it {why}. That is refused; "
-            "save the model's state_dict alone, or copy the file again"
+            f"{path} cannot be read as plain tensors ({type(error).__name__}): it {why}. Such files are "
+            "refused. Save only the model's state_dict, or copy the file again"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+        raise CheckpointError(f"{path} contains a {type(content).__name__}, not a dictionary of tensors")
     return content
 
 
@@ -112,7 +114,7 @@ def plain_names(state: Any, name: str) -> dict[str, Tensor]:
     """Tensors without what wrappers put before their names; CheckpointError where an entry is none, or two
     become one."""
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(f"{name} holds a {type(state).__name__} where tensors by name are expected")
+        raise CheckpointError(f"{name} contains a {type(state).__name__}; named tensors are expected")
     plain: dict[str, Tensor] = {}
     for key, value in state.items():
         short = key
@@ -121,10 +123,10 @@ def plain_names(state: Any, name: str) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             entries = sorted(map(str, state))[:8]
             raise CheckpointError(
-                f"{name} has the entries {entries}; {key} is a {type(value).__name__}, no tensor"
+                f"{name} has the entries {entries}; {key} is a {type(value).__name__}, not a tensor"
             )
         if short in plain:
-            raise CheckpointError(f"{name} holds {short} twice, behind different prefixes")
+            raise CheckpointError(f"{name} contains {short} twice, with different prefixes")
         plain[short] = value
     return plain
 
@@ -153,7 +155,7 @@ def check_fit(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
     """CheckpointError unless tensors have exactly the module's names and shapes and are finite numbers."""
     odd = [key for key, value in tensors.items() if not isinstance(value, Tensor)]
     if odd:
-        raise CheckpointError(f"{name} holds no tensor but a {type(tensors[odd[0]]).__name__} as {odd[0]}")
+        raise CheckpointError(f"{name} has a {type(tensors[odd[0]]).__name__} as {odd[0]}, not a tensor")
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:
@@ -170,13 +172,11 @@ def check_fit(module: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
     for key, value in tensors.items():
         if not value.is_floating_point() or value.layout != torch.strided:
             raise CheckpointError(
-                f"{name} holds {key} as {value.dtype}, {value.layout}; weights are dense real numbers. Turn "
-                "quantised files back into float16 or float32 first"
+                f"{name} holds {key} as {value.dtype}, {value.layout}; weights must be dense real "
+                "numbers. Convert quantised files to float16 or float32 first"
             )
         if not all_finite(value):
-            raise CheckpointError(
-                f"{name} holds NaN or infinity in {key}: its training or its copy went wrong"
-            )
+            raise CheckpointError(f"{name} has NaN or infinity in {key}: its training or its copy failed")
 
 
 def all_finite(value: Tensor) -> bool:
@@ -231,7 +231,7 @@ def load_shards(files: Sequence[Path]) -> dict[str, Tensor]:
         part = load_safetensors(file) if file.suffix == ".safetensors" else load_foreign(file)
         twice = sorted(tensors.keys() & part.keys())
         if twice:
-            raise CheckpointError(f"{file} and another file of its folder both hold {twice[0]}")
+            raise CheckpointError(f"{file} and another file of its folder both contain {twice[0]}")
         tensors |= part
     return tensors
 
@@ -243,7 +243,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path.name} is damaged, or no safetensors file: {error}") from error
+        raise CheckpointError(f"{path.name} is damaged or not a safetensors file: {error}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -253,5 +253,5 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         write_file(path, lambda file: save_file(whole, file))
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path.name} cannot be written: {error}; what was there before is kept"
+            f"{path.name} cannot be written: {error}; the previous content is kept"
         ) from error

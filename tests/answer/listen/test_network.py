@@ -199,7 +199,7 @@ def test_settings_that_cannot_be_say_what_to_do(
     command = ["listen", "--model", "nowhere", "--out", str(tmp_path / "o"), "--to"]
     for destination in ("ARCHIVE", "ARCHIVE@host", "@host:1", "ARCHIVE@host:x"):
         assert main([*command, destination]) == 1
-        assert "is no AE@host:port" in capsys.readouterr().err
+        assert "is not AE@host:port" in capsys.readouterr().err
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

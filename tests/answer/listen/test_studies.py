@@ -296,7 +296,7 @@ def test_a_folder_serves_one_listener_and_holds_nothing_else(listener: Make, tmp
     with pytest.raises(UserError, match="another listener"):
         Listener(one.settings, one.answerer, None, lambda line: None)
     (tmp_path / "mine.txt").write_text("")
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match="other content"):
         listener(out=tmp_path)
 
 

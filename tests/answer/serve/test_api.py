@@ -89,7 +89,7 @@ def test_an_upload_resumes_where_it_was_cut(serve: Serve) -> None:
     assert put(0, b"abc").json()["offset"] == 3
     assert put(0, b"abc").json()["offset"] == put(1, b"b").json()["offset"] == 3, "it is here already"
     other = put(1, b"x")
-    assert other.status_code == 409 and "another than the one that was begun" in other.text
+    assert other.status_code == 409 and "differs from the one that was begun" in other.text
     wrong = put(2, b"cd")
     assert wrong.status_code == 409 and wrong.headers["Upload-Offset"] == "3" and "byte 3" in wrong.text
     assert put(3, b"def").status_code == 413
@@ -287,7 +287,7 @@ def test_results_are_deleted_after_their_time_and_work_is_not(serve: Serve, writ
 
 def test_a_folder_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
-    with pytest.raises(UserError, match="not a server's folder"):
+    with pytest.raises(UserError, match="not the folder of a server"):
         JobStore(tmp_path, 1, None)
 
 

@@ -104,7 +104,7 @@ def test_bombs_and_things_that_are_no_study_cost_themselves_alone(live: Live, ma
         lying[at : at + 4] = (10).to_bytes(4, "little")
     with live.client() as client:
         expected = {
-            "the zip holds 2 files of 120 MB": [bomb],
+            "the zip has 2 files of 120 MB": [bomb],
             "the zip is empty": [zip_of({})],
         }
         for sentence, files in expected.items():

@@ -106,11 +106,11 @@ def test_splits_and_labels_are_the_publisher_s_and_all_else_is_counted(
     }  # fmt: skip
     assert two == {"lvef": (61, "%"), "ed_frame_a2c": (5, "frame"), "es_frame_a2c": (0, "frame")}
     assert summary.left_out == {
-        "cine without a frame rate (--frame-rate gives one to all)": 1,
+        "cine without a frame rate (give one for all with --frame-rate)": 1,
         "image_quality_a2c: not a number": 1,
         "mask of a segmentation": 8,
         "patient in no official split": 1,
-        "still that its cine holds, or unknown": 8,
+        "still that its cine contains, or unknown file": 8,
         "view without a cine": 2,
     }
 
@@ -154,14 +154,14 @@ def test_the_older_release_needs_a_rate_and_gets_square_pixels(
     one, two = labels_by_study(store)
     assert (one["lvef"], one["edv"], one["esv"]) == ((53.2, "%"), (102.5, "mL"), (48, "mL"))
     assert "lvef" not in two and two["image_quality_a4c"][0] == 0
-    assert summary.left_out == {"still that its cine holds, or unknown": 2, "view without a cine": 2}
+    assert summary.left_out == {"still that its cine contains, or unknown file": 2, "view without a cine": 2}
 
 
 def test_a_folder_without_either_release_or_its_lists_is_refused(nifti, tmp_path, bring_in) -> None:
     with pytest.raises(LayoutError, match="neither database_nifti"):
         bring_in("camus", tmp_path / "CAMUS_public/database_split")
     (nifti / "database_split/subgroup_testing.txt").unlink()
-    with pytest.raises(LayoutError, match="database_split holds the official splits"):
+    with pytest.raises(LayoutError, match="database_split too, which contains the official splits"):
         bring_in("camus", nifti)
 
 

@@ -213,7 +213,7 @@ def test_lvh_measurements_become_labels_in_cm(
     assert [row["time_source"] for row in table] == ["table", "container"]
     assert labels_by_study(store) == [{"lvidd": (4.8, "cm"), "ivsd": (1.1, "cm")}, {}]
     assert summary.left_out == {
-        "frame rate in the table implausible, the container's is taken": 1,
+        "implausible frame rate in the table; the container's is used": 1,
         "lvpwd: outside 0.1 to 5 cm": 1,
         "row whose file is missing": 1,
     }

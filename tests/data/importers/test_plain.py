@@ -68,7 +68,7 @@ def test_a_table_that_could_split_a_patient_or_lacks_a_column_is_refused(
     videos, bring_in, write_table
 ) -> None:
     table = write_table(videos / "t.csv", [{"path": "train/p1/a.mp4", "split": "test"}])
-    with pytest.raises(LayoutError, match="splits but no patients"):
+    with pytest.raises(LayoutError, match="splits but no patient column"):
         bring_in("table", table)
     with pytest.raises(TableError, match=r"lacks the columns \['EF'\]"):
         bring_in("table", table, columns=("lvef:%=EF",))

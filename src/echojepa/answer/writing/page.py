@@ -1,7 +1,7 @@
-"""`prediction.html`: one page with the answer, the loops it rests on, and what was not used.
+"""`prediction.html`: one page with the answer, the loops behind it, and the unused files.
 
-It is made of what `prediction.json` holds and of the films, so that whoever has both can make it again. Loops
-play at their own frame times. The page asks for nothing from outside and names nobody.
+It is made only from `prediction.json` and the films, and can be made again from both. Loops play at their own
+frame times. The page loads nothing from other servers and names no person.
 """
 
 from __future__ import annotations

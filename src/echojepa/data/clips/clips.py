@@ -69,7 +69,7 @@ AUGMENTATIONS: dict[str, Augment | Shift] = {"crop": Augment(), "shift": Shift()
 
 
 def clock(times: NDArray[np.float64], spec: InputSpec) -> tuple[NDArray[np.float64], float]:
-    """What clips of this spec are cut by: when each stored frame is, and from one frame to the next.
+    """Times of the stored frames, and the interval between a clip's frames, for this spec.
 
     In seconds, or in stored frames for a spec with a stride.
     """
@@ -129,8 +129,8 @@ def squared(spec: InputSpec, pixels: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def middle_of(spec: InputSpec, shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """Of frames of (height, width) as the released code makes clips: their sides after resizing, where the
-    square that is kept begins, and its side."""
+    """For frames of (height, width), as in the released code: sides after resizing, the start of the kept
+    square, and its side."""
     short = spec.resized or spec.size
     height, width = (short * length // min(shape) for length in shape)
     top, left = (round((length - spec.size) / 2) - (short - spec.size) // 2 for length in (height, width))
@@ -143,7 +143,9 @@ def fitted(spec: InputSpec, frames: NDArray[np.uint8]) -> Tensor:
     UserError for a spec by mm: frames alone have no scale.
     """
     if spec.mm is not None:
-        raise UserError("this is made of pictures alone; it does not take a model that is fed by millimetres")
+        raise UserError(
+            "this does not support a model with input in millimetres (`mm`); use a model without it"
+        )
     return fit(spec, squared(spec, letterbox(frames), frames.shape[1:3]))
 
 

@@ -132,8 +132,9 @@ def keep_pictures(
     needed = bytes_needed(store, rows, side) / 1e9
     if needed > limit_gb:
         raise ConfigError(
-            f"the pictures of {len(rows)} loops need {needed:.1f} GB of memory, pictures_gb is {limit_gb}; "
-            "raise it, choose --augment shift, which keeps them at the input's size, or leave --pictures out"
+            f"the decoded images of {len(rows)} loops need {needed:.1f} GB, and pictures_gb is "
+            f"{limit_gb}. Raise it, choose --augment shift (images have the input's size), or leave "
+            "--pictures out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_pictures(store, rows, spec, side, path, progress)

@@ -1,8 +1,8 @@
-"""Loops by their physical scale: pictures in which a pixel is as many millimetres as a model was trained on.
+"""Loops at a physical scale: each pixel spans the number of millimetres that a model was trained on.
 
-A picture is resized to exactly `spec.mm` millimetres a pixel and put on a black square of `spec.size`, its
-top edge at the square's and its middle at the square's middle: where the transducer touches the skin stays
-where it is, however deep the scanner looked. What lies beyond the square is cut off.
+An image is resized to exactly `spec.mm` millimetres a pixel and put on a black square of `spec.size`, aligned
+at the top and centred horizontally. The transducer therefore stays at one place, whatever the scanner's
+depth. Parts beyond the square are cut off.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class ScaledLoop:
         assert spec.mm is not None
         if loop.pixel_mm is None:
             raise UserError(
-                f"a loop states no millimetres a pixel, and this input is fed {spec.mm} mm a pixel; leave "
-                "such loops out, or take an input by picture (no `mm`)"
+                f"a loop states no millimetres a pixel, and this input needs {spec.mm} mm a pixel; leave "
+                "such loops out, or use an input without `mm`"
             )
         self.loop, self.spec, self.times = loop, spec, loop.times
         self.zoom = tuple(own / spec.mm for own in loop.pixel_mm)

@@ -1,5 +1,5 @@
-"""What stays with the owner of the files and never enters a data set: the key, which file an id is, and
-pictures of loops that are held for review because they may show a name."""
+"""Private files that stay with the owner and never enter a data set: the key, the map from ids to files, and
+images of loops held for review because they may show a name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def check_apart(path: Path, out: Path) -> None:
     """IngestError for a key inside the data set."""
     if path.resolve().is_relative_to(out.resolve()):
         raise IngestError(
-            f"the key {path} lies inside the data set {out}; keep it apart, it undoes the pseudonyms"
+            f"the key {path} lies inside the data set {out}; keep it elsewhere, because it reverses the "
+            "pseudonyms"
         )
 
 
@@ -38,7 +39,7 @@ def read_key(path: Path, out: Path) -> bytes:
     key = path.read_bytes().strip()
     if len(key) < 16:
         raise IngestError(
-            f"the key {path} has {len(key)} bytes; at least 16 are needed. Delete it to have one made"
+            f"the key {path} has {len(key)} bytes and needs at least 16. Delete it, and a new one is created"
         )
     return key
 

@@ -31,5 +31,5 @@ def check_no_leakage(patients: Iterable[str], splits: Iterable[str]) -> None:
     leaked = {p for p, split in zip(patients, splits, strict=True) if seen.setdefault(p, split) != split}
     if leaked:
         raise LeakageError(
-            f"{len(leaked)} patients stand in two splits, e.g. {sorted(leaked)[:3]}; ingest again"
+            f"{len(leaked)} patients are in two splits, e.g. {sorted(leaked)[:3]}; ingest again"
         )

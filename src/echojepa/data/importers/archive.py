@@ -1,8 +1,8 @@
 """An archive without tables of its own: every file below the sources.
 
-Links are followed, to folders too, each folder once, so that a link to a folder above is no endless walk.
-What is no file (a named pipe, a link to nothing or to itself, a folder that cannot be listed) is in the list
-as well: it gets its row and is not lost.
+Links are followed, also to folders. Each folder is read once, so a link to a parent folder causes no endless
+loop. Other entries (a named pipe, a broken link, a link to itself, a folder that cannot be listed) are in the
+list too and get their row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def list_archive(sources: tuple[Path, ...]) -> Listing:
             listing.videos[path] = NOTHING
     if not listing.videos:
         raise IngestError(
-            f"no files in {', '.join(map(str, sources))}; give the folder that holds the DICOM files"
+            f"no files in {', '.join(map(str, sources))}; give the folder that contains the DICOM files"
         )
     return listing
 

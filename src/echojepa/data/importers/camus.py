@@ -41,8 +41,8 @@ def read_camus(folder: Path, config: IngestConfig) -> Listing:
     present = [split for split in (Split.TRAIN, Split.TEST) if (folder / SUBGROUPS[split]).is_dir()]
     if not present:
         raise LayoutError(
-            f"{folder} has neither database_nifti (and database_split) nor training or testing in it; "
-            "give the folder that holds them"
+            f"{folder} contains neither database_nifti (with database_split) nor training or testing; "
+            "give the folder that contains them"
         )
     for split in present:
         for patient in people(folder / SUBGROUPS[split]):
@@ -62,7 +62,9 @@ def subgroups(folder: Path) -> dict[str, Split]:
     for split in GUARDED:
         path = folder / f"subgroup_{SUBGROUPS[split]}.txt"
         if not path.is_file():
-            raise LayoutError(f"{path} does not exist; database_split holds the official splits, get it, too")
+            raise LayoutError(
+                f"{path} does not exist; download database_split too, which contains the official splits"
+            )
         for name in path.read_text(encoding="utf-8").split():
             splits.setdefault(name, split)
     return splits
@@ -86,7 +88,7 @@ def add_patient(listing: Listing, folder: Path, study: str, split: Split, config
         stated = number(info.get("FrameRate"))
         rate = stated or config.frame_rate
         if rate is None:
-            listing.leave_out("cine without a frame rate (--frame-rate gives one to all)", path)
+            listing.leave_out("cine without a frame rate (give one for all with --frame-rate)", path)
             continue
         facts = Stated(
             patient=study,
@@ -134,4 +136,6 @@ def count_others(listing: Listing, folder: Path, taken: set[str]) -> None:
         if path.name in taken or not path.name.endswith((".nii.gz", ".mhd")):
             continue
         mask = path.name.removesuffix(".nii.gz").removesuffix(".mhd").endswith("_gt")
-        listing.leave_out("mask of a segmentation" if mask else "still that its cine holds, or unknown", path)
+        listing.leave_out(
+            "mask of a segmentation" if mask else "still that its cine contains, or unknown file", path
+        )

@@ -34,7 +34,7 @@ def videos_below(folder: Path) -> dict[str, Path]:
     found = {bare(p.name): p for p in sorted(folder.rglob("*")) if p.suffix.lower() == ENDING}
     if not found:
         raise LayoutError(
-            f"no {ENDING} file below {folder}; give the folder that holds the data set's tables"
+            f"no {ENDING} file below {folder}; give the folder that contains the data set's tables"
         )
     return found
 
@@ -78,7 +78,7 @@ def add_traced_frames(listing: Listing, path: Path, known: set[str]) -> None:
     Told by area, not by order: which of the two stands first in the table is not guaranteed.
     """
     if not path.is_file():
-        listing.leave_out("no table of tracings, so no labels of traced frames", path)
+        listing.leave_out("no table of tracings, therefore no labels of traced frames", path)
         return
     chords: dict[tuple[str, str], list[Chord]] = defaultdict(list)
     for row in read_rows(path, ("FileName", *ENDS, "Frame")):
@@ -125,7 +125,7 @@ def read_pediatric(folder: Path, config: IngestConfig) -> Listing:
     listing = Listing()
     present = [name for name in PEDIATRIC_VIEWS if (folder / name).is_dir()]
     if not present:
-        raise LayoutError(f"{folder} has neither A4C nor PSAX in it; give the folder that holds them")
+        raise LayoutError(f"{folder} contains neither A4C nor PSAX; give the folder that contains them")
     for view in present:
         files = videos_below(folder / view / "Videos")
         for row in read_rows(folder / view / "FileList.csv", ("FileName", "EF", "Split")):

@@ -29,10 +29,10 @@ def read_listing(config: IngestConfig) -> Listing:
     whole = Listing()
     for source in config.sources:
         if not source.exists():
-            raise LayoutError(f"{source} does not exist; give the folder or table that {config.layout} is in")
+            raise LayoutError(f"{source} does not exist; give the folder or table of {config.layout}")
         whole.add(IMPORTERS[config.layout](source, config))
     if not whole.videos:
-        raise LayoutError(f"nothing to ingest; left out: {dict(whole.counted())}")
+        raise LayoutError(f"there is nothing to ingest; left out: {dict(whole.counted())}")
     if config.layout in ("list", "videos") and config.patient_is == "folder":
         check_folders(whole)
     whole.keep_patients_together()
@@ -44,6 +44,6 @@ def check_folders(listing: Listing) -> None:
     mixed = [patient for patient, splits in listing.official_splits().items() if len(splits) > 1]
     if mixed:
         raise LayoutError(
-            f"{len(mixed)} folders have videos in several splits, and those of one folder are taken to be "
-            "one patient's; if each video is another patient's, say --patient-is file"
+            f"{len(mixed)} folders have videos in several splits, but all videos of a folder count as one "
+            "patient's. If each video is a different patient's, give --patient-is file"
         )

@@ -116,7 +116,7 @@ class Listing:
         value = number(text)
         if value is not None and FRAME_RATES[0] <= value <= FRAME_RATES[1]:
             return value
-        self.leave_out("frame rate in the table implausible, the container's is taken", what)
+        self.leave_out("implausible frame rate in the table; the container's is used", what)
         return None
 
     def add(self, other: Listing) -> None:
@@ -143,7 +143,7 @@ class Listing:
             if stated.patient in found and stated.split:
                 split = most_guarded(found[stated.patient])
                 if split != stated.split:
-                    why = f"official split {stated.split} not kept: the patient stands in {split} too"
+                    why = f"official split {stated.split} not kept: the patient is also in {split}"
                     self.leave_out(why, path)
                     self.videos[path] = replace(stated, split=split)
 

@@ -51,7 +51,9 @@ def has_table(folder: Path, name: str) -> bool:
 def table_in(folder: Path, name: str) -> Path:
     """A table, gzipped or not; LayoutError where it is not there."""
     if not has_table(folder, name):
-        raise LayoutError(f"{folder} has no {name}.csv or {name}.csv.gz; give the folder that holds files/")
+        raise LayoutError(
+            f"{folder} has no {name}.csv or {name}.csv.gz; give the folder that contains files/"
+        )
     plain = folder / f"{name}.csv"
     return plain if plain.is_file() else plain.with_suffix(".csv.gz")
 

@@ -69,7 +69,7 @@ def read_table(path: Path, config: IngestConfig) -> Listing:
         fact = {role: row.get(column, "") for role, column in roles.items()}
         fact |= {role: identity(fact[role]) for role in ("patient", "study")}
         if fact["split"] and not fact["patient"]:
-            raise LayoutError(f"{path} has splits but no patients; name the column: --columns patient=COLUMN")
+            raise LayoutError(f"{path} has splits but no patient column; name it: --columns patient=COLUMN")
         video = path.parent / fact["path"]
         stated = stated_in(fact, listing, video, config)
         if listing.add_video(video, stated):
@@ -113,7 +113,7 @@ def read_list(path: Path, config: IngestConfig) -> Listing:
     line are of one study.
     """
     if not path.is_file():
-        raise LayoutError(f"{path} is no file; give the lists themselves, one a split")
+        raise LayoutError(f"{path} is not a file; give the lists themselves, one for each split")
     _, labels = named_columns(config)
     listing, split = Listing(), split_in(path.stem)
     for *videos, label in list_lines(path):

@@ -87,7 +87,7 @@ def convert(job: Job) -> ConvertedLoop | Refused:
             sector = whole(looked) if job.stated.cropped else sector_of(recording, looked)
             text = () if job.cleared or job.stated.cropped else find_text(looked, sector)
             if text:
-                why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; look at its picture beside the key")
+                why = Rejected(Reason.HELD_TEXT, f"{len(text)} places; check its image beside the key")
                 return Refused(job.file_id, why, review_picture(looked, text), ids)
             return keep(recording, looked, sector, job)
     except Rejected as rejected:
@@ -167,7 +167,9 @@ def marked(recording: Recording, kinds: Sequence[RegionKind], shape: tuple[int, 
         if region.kind in kinds:
             mask[region.y0 : region.y1 + 1, region.x0 : region.x1 + 1] = True
     if not mask.any():
-        raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan and has no region of tissue")
+        raise Rejected(
+            Reason.NO_SECTOR, "a single frame without a visible fan or a tissue region in its tags"
+        )
     return Sector(mask)
 
 
@@ -217,8 +219,8 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
 
 
 def square_shares(aspect: float) -> tuple[float, float]:
-    """Shares of rows and of columns that are kept so that pixels of this height by width become square: the
-    finer direction is reduced, as in a volume, so that a heart is not stretched."""
+    """Shares of rows and columns to keep to make pixels of this height by width square. The finer direction
+    is reduced, as in a volume, which keeps the heart's shape."""
     return min(1.0, aspect), min(1.0, 1 / aspect)
 
 

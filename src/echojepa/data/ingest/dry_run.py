@@ -89,14 +89,14 @@ def doubts(headers: Sequence[Header], labels: pa.Table) -> tuple[str, ...]:
         of_study.setdefault(header.study, set()).add(header.patient)
     if patients and (most := max(patients.values())) >= FEWEST_LOOPS and most > len(good) / 2:
         found.append(
-            f"one patient holds {most} of {len(good)} files: perhaps all were anonymised with one name"
+            f"one patient has {most} of {len(good)} files; perhaps all were anonymised with one name"
         )
     if shared := sum(len(names) > 1 for names in of_study.values()):
-        found.append(f"{shared} studies stand under several patients, who are taken for one person")
+        found.append(f"{shared} studies have several patients, who count as one person")
     if odd := sum(bool(header.doubt) for header in good):
         found.append(f"{odd} files have doubtful frame times")
     if lost := sum(study not in of_study for study in labels["study_id"].to_pylist()):
-        found.append(f"{lost} labels are of studies of which no file would come in")
+        found.append(f"{lost} labels belong to studies without any accepted file")
     return tuple(found)
 
 

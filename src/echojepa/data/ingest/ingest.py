@@ -44,13 +44,13 @@ from echojepa.progress import Progress
 from echojepa.vocabulary import Reason
 
 PASSING = (Reason.UNREADABLE, Reason.LIMITS, Reason.CRASHED, Reason.PROGRAM)
-"""Reasons that may have passed by the next time, though the file is as it was."""
+"""Reasons that may no longer apply at the next run, even if the file has not changed."""
 UNFINISHED = (Reason.TRUNCATED, Reason.NOT_DICOM, Reason.NO_PIXELS)
-"""Reasons of a file that was half copied: tried once more where it is not known what it was like."""
+"""Reasons of a half-copied file: it is tried again if its earlier size and time are unknown."""
 COMMIT_EVERY = 64
-"""Files between two commits: what a kill can cost at most."""
+"""Files between two commits: the most that a kill can cost."""
 CPU_SECONDS, SECONDS_A_MEGABYTE, MEMORY = 10.0, 1.0, 3 << 29
-"""What one file may use: CPU seconds, more of them for a larger file, and 1.5 GiB."""
+"""Limits of one file: CPU seconds, more for a larger file, and 1.5 GiB."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class IngestSummary:
     labels: int
     labels_without_study: int
     left_out: dict[str, int]
-    """What the data set's own tables name, or their folder holds, that was passed over, by reason."""
+    """Left-out entries of the data set's own tables and folder, by reason."""
     file_map: Path
     left_out_map: Path
     pictures: Path
@@ -77,7 +77,7 @@ class IngestSummary:
             ("patients in the data set", self.patients),
         ]
         if came.moved:
-            rows.append(("not in their official split: the patient was in another before", came.moved))
+            rows.append(("not in their official split: the patient was already in another one", came.moved))
         if came.joined:
             rows.append(("patients moved to another split: a file shows they are one person", came.joined))
         for word, counts in (("kind", came.kinds), ("view", came.views), ("split", came.splits)):
@@ -152,10 +152,10 @@ def labels_of(config: IngestConfig, listing: Listing, key: bytes) -> pa.Table:
 
 
 def still_to_do(store: LoopStore, jobs: list[Job], key: Path) -> list[Job]:
-    """Jobs of files that are neither in the table nor refused, of held ones that have been cleared, and of
-    refused ones that may be another case now: those that changed since, or whose reason may have passed.
+    """Jobs of new files, of held files that have been cleared, and of refused files to try again: those that
+    changed since, or whose reason may no longer apply.
 
-    A refusal of a file that is in the table, left by a kill between the two, is dropped.
+    If a kill left a refusal of a file that is in the table, the refusal is dropped.
     """
     with store.lock():
         ours = pa.array([job.file_id for job in jobs], pa.string())
@@ -223,12 +223,13 @@ def summarise(
     rejected = dict(came.rejected)
     if not len(table):
         raise IngestError(
-            f"nothing came in; reasons by number of files: {rejected}. See {file_map} for which"
+            f"nothing came in; reasons by number of files: {rejected}. {file_map} lists the files"
         )
     if config.strict and rejected:
         ours = f"; errors of this program: {dict(came.faults)}" if came.faults else ""
         raise IngestError(
-            f"rejected files by reason: {rejected}{ours}; the others came in. See {file_map} for which"
+            f"rejected files by reason: {rejected}{ours}; the others were accepted. {file_map} lists the "
+            "files"
         )
     joined = pc.sum(pc.is_in(labels["study_id"], table["study_id"])).as_py() or 0
     return IngestSummary(

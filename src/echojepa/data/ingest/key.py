@@ -33,8 +33,8 @@ def key_for(path: Path, out: Path) -> bytes:
     made_before = store is not None and (store.key_fingerprint is not None or store.table.count_rows() > 0)
     if made_before and not path.exists():
         raise IngestError(
-            f"there is no key {path}, and the data set {out} was made with one: a new key would make every "
-            "patient another person. Give the first key, or a new folder"
+            f"the key {path} does not exist, and the data set {out} was made with a key. With a new key "
+            "every patient would count as a new person. Give the first key, or a new folder"
         )
     key = read_key(path, out)
     if store is not None and made_before and not is_key_of(store, key, path):

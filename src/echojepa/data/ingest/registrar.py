@@ -56,7 +56,7 @@ class Registrar:
         self.waiting.append(result)
 
     def commit(self) -> None:
-        """Write what has been taken. Who belongs together is written before the loops that showed it, so that
+        """Write the waiting results. Links between patients are written before the loops that showed them, so
         a kill between the two loses nothing."""
         with self.store.lock():
             self.known.learn()
@@ -80,8 +80,8 @@ class Registrar:
         self.waiting = []
 
     def sort_out(self) -> tuple[list[ConvertedLoop], list[Refused], set[Link]]:
-        """What was taken and is not there yet: loops, refusals (duplicates with them), and ids of one person
-        that no row of the table will tie."""
+        """New results: loops, refusals (with duplicates), and ids of one person that no row of the table will
+        link."""
         loops: list[ConvertedLoop] = []
         refused, links = [], set[Link]()
         came = [result for result in self.waiting if isinstance(result, ConvertedLoop)]

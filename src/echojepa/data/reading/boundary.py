@@ -16,11 +16,10 @@ SOURCE = Path(__file__).parents[2]
 
 @contextmanager
 def one_file() -> Iterator[None]:
-    """Read one file within this: whatever goes wrong with it is raised as Rejected, without its values.
+    """Read one file within this context: every failure is raised as Rejected, without values of the file.
 
-    Running out of memory is of the file (LIMITS). What nobody foresaw is an error of this program (PROGRAM):
-    its kind and the line of the package where it was raised are named, its message, which may quote the file,
-    is not.
+    Running out of memory counts as a fault of the file (LIMITS). An unforeseen error counts as an error of
+    this program (PROGRAM): the reason names its kind and line, but not its message, which may quote the file.
     """
     with discreetly():
         try:

@@ -47,7 +47,8 @@ def open_recording(path: Path, key: bytes, stated: Stated = NOTHING) -> Recordin
             size = file.seek(0, 2)
             if size > MAX_FILE:
                 raise Rejected(
-                    Reason.TOO_LARGE, f"a file of {size / 2**30:.1f} GiB; at most {MAX_FILE >> 30}"
+                    Reason.TOO_LARGE,
+                    f"a file of {size / 2**30:.1f} GiB; at most {MAX_FILE >> 30} GiB are allowed",
                 )
             if size == 0:
                 raise Rejected(Reason.NOT_DICOM, "an empty file")
@@ -70,7 +71,7 @@ def check_regular(path: Path) -> None:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         name = next((name for test, name in OTHERS.items() if test(mode)), "something else")
-        raise Rejected(Reason.UNREADABLE, f"it is no file but {name}")
+        raise Rejected(Reason.UNREADABLE, f"it is not a file but {name}")
 
 
 def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
@@ -106,7 +107,7 @@ def open_plain_volume(content: bytes, path: Path, key: bytes, stated: Stated) ->
     """Pictures stacked in time, calibrated; Rejected(NO_TIME) for a cine without a stated frame rate."""
     volume, everything = open_volume(content, path)
     if volume.count > 1 and stated.frame_rate is None:
-        raise Rejected(Reason.NO_TIME, "a stack of pictures carries no times, and no table states its rate")
+        raise Rejected(Reason.NO_TIME, "a stack of images has no times, and no table states its rate")
     region = Region(0, 0, volume.width - 1, volume.height - 1, mm_per_pixel=volume.mm_per_pixel)
     return Recording(
         pixels=volume,

@@ -89,7 +89,9 @@ class Video(Frames):
         self.count = len(points)
         check_size(self.count, stream.height, stream.width)
         if len(packets) < claimed and max(self._all_packets(), indexed_frames(self._content)) < claimed:
-            raise Rejected(Reason.TRUNCATED, f"{self.count} frames in the stream, its header says {claimed}")
+            raise Rejected(
+                Reason.TRUNCATED, f"{self.count} frames in the stream, but its header states {claimed}"
+            )
         stamps = sorted(pts for pts, _ in points if pts is not None)
         self._stamps = stamps if len({*stamps}) == self.count else None
         self._index_of: dict[int | None, int] = {pts: index for index, pts in enumerate(self._stamps or ())}
@@ -113,14 +115,14 @@ class Video(Frames):
         if self.count == 1:
             return np.zeros(1)
         if self._stamps is None or self._format in TIMELESS or states_no_rate(self._content):
-            raise Rejected(Reason.NO_TIME, f"{self.count} frames without a time stamp each")
+            raise Rejected(Reason.NO_TIME, f"{self.count} frames, not all with a time stamp")
         times = (np.array(self._stamps, np.float64) - self._stamps[0]) * self._unit
         steps = np.diff(times)
         if not plausible(steps):
             low, high = STEPS
             raise Rejected(
                 Reason.NO_TIME, f"frames are {steps.min():.4g} to {steps.max():.4g} s apart; "
-                f"{low} to {high} is plausible, and single pauses up to {LONGEST_PAUSE:.0f}",
+                f"{low} to {high} s is plausible, with single pauses up to {LONGEST_PAUSE:.0f} " f"s",
             )  # fmt: skip
         return times
 

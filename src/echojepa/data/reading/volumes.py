@@ -88,7 +88,7 @@ def open_nifti(content: bytes) -> Volume:
     try:
         head = stream.read(HEADER)
         if head[HEADER - len(NIFTI) :] != NIFTI:
-            raise Rejected(Reason.UNSUPPORTED, "no NIfTI file with its values inside")
+            raise Rejected(Reason.UNSUPPORTED, "not a NIfTI file with its data inside")
         header = Nifti1Header(head, check=False)
         shape, kind = header.get_data_shape(), header.get_data_dtype()
         slope, shift = header.get_slope_inter()
@@ -125,9 +125,9 @@ def open_meta(content: bytes, path: Path) -> tuple[Volume, bytes]:
             Reason.UNSUPPORTED, f"a MetaImage header that breaks ({type(error).__name__})"
         ) from None
     if element not in ELEMENTS or facts.get("ElementNumberOfChannels", "1") != "1":
-        raise Rejected(Reason.UNSUPPORTED, "a MetaImage of values that are not single numbers")
+        raise Rejected(Reason.UNSUPPORTED, "a MetaImage whose values are not single numbers")
     if Path(name).name != name or not (path.parent / name).is_file():
-        raise Rejected(Reason.TRUNCATED, "the file of values that its header names is not beside it")
+        raise Rejected(Reason.TRUNCATED, "the data file that its header names is not beside it")
     swapped = "True" in (facts.get("BinaryDataByteOrderMSB"), facts.get("ElementByteOrderMSB"))
     kind = np.dtype(ELEMENTS[element]).newbyteorder(">" if swapped else "<")
     size = math.prod(sides) * kind.itemsize
@@ -146,7 +146,9 @@ def stack_shape(sides: Sequence[int]) -> tuple[int, int, int]:
     width, height, *more = (int(side) for side in sides) if len(sides) > 1 else (0, 0)
     long = [side for side in more if side != 1]
     if len(long) > 1:
-        raise Rejected(Reason.UNSUPPORTED, "a volume with depth and time; pictures stacked in time are read")
+        raise Rejected(
+            Reason.UNSUPPORTED, "a volume with depth and time; only images stacked in time are read"
+        )
     count = long[0] if long else 1
     check_size(count, height, width)
     return count, height, width
@@ -158,10 +160,10 @@ def as_bytes(
     """Values (T, H, W) of 0 to 255 as bytes, none of them rounded; Rejected where that cannot be."""
     if len(raw) < math.prod(shape) * kind.itemsize:
         raise Rejected(
-            Reason.TRUNCATED, f"{len(raw)} bytes of {math.prod(shape) * kind.itemsize} that its header states"
+            Reason.TRUNCATED, f"{len(raw)} bytes, but its header states {math.prod(shape) * kind.itemsize}"
         )
     if kind.kind not in "iuf":
-        raise Rejected(Reason.UNSUPPORTED, "a stack of values that are not single numbers")
+        raise Rejected(Reason.UNSUPPORTED, "a stack whose values are not single numbers")
     values: NDArray[Any] = np.frombuffer(raw, kind).reshape(shape)
     if scale != (1.0, 0.0):
         values = values * scale[0] + scale[1]

@@ -53,8 +53,8 @@ class Fan:
         return inside & (down * math.sin(self.right) - across * math.cos(self.right) >= margin)
 
     def rim_support(self, alive: Mask) -> float:
-        """Of the edge or far arc (whichever has least): the share of the rim along which alive pixels (H, W)
-        end, less that along which they go on outside. Where both sides are dark the rim is not known."""
+        """Share of the rim at which alive pixels (H, W) end, minus the share at which they continue outside,
+        for the edge or far arc with the smallest value. If both sides are dark, the rim is unknown."""
         reach = np.arange(self.near + 4, self.far - 4)
         angle = np.arange(self.left, self.right, 1 / self.far)
         sides = []

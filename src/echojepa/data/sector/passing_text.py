@@ -1,10 +1,10 @@
-"""Text that does not stand still, or is dark on a bar: shown in some frames only, blinking, fading, moving.
+"""Text that is not still, or is dark on a bar: shown in some frames only, blinking, fading, moving.
 
-`burned_text` asks what stands still through a whole loop. Here single frames are asked for strokes that are
-of one grey and end sharply, as its rule for stills does, and a word must be seen at the same place in two
-frames at least. An ECG over the picture has such strokes too, but is a long thin curve: words on one are
-none, nor are those of which few columns cross two strokes. Dark letters are looked for on bars alone, which
-are flat and bright as no tissue is.
+`burned_text` finds text that is still through a whole loop. Here, single frames are searched for strokes of
+one grey with sharp ends, by its rule for stills; a word must be at the same place in at least two frames. An
+ECG over the image also has such strokes, but is a long thin curve: words on such a curve do not count, nor do
+words of which few columns cross two strokes. Dark letters are searched for only on bars, which are flat and
+brighter than any tissue.
 """
 
 from __future__ import annotations

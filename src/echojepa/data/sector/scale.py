@@ -16,10 +16,10 @@ ALIKE = 0.01
 
 
 def mm_per_pixel(regions: Sequence[Region], sector: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """Height and width of a pixel within the sector (H, W), mm; None where no region says.
+    """Height and width of a pixel within the sector (H, W), mm; None if no region states it.
 
-    Of the calibrated regions of a picture (tissue, colour) that hold at least half of the sector the one
-    that holds most of it, of several such the smallest. Where two of one size disagree neither is believed.
+    The region is the calibrated one (tissue, colour) that contains most of the sector, at least half of it;
+    of several such, the smallest. If two of the same size disagree, neither is used.
     """
     found = []
     for region in regions:

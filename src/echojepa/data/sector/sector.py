@@ -1,9 +1,9 @@
 """Where the ultrasound is on the screen: found from the pixels, so that text and logos stay outside.
 
-Inside the fan speckle never stands still; burned-in text, scales and logos do. The largest lively piece is
-taken and a fan is fitted to it, so that the rim is a straight edge or an arc even where the picture is dark
-or an ECG crosses it. What is no fan (a linear array) is kept as its convex hull. Region tags are a hint at
-most: they can be wrong or of another size.
+Inside the fan, speckle always changes; burned-in text, scales and logos do not. A fan is fitted to the
+largest active piece, which makes the rim a straight edge or an arc even if the image is dark there or an ECG
+crosses it. A solid piece that is not a fan (a linear array) is kept as its convex hull. Region tags are only
+a hint: they can be wrong or have another size.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ morphology: Any = ndimage  # scipy carries no types
 PROBE_FRAMES = 32
 """Frames looked at, evenly spaced."""
 CAP = 8
-"""Grey levels above which one change counts no more: a trace that passes once is not lively."""
+"""Cap of one change, in grey levels: a trace that passes once is not active."""
 LIVELY, SHARE = 0.3, 0.35
-"""A pixel is alive that changes by LIVELY grey levels on average, and of which both the change and the
-contrast to the background are SHARE of those around that change: JPEG noise beside a sector is less."""
+"""A pixel is active ("alive") if it changes by LIVELY grey levels on average, and if its change and its
+contrast to the background are at least SHARE of those around it. JPEG noise beside a sector changes less."""
 STILL_GREY = 6
-"""A single frame has no changes: there a pixel is alive that is this much above the background."""
+"""In a single frame, a pixel counts as alive if it is this much brighter than the background."""
 OVERLAY_GREY = 30
 """Grey level above which a pixel that hardly changes may be an overlay."""
 MIN_SHARE = 0.04
@@ -80,10 +80,12 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
     mask = found[1] if found else None
     if mask is None:
         if len(looked) == 1:
-            raise Rejected(Reason.NO_SECTOR, "a single frame that shows no fan")
+            raise Rejected(Reason.NO_SECTOR, "a single frame without a visible fan")
         hull = convex_hull(piece)
         if piece[hull].mean() < SOLID or hull[around].mean() < COVERED:
-            raise Rejected(Reason.NO_SECTOR, "what moves is neither a fan nor solid: its rim cannot be told")
+            raise Rejected(
+                Reason.NO_SECTOR, "the moving part is neither a fan nor solid; its rim cannot be found"
+            )
         mask = morphology.binary_erosion(hull, iterations=2, border_value=1)
         mask &= ~overlay_at_rim(looked, mask)
     if mask.mean() < MIN_SHARE:

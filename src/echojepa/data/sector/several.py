@@ -43,7 +43,7 @@ def check_single(alive: Mask, pieces: Pieces, piece: Mask, regions: Sequence[Reg
         or fans_that_touch(alive & piece)
         or tagged_pictures(alive, regions)
     ):
-        raise Rejected(Reason.SEVERAL_SECTORS, "two sectors beside each other; a row holds one picture")
+        raise Rejected(Reason.SEVERAL_SECTORS, "two sectors on one screen; a row holds only one")
 
 
 def fans_apart(alive: Mask, pieces: Pieces, regions: Sequence[Region]) -> bool:

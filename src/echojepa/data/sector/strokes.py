@@ -38,11 +38,11 @@ class Rule:
     even: float
     """Standard deviation of a stroke's greys at which it counts nothing; it counts in full at 0."""
     edges: int
-    """Of the eight pixels two away, so many at least are beyond a step from every pixel of a stroke."""
+    """Minimum number, for every pixel of a stroke, of the eight pixels two away that differ by a step."""
     sharp: float
-    """So many are on average."""
+    """Minimum mean of that number."""
     fewest: int
-    """Pixels of a stroke at least."""
+    """Minimum number of pixels of a stroke."""
     same: int
     """Strokes of one word differ by no more."""
     enough: float

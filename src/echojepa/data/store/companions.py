@@ -18,8 +18,8 @@ LINK_SCHEMA = pa.schema([("one", pa.string()), ("other", pa.string())])
 SCHEMAS = {LABELS: LABEL_SCHEMA, REJECTED: REJECTED_SCHEMA, LINKS: LINK_SCHEMA}
 REMEDIES = {
     LABELS: "ingest again with --labels",
-    REJECTED: "ingest again: its files are tried anew",
-    LINKS: "ingest into a new folder: who is one person must be found anew",
+    REJECTED: "ingest again: its files are tried again",
+    LINKS: "ingest into a new folder: links between patients must be found again",
 }
 
 

@@ -25,7 +25,7 @@ def read_facts(place: Location) -> dict[str, Any]:
         facts = json.loads(place.read(FACTS))
     except OSError as error:
         raise StoreError(
-            f"{place} is no data set (no dataset.json); make one with `echojepa ingest`"
+            f"{place} is not a data set (no dataset.json); make one with `echojepa ingest`"
         ) from error
     except ValueError as error:
         raise StoreError(damaged_facts(place)) from error
@@ -52,6 +52,6 @@ def check_version(place: Location) -> None:
 def damaged_facts(place: Location) -> str:
     """What is wrong, and what to do."""
     return (
-        f"{place.child(FACTS)} is damaged; write it anew with its format_version ({FORMAT_VERSION}) and "
+        f"{place.child(FACTS)} is damaged; write it again with its format_version ({FORMAT_VERSION}) and "
         "split_seed"
     )

@@ -89,7 +89,7 @@ class LoopStore:
             place.make()
             seen = place.names()
             if seen - {TABLE, LABELS, REJECTED, LINKS} and FACTS not in seen:
-                raise StoreError(f"{place} is not empty and no data set; give a new folder")
+                raise StoreError(f"{place} is not empty and is not a data set; give a new folder")
             with store.lock():
                 if place.exists(FACTS):
                     return cls.open(root)
@@ -142,13 +142,11 @@ class LoopStore:
                 table = lance.dataset(place)
             except LANCE_ERRORS as error:
                 raise StoreError(
-                    f"the newest version of {place} does not open; delete the newest file in its folder "
-                    "_versions: what was there before that commit is whole, ingest again for the rest"
+                    f"the newest version of {place} cannot be opened. Delete the newest file in its "
+                    "folder _versions to return to the version before; then ingest again for the rest"
                 ) from error
             if set(table.schema.names) != set(SCHEMA.names):
-                raise StoreError(
-                    f"{self.location} was made before version 1 was settled; ingest its files again"
-                )
+                raise StoreError(f"{self.location} was made before format version 1; ingest its files again")
             self._table = table
         return self._table
 
@@ -268,7 +266,7 @@ class LoopStore:
             return table.take([row], columns=list(columns))
         except LANCE_ERRORS as error:
             raise DamagedLoop(
-                f"row {row} of {self.location.child(TABLE)} cannot be read; its other rows may be whole. "
+                f"row {row} of {self.location.child(TABLE)} cannot be read; other rows may be intact. "
                 "Restore the file from a backup, or ingest the archive into a new folder"
             ) from error
 

@@ -140,8 +140,8 @@ class Loop:
         data = memoryview(self._frames[index].as_buffer())
         if zlib.crc32(data) != self._sums[index].as_py():
             raise DamagedLoop(
-                f"frame {index} of a loop is not what was written: the disk or a copy is damaged; "
-                "`echojepa verify --pixels 0` lists the loops, restore them from a backup or ingest again"
+                f"frame {index} of a loop differs from what was written: the disk or a copy is damaged. "
+                "`echojepa verify --pixels 0` lists the loops; restore them from a backup or ingest again"
             )
         return decode(data, self.encoding)
 

@@ -80,7 +80,7 @@ class Look:
 
 def shown(identifier: str | None) -> str:
     """A pseudonym as it is; anything else is not repeated, for it may name a person."""
-    return identifier if identifier and PSEUDONYM.fullmatch(identifier) else "(an id that is no pseudonym)"
+    return identifier if identifier and PSEUDONYM.fullmatch(identifier) else "(an id that is not a pseudonym)"
 
 
 def outside(value: float | None, limits: tuple[float, float]) -> bool:
@@ -117,13 +117,13 @@ WITHOUT_VIEW: Check[dict[str, Any]] = Check(
 
 SHORT: Check[dict[str, Any]] = Check(
     "cine shorter than a clip", "warning", shorter_than_a_clip,
-    f"a clip of {InputSpec().seconds:g} s, as most models take, plays these forwards and backwards in turn",
+    f"a clip of {InputSpec().seconds:g} s, as most models use, plays these forwards and backwards in turn",
 )  # fmt: skip
 
 ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
     Check(
         "frame times do not increase", "error", unordered_times,
-        "clips are cut by time: look at these files' frame times, and leave them out",
+        "clips are cut by time: check these files' frame times, and leave them out",
     ),
     Check(
         "odd or no frame rate", "warning", odd_frame_rate,
@@ -131,7 +131,7 @@ ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
     ),
     Check(
         "doubtful frame times", "warning", lambda row: bool(row["time_warning"]),
-        "the column time_warning says what disagreed; the contact sheet shows it",
+        "the column time_warning states the reason; the contact sheet shows it",
     ),
     WITHOUT_VIEW,
     SHORT,
@@ -146,11 +146,11 @@ ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
     ),
     Check(
         "implausible age", "warning", lambda row: outside(row["age"], AGES),
-        "not within 0 to 90 years; older people are to be stored as 90, or their age can name them",
+        "not within 0 to 90 years; store older people as 90, because their age can identify them",
     ),
     Check(
         "word outside the vocabulary", "error", unknown_word,
-        "a split, kind or view that nothing else knows leaves the loop out silently; ingest again",
+        "a loop with an unknown split, kind or view is left out silently; ingest again",
     ),
 )  # fmt: skip
 """Claims about a row of the table, its times included."""
@@ -158,31 +158,31 @@ ROW_CHECKS: tuple[Check[dict[str, Any]], ...] = (
 PIXEL_CHECKS: tuple[Check[Look], ...] = (
     Check(
         "pixels do not decode", "error", lambda look: look.damaged,
-        "these rows are damaged, or not of the size they state; ingest into a new folder",
+        "these rows are damaged, or do not have their stated size; ingest into a new folder",
     ),
     Check(
         "pixels are not those of their checksum", "error", lambda look: look.altered,
-        "something changed after ingest, so duplicates cannot be told; ingest into a new folder",
+        "pixels changed after ingest, so duplicates cannot be found; ingest into a new folder",
     ),
     Check(
         "times and frames differ in number", "error", lambda look: look.frame_count != look.time_count,
-        "clips would hold other moments than they say; ingest into a new folder",
+        "clips would show other times than they state; ingest into a new folder",
     ),
     Check(
         "empty sector", "error", lambda look: look.sector_share < LEAST_SECTOR,
-        f"the mask covers less than {LEAST_SECTOR:.0%} of its picture; leave these files out",
+        f"the mask covers less than {LEAST_SECTOR:.0%} of its image; leave these files out",
     ),
     Check(
         "black inside the sector", "error", lambda look: look.black,
-        "nothing is to be seen; leave these files out",
+        "the loop shows nothing; leave these files out",
     ),
     Check(
         "something outside the sector", "error", lambda look: look.spilled,
-        "it can be burned-in text that names a person; share nothing before you have looked at these",
+        "it can be burned-in text that names a person; check these loops before you share anything",
     ),
     Check(
         "cine without motion", "warning", lambda look: look.motionless,
-        "a still stored as a cine, frame for frame the same; leave it out or call it a still",
+        "all frames are the same, so this is a still; leave it out or store it as a still",
     ),
 )  # fmt: skip
 """Claims about a loop's pixels."""

@@ -86,12 +86,12 @@ PEOPLE_CHECKS = (
     ),
     SetCheck(
         "patients that share a study", "warning", patients_of_one_study,
-        "perhaps an id that was corrected: they are kept in one split; look whether they are one person",
+        "perhaps an id was corrected; they are kept in one split. Check whether they are one person",
     ),
     SetCheck(
         "one patient holds most of the set", "warning", one_for_all,
-        "perhaps files that were anonymised with one name for all: splits and intervals by patient mean "
-        "nothing then; get the files with an id for each person",
+        "perhaps all files were anonymised with one name; then splits and intervals by patient mean "
+        "nothing. Get the files with an id for each person",
     ),
 )  # fmt: skip
 """Claims about people, the gravest first."""

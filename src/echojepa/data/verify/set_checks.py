@@ -209,7 +209,7 @@ SET_CHECKS = (
     ),
     SetCheck(
         "ids that are no pseudonyms", "error", ids_that_are_no_pseudonyms,
-        "identifiers may have got in; share nothing, ingest into a new folder",
+        "it may contain identifiers; share nothing, ingest into a new folder",
     ),
     SetCheck(
         "the same pixels twice", "warning", repeated_values("pixel_sha256", "loops"),
@@ -225,11 +225,11 @@ SET_CHECKS = (
     ),
     SetCheck(
         "came in and rejected", "warning", came_in_and_not,
-        "counts of what came in are wrong by these; ingest into a new folder",
+        "these files make the counts wrong; ingest into a new folder",
     ),
     SetCheck(
         "label out of range", "error", labels_out_of_range,
-        "typing slips or another unit; correct the table of labels and ingest it again",
+        "typing errors or another unit; correct the table of labels and ingest it again",
     ),
     SetCheck(
         "label in another unit", "error", units_in_conflict,
@@ -237,11 +237,11 @@ SET_CHECKS = (
     ),
     SetCheck(
         "label of an unknown study", "warning", labels_without_study,
-        "no loop of these studies came in; the list of rejected files may say why",
+        "no loop of these studies came in; the list of rejected files may give the reason",
     ),
     SetCheck(
         "labels cut to whole numbers", "warning", whole_number_labels,
-        "every value is whole: rounded on export, perhaps; errors below one unit mean nothing",
+        "every value is whole, perhaps rounded on export; errors below one unit mean nothing",
     ),
     SetCheck(
         "labelled study without a view its task needs", "warning", studies_without_view,
@@ -253,7 +253,7 @@ SET_CHECKS = (
     ),
     SetCheck(
         "files that did not come in", "warning", files_that_did_not_come_in,
-        "see whether a whole kind of study is missing; your private map says which file an id is",
+        "check whether a whole kind of study is missing; your private map links ids to files",
     ),
 )  # fmt: skip
 """Claims about the data set as a whole, the gravest first."""

@@ -119,7 +119,7 @@ class Fingerprints:
 
 NEAR_DUPLICATES: tuple[str, Severity, str, str] = (
     "nearly the same cine under two patients", "warning", "cines compared",
-    "perhaps one person with two ids, or a copy: look at these pairs, and leave copies out",
+    "perhaps one person with two ids, or a copy; check these pairs, and leave copies out",
 )  # fmt: skip
 
 

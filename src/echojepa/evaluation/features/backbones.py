@@ -91,7 +91,10 @@ def find_backbones(
         make = partial(load_backbone, name, precision=precision, engine=engine)
         one = measured(make, name)
         if one.weights in asked:
-            raise ConfigError(f"the backbone '{name}' is given twice, or has the weights of another one")
+            raise ConfigError(
+                f"the backbone '{name}' is given twice, or has the same weights as another one; give each "
+                "once"
+            )
         asked.add(one.weights)
         found[one.weights] = one
         if not one.random:
@@ -112,5 +115,5 @@ def with_different_names(found: Sequence[ComparedBackbone]) -> list[ComparedBack
     ]
     if len({one.name for one in named}) < len(named):
         names = sorted(one.name for one in named)
-        raise ConfigError(f"backbones of one name in folders of one name: {names}; rename a folder")
+        raise ConfigError(f"several backbones have the same name and folder name: {names}; rename a folder")
     return named

@@ -117,7 +117,7 @@ def stored_shape(root: Path, key: FeatureKey) -> Shape | None:
         grid = [int(side) for side in entry(facts, "grid", list, file)]
         shape = Shape((grid[0], grid[1], grid[2]), entry(facts, "width", int, file))
     except (ConfigError, IndexError, TypeError, ValueError):
-        warnings.warn(f"{file} is damaged; it is made again, with the features beside it", stacklevel=2)
+        warnings.warn(f"{file} is damaged; its features are made again", stacklevel=2)
         file.unlink(missing_ok=True)
         return None
     return shape
@@ -131,7 +131,7 @@ def say_damaged(index: Path, error: Exception) -> None:
     """Warn of a shard that is not as it was written, and put it out of the way; CacheError where it may not
     be read."""
     if isinstance(error, PermissionError):
-        raise CacheError(f"{index.parent} may not be read: {error}; give another --cache") from error
+        raise CacheError(f"{index.parent} cannot be read: {error}; give another --cache") from error
     warnings.warn(
         f"features in {index} are damaged ({type(error).__name__}: {error}); they are made again",
         stacklevel=3,
@@ -225,14 +225,16 @@ class FeatureFolder:
             write_record(self.path / SHAPE_FILE, facts)
             self.shape = shape
         if shape != self.shape:
-            raise CacheError(f"{self.path} holds features of shape {self.shape}, now come {shape}; delete it")
+            raise CacheError(
+                f"{self.path} has features of shape {self.shape}, but the new ones have {shape}; delete it"
+            )
 
     def _write(self, clips: Sequence[tuple[int, int]], tokens: Tensor, pooled: Tensor) -> None:
         """Write one shard; its index last."""
         if not torch.isfinite(tokens).all():
             raise CacheError(
-                f"features are not finite as {self.key.stored_as}; keep them with --features-as float32, and "
-                "if that fails too, the weights are damaged"
+                f"features are non-finite as {self.key.stored_as}; use --features-as float32. If that "
+                "also fails, the weights are damaged"
             )
         rows, numbers = np.array(clips, dtype=np.int64).T
         vectors = pooled.numpy()
@@ -268,16 +270,16 @@ def check_room(root: Path, needed: int, limit_gb: float) -> None:
     there = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     free = shutil.disk_usage(root).free
     advice = (
-        "give a smaller plan, fewer backbones or --clips-per-loop, keep them as float16, or delete folders "
-        "of the cache that you need no more"
+        "take a smaller plan, fewer backbones or fewer --clips-per-loop, store features as float16, or "
+        "delete cache folders that you no longer need"
     )
     if there + needed > limit_gb * 1e9:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB beside {there / 1e9:.2f} GB there; "
-            f"the limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
+            f"the missing features need {needed / 1e9:.2f} GB in addition to {there / 1e9:.2f} GB; the "
+            f"limit is {limit_gb:g} GB. Raise it with --cache-gb, or {advice}"
         )
     if needed > free:
         raise CacheError(
-            f"the features still to be made need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB. "
-            f"Give another --cache, or {advice}"
+            f"the missing features need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB. Give "
+            f"another --cache, or {advice}"
         )

@@ -137,7 +137,9 @@ def embed(config: EmbedConfig, progress: Progress) -> EmbedSummary:
     table = open_table(config, backbone, store)
     there = pa.array(sorted(table.loops), pa.string())
     if not compute.is_in(there, columns["loop_id"].combine_chunks()).to_numpy(zero_copy_only=False).all():
-        raise ConfigError(f"{config.out} holds features of loops that {config.data} lacks; give a new --out")
+        raise ConfigError(
+            f"{config.out} has features of loops that are not in {config.data}; give a new --out"
+        )
     todo = cines[~compute.is_in(columns["loop_id"], there).to_numpy()[cines]]
     before = done = len(cines) - len(todo)
     run = embed_on_cluster if config.ray else embed_here
@@ -217,7 +219,9 @@ class EmbedTask:
         config = self.config
         backbone = loaded(config.backbone, config.precision, config.engine)
         if backbone.sha256 != self.sha256:
-            raise ConfigError(f"a node has other weights at {config.backbone}; put the same everywhere")
+            raise ConfigError(
+                f"a node has different weights at {config.backbone}; copy the same weights to all nodes"
+            )
         return np.concatenate(list(pooled(config, backbone, LoopStore.open(config.data), rows)))
 
 
@@ -250,7 +254,7 @@ def read_embedding(out: Path, backbone_sha256: str) -> tuple[list[str], NDArray[
     UserError where there is no table, ConfigError for one of another backbone.
     """
     if not (out / CARD).is_file():
-        raise UserError(f"{out} holds no {CARD}; run `echojepa embed` with this --out first")
+        raise UserError(f"{out} has no {CARD}; run `echojepa embed` with this --out first")
     if read_plain(out / CARD)["backbone_sha256"] != backbone_sha256:
         raise ConfigError(f"{out} has features of another encoder; embed with the model's own")
     tables = [read_parquet(path) for path in parts_of(out / PARTS)]

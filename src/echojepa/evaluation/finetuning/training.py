@@ -147,7 +147,9 @@ class FineTuning:
             self.optimizer.zero_grad(set_to_none=True)
             total += loss.item() * len(samples) / len(order)
         if not math.isfinite(total):
-            raise UserError(f"the loss of epoch {epoch + 1} is not finite; lower --lr, in another --out")
+            raise UserError(
+                f"the loss of epoch {epoch + 1} is non-finite; give a lower --lr and another --out"
+            )
         return total
 
     def validate(self) -> float:
@@ -238,7 +240,7 @@ def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
     """Encoder and head of a finished fine-tuning, strictly; UserError for a folder of anything else."""
     stored = StoredProbe(folder)
     if not (stored.finished and (folder / RECORD).is_file()):
-        raise UserError(f"{folder} holds no finished fine-tuning; run `echojepa finetune` first")
+        raise UserError(f"{folder} has no finished fine-tuning; run `echojepa finetune` first")
     readout = stored.readout()
     assert isinstance(readout, HeadProbe)
     return VideoTransformer.from_pretrained(folder), readout
@@ -248,7 +250,7 @@ DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "
 """Settings that the outcome depends on; the others may change when a fine-tuning goes on."""
 
 
-STAYED = "no epoch read validation patients better than the frozen probe, which stays"
+STAYED = "no epoch was better on validation patients than the frozen probe, which therefore stays"
 """What rows of such a fine-tuning say."""
 
 

@@ -94,8 +94,8 @@ def fit_probe(
 
 
 def constant_outputs(learned: Samples, count: int) -> Tensor:
-    """What a model must beat, (count, outputs): the median of the training items, or the log shares of their
-    classes."""
+    """Predictions of the constant, (count, outputs): the median of the training items, or the log shares of
+    their classes."""
     train = learned.select(learned.within(Split.TRAIN))
     _, first = np.unique(train.items, return_index=True)
     known = targets(train)[torch.from_numpy(first)]

@@ -135,7 +135,7 @@ def recognise_probe(
 ) -> ProbeShape:
     """The shape of a head; CheckpointError where it has no linear layer, or cannot be built."""
     if "linear.weight" not in head or head["linear.weight"].ndim != 2:
-        raise CheckpointError(f"{name} holds no linear or regressor weight; found {sorted(head)[:5]}")
+        raise CheckpointError(f"{name} has no linear or regressor weight; found {sorted(head)[:5]}")
     outputs, width = head["linear.weight"].shape
     blocks = {key.split(".")[1] for key in head if key.startswith("blocks.")}
     views, clips = (len(head[key]) if key in head else 1 for key in ("view_embed", "clip_embed"))

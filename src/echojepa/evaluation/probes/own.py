@@ -1,8 +1,9 @@
-"""Heads that weights come with: nothing is trained, and what they say is scored and calibrated as a probe's.
+"""Heads that come with weights: not trained here; their predictions are scored and calibrated like a probe's.
 
-PanEcho's file holds a linear layer a task, on the mean of a clip's tokens. Those of other weights are named
-by a JSON file (`backbones.heads`): a linear layer on a clip's vector, such as one's own ridge on EchoPrime's,
-or a probe file of EchoJEPA's released code, of whose heads validation patients choose one.
+PanEcho's file has a linear layer for each task, on the mean of a clip's tokens. A JSON file
+(`backbones.heads`) names the heads of other weights: a linear layer on a clip's vector, such as your own
+ridge on EchoPrime's, or a probe file of EchoJEPA's released code, from which validation patients choose one
+head.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def own_head(source: str, task: Task) -> OwnHead | None:
     found = named_head(path, task.label) if path.suffix == SUFFIX else panecho_head(path, task.label)
     if found and found.unit != task.unit:
         raise UserError(
-            f"task {task.name} is in '{task.unit}', the head that {path.name} has for it gives "
-            f"'{found.unit}'; convert the labels, and say so in a task of your own"
+            f"task {task.name} is in '{task.unit}', but its head in {path.name} gives '{found.unit}'; "
+            "convert the labels, and describe them in your own task"
         )
     return found
 
@@ -105,7 +106,7 @@ def named_head(path: Path, label: str) -> OwnHead | None:
     tensors = load_safetensors(file)
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointError(
-            f"{file.name} holds {sorted(tensors)}; a head is `weight` (1, E) and `bias` (1,)"
+            f"{file.name} contains {sorted(tensors)}; a head needs `weight` (1, E) and `bias` (1,)"
         )
     return OwnHead(head.unit, linear=(head.std * tensors["weight"], head.std * tensors["bias"] + head.mean))
 

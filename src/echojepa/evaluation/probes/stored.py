@@ -260,7 +260,7 @@ def read_predictions(path: Path) -> tuple[Predictions, dict[str, Any]] | None:
         table = read_parquet(path, (*names, "truth", "prediction"))
         made_by = json.loads((table.schema.metadata or {})[b"echojepa"])
     except (TableError, KeyError, ValueError) as error:
-        warnings.warn(f"predictions in {path} are damaged and count as not made ({error})", stacklevel=2)
+        warnings.warn(f"predictions in {path} are damaged ({error}); they are made again", stacklevel=2)
         return None
     items, patients, splits, sites = (np.array(table[name].to_pylist(), dtype=str) for name in names)
     column = "probabilities" if made_by["classes"] else "prediction"

@@ -1,1 +1,1 @@
-"""What is asked: plans, the cohort that answers them, and the samples that a cell of a plan means in it."""
+"""The protocol of an evaluation: plans, the cohort, and the samples of a plan's cells."""

@@ -88,7 +88,8 @@ def cell_samples(
         held = val & calibrates(samples.patients, cell.seed)
         if not held.any() or not (val & ~held).any():
             raise UserError(
-                f"task {cell.task.name}: too few validation patients to choose a head and calibrate"
+                f"task {cell.task.name}: there are too few validation patients to choose a head and to "
+                "calibrate; ingest more"
             )
     tested = samples.splits == Split.TEST
     loops = (cohort.loops[place] for place in samples.select(tested).loops())
@@ -98,7 +99,9 @@ def cell_samples(
     for site in {condition.site for condition in cell.conditions}:
         if not made.under(Condition(site)).any():
             where = f"site '{site}'" if site else "the data"
-            raise UserError(f"task {cell.task.name}: {where} has no labelled test patient; leave it out")
+            raise UserError(
+                f"task {cell.task.name}: {where} has no labelled test patient; leave the task out"
+            )
     return made
 
 

@@ -190,19 +190,19 @@ def trainings(protocol: Protocol, sites: Sites, task: str) -> list[tuple[str, li
         return [(site, [site]) for site in own]
     if protocol == "transfer" and (not adults or sites.children not in sites.trained):
         raise ConfigError(
-            "transfer needs a site of adults and one of children, the latter with labelled patients in every "
-            f"split; for {task} this data has {list(sites.tested)}, and the children's is "
+            "transfer needs an adult site and a paediatric site, the latter with labelled patients in "
+            f"every split. For {task} this data has {list(sites.tested)}; the paediatric site is "
             f"{sites.children or 'not named'}. Name it with --children, or give a second data set"
         )
     if protocol != "transfer" and len(adults) < 2:
         raise ConfigError(
-            f"a comparison of sites needs two at least; for {task} this data has {list(adults)} of adults. "
-            "Ingest another site, or give a second data set"
+            f"a comparison of sites needs at least two; for {task} this data has the adult sites "
+            f"{list(adults)}. Ingest another site, or give a second data set"
         )
     if adults[0] not in own:
         raise ConfigError(
-            f"site '{adults[0]}' has no labelled train and val patients for {task}, so that no probe can be "
-            f"trained there; name one of {own} first with --sites"
+            f"site '{adults[0]}' has no labelled train and val patients for {task}, so no probe can be "
+            f"trained there; put one of {own} first in --sites"
         )
     if protocol == "transfer":
         return [(adults[0], [adults[0], sites.children]), (sites.children, [sites.children])]
@@ -235,7 +235,8 @@ class Plan:
         known = {probe for block in self.blocks for probe in block.probes}
         if set(probes) - known or not known - set(probes):
             raise ConfigError(
-                f"--without {sorted(probes)}: plan {self.name} has the probes {sorted(known)}, and needs one"
+                f"--without {sorted(probes)} is not possible: plan {self.name} has the probes "
+                f"{sorted(known)} and must keep one"
             )
         left = [replace(b, probes=tuple(p for p in b.probes if p not in probes)) for b in self.blocks]
         return replace(self, blocks=tuple(left))

@@ -99,7 +99,8 @@ def task_samples(cohort: Cohort, task: Task, clips_per_loop: int, children: str 
     for split in Split:
         if not (splits == split).any():
             raise UserError(
-                f"task {task.name}: no labelled loops of {split} patients; ingest more, or their labels"
+                f"task {task.name}: there are no labelled loops of {split} patients; ingest more "
+                "patients, or their labels"
             )
     return ClipSamples(items=items, patients=patients, splits=splits, sites=sites, truth=truth,
                        classes=classes, clips=clips, children=children)  # fmt: skip
@@ -182,7 +183,7 @@ def training_samples(
     for split in (Split.TRAIN, Split.VAL):
         mine: NDArray[np.bool_] = np.asarray((samples.splits == split) & samples.at(site))
         if not mine.any():
-            where = f"site '{site}'" if site else "the data, without the children's site,"
+            where = f"site '{site}'" if site else "the data, without the paediatric site,"
             raise UserError(f"task {task.name}: {where} has no labelled {split} patients; ingest more")
         names = share_of_patients(samples.patients[mine], strata[mine], fraction, seed)
         chosen |= mine & np.isin(samples.patients, sorted(names))

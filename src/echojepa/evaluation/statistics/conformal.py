@@ -123,7 +123,7 @@ def calibrate(
     its errors are smaller than a stranger's. Raises UserError for alpha outside (0, 1).
     """
     if not 0 < alpha < 1:
-        raise UserError(f"alpha, the share of truths outside, lies between 0 and 1; got {alpha}")
+        raise UserError(f"alpha, the share of truths outside, must lie between 0 and 1; got {alpha}")
     check_apart(patients, chose_head, "calibrate intervals and chose or trained their predictor")
     cells = cells_of(prediction, groups, edges)
     chosen = one_a_patient(patients, cells, seed)

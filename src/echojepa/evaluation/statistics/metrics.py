@@ -67,7 +67,7 @@ def check(metric: Metric, truth: Values, prediction: Values) -> None:
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
             raise UserError(
-                f"{metric.name}: {bad} numbers of the {what} are not finite; leave such items out"
+                f"{metric.name}: {bad} numbers of the {what} are non-finite; leave such items out"
             )
     dimensions = {"values": (1,), "classes": (1, 2), "probabilities": (2,)}[metric.takes]
     if prediction.ndim not in dimensions:

@@ -43,11 +43,11 @@ def as_markdown(tables: Sequence[Table], synthetic: bool) -> str:
     parts = [
         "# The project page's tables, redrawn\n\n"
         "Ours: value [95 % interval by bootstrap over test patients]. Theirs: other data, other patients, "
-        "and for some backbones another protocol; nothing here compares the two in value. (?): the labels "
-        "may have been cut to integers in the released code.\n"
+        "and for some backbones another protocol; do not compare the values. (?): the labels may have been "
+        "cut to integers in the released code.\n"
     ]
     if synthetic:
-        parts.append("\n**Loops behind ours are synthetic: none of our numbers is clinical.**\n")
+        parts.append("\n**Our loops are synthetic: none of our numbers is clinical.**\n")
     for table in tables:
         parts.append(f"\n## {table.title}\n\n{table.says}\n")
         parts.append("\n" + markdown_grid(table.ours, "ours"))

@@ -142,8 +142,8 @@ SKETCHES: dict[str, Sketch] = {
     ),
     "robustness": Sketch(
         "Robustness to acoustic perturbations",
-        "Mean absolute error of LVEF, points; last, its mean increase in %, for rows that beat the constant "
-        "by a fifth at least (a constant degrades by nothing).",
+        "Mean absolute error of LVEF, points; last, its mean increase in %, for rows that are at least a "
+        "fifth better than the constant (a constant never degrades).",
         robustness,
         lambda row: (
             their_label(row),
@@ -153,14 +153,14 @@ SKETCHES: dict[str, Sketch] = {
     ),
     "intervals": Sketch(
         "Prediction intervals of LVEF",
-        "Share of test patients inside 90 % intervals, %, and the intervals' median width, points. 90 % is "
-        "to be expected on average; how far a draw of calibration patients strays is in the rows' notes.",
+        "Share of test patients inside 90 % intervals, %, and the intervals' median width, points. 90 % "
+        "is expected on average; the rows' notes give the range over draws of calibration patients.",
         intervals,
     ),
     "mechanism": Sketch(
         "What moves a model",
-        "How far features and the predicted LVEF move when one factor takes a step and nothing else changes, "
-        "as multiples of what 5 points of LVEF move.",
+        "How far features and the predicted LVEF change when only one factor takes a step, as multiples "
+        "of the change for 5 points of LVEF.",
         mechanism,
     ),
 }  # fmt: skip

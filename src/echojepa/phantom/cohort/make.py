@@ -113,7 +113,7 @@ def run(jobs: list[StudyJob], writer: Writer, workers: int, progress: Progress) 
     truths = []
     for number, made in enumerate(run_in_order(make, jobs, workers, lambda _: LIMITS, __name__), start=1):
         if isinstance(made, Died):
-            raise UserError("the process that made a study ended; run the same command again to go on")
+            raise UserError("the process that made a study ended; run the same command again to resume")
         truths.append(made.truth)
         if made.rows is not None:
             writer.take(made.rows)

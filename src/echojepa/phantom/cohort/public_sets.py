@@ -267,7 +267,9 @@ class CamusWriter(Writer):
                 continue
             truth, patient = loop_truth(drawn), drawn.patient
             if truth.end_systole <= truth.end_diastole:
-                raise UserError("CAMUS holds half beats, and a loop is shorter than that; give more seconds")
+                raise UserError(
+                    "CAMUS needs loops of at least half a beat, and a loop is shorter; give more --seconds"
+                )
             half = record_loop(drawn).pictures[truth.end_diastole : truth.end_systole + 1]
             write_meta_image(path, half, drawn.scanner.mm_per_pixel)
             facts = {

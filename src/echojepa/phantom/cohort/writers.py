@@ -114,8 +114,8 @@ class StoreWriter(Writer):
         self.store = LoopStore.create(order.out, order.seed)
         if self.store.split_seed != order.seed:
             raise UserError(
-                f"{order.out} holds a data set of seed {self.store.split_seed}; give that seed, or a new "
-                "folder"
+                f"{order.out} holds a data set with seed {self.store.split_seed}; give that seed, or a "
+                "new folder"
             )
         self.waiting: list[StoredLoop] = []
 

@@ -18,7 +18,7 @@ def sources(records: Records) -> Section:
     rates = [row["frame_rate"] for row in records.loops if row["frame_rate"]]
     sides = Counter(f"{row['width']} x {row['height']}" for row in records.loops).most_common(1)[0]
     told = (
-        f"Data set of fingerprint {records.fingerprint}; the data set of pretraining is {same}.",
+        f"Data set with fingerprint {records.fingerprint}; the pretraining data set is {same}.",
         f"Cine loops by site: {records.counted('site')}; by maker of the scanner: "
         f"{records.counted('manufacturer')}.",
         f"Frames a second: median [quartiles] {middle(rates)}. Commonest picture {sides[0]} px "
@@ -28,8 +28,8 @@ def sources(records: Records) -> Section:
     seen, missing = of_patients(
         records,
         "Dates, centres and how loops were recorded",
-        Missing("dates of recording (ingest moves them, so that none can be told)", COLLECTORS),
-        Missing("the setting and place of the centres, and whom they stand for", COLLECTORS),
+        Missing("dates of recording (ingest shifts them, so they are unknown)", COLLECTORS),
+        Missing("the setting and place of the centres, and the population they represent", COLLECTORS),
         Missing("who recorded the loops, and by which protocol", COLLECTORS),
     )
     return Section("Data and acquisition", "5a 5b 6a", "7 13", (*told, *seen), missing)
@@ -40,7 +40,7 @@ def eligible(records: Records) -> Section:
     reasons = "; ".join(f"{reason}: {count}" for reason, count in sorted(records.rejected.items()))
     subset = sorted({row.note for row in records.own if "subset" in row.note})
     told = (
-        f"Every file that ingest could read came in. Left out, by reason: {reasons or 'none'}.",
+        f"Every file that ingest could read is included. Left out, by reason: {reasons or 'none'}.",
         f"Probes use cine loops of a known view: {records.stated('view')} of {len(records.loops)}.",
         f"Tested on {'; '.join(subset)}." if subset else "Tested on every labelled test patient.",
     )
@@ -64,8 +64,8 @@ def preparation(records: Records) -> Section:
         f"A clip is {spec.frames} frames of {spec.size} px over {span}, scaled by fixed means and spreads; "
         "the same for every patient.",
         "The only predictors are a loop's pixels over time, and for probes of a study which view a loop "
-        "shows. Age, sex, site and scanner are given to no model; nothing of it is judged by a person.",
-        f"In pretraining alone, clips are moved at random (augment: {prepared.augment}).",
+        "shows. No model gets age, sex, site or scanner, and no person judges the predictors.",
+        f"Only in pretraining, clips are moved at random (augment: {prepared.augment}).",
     )
     return Section("Preparation, predictors", "7 9a 9b 9c 12b", "9 11", told)
 
@@ -84,7 +84,7 @@ def reference(records: Records) -> Section:
         records,
         "",
         Missing("how each label was measured, by whom, and why this reference was chosen", COLLECTORS),
-        Missing("whether who measured knew of other findings", COLLECTORS),
+        Missing("whether the person who measured knew other findings", COLLECTORS),
         Missing("how far two readers, or one reader twice, agree", COLLECTORS),
     )
     return Section("Outcome and reference standard", "8a 8b 8c", "14 15 16 17 18", tuple(told), missing)
@@ -97,8 +97,8 @@ def missing_values(records: Records) -> Section:
     labels = Counter(name for part in records.parts for name, some in part.labels.items() for _ in some)
     counted = ", ".join(f"{name} {number} of {studies} studies" for name, number in sorted(labels.items()))
     told = (
-        "Nothing is filled in: a loop without a view and a study without a label take no part in that task. "
-        "In a task of several views, a view that is absent is masked.",
+        "Missing values are not imputed: a loop without a view and a study without a label are not used "
+        "in that task. In a task of several views, an absent view is masked.",
         f"Stated: {counted or 'no label'}; sex {sum(len(p.sexes) for p in records.parts)} and age "
         f"{sum(len(p.ages) for p in records.parts)} of {patients} patients; view {records.stated('view')} of "
         f"{len(records.loops)} loops.",
@@ -115,13 +115,13 @@ def partitions(records: Records) -> Section:
         f"Pretraining sees loops of training patients {'with their' if records.labelled else 'without'} "
         "labels; probes learn on training patients; "
         "validation patients choose settings and epoch; test patients are scored once and choose nothing.",
-        f"Tested outside, on sites that the probe was not trained at: {', '.join(sorted(sites))}."
+        f"External testing on sites that the probe was not trained on: {', '.join(sorted(sites))}."
         if sites
-        else "All parts are of the same sites: testing is internal.",
-        "No calculation set the numbers of patients; the intervals say what they are enough for.",
+        else "All parts come from the same sites: testing is internal.",
+        "No sample size was calculated; the intervals show the precision.",
     )
     external = (
-        Missing("testing on data of another collection", "whoever has such data") if not sites else None
+        Missing("testing on data of another collection", "a person who has such data") if not sites else None
     )
     return Section(
         "Partitions and sample size", "10 12a 16", "19 20 21 32 33", told, (external,) if external else ()
@@ -147,8 +147,8 @@ def participants(records: Records) -> Section:
         for name in labels
     ]
     told = (
-        "Counts are of cine loops in the data set; each figure below states its own patients. Labels: mean "
-        f"and spread. Of fewer than {MINIMUM_PATIENTS} patients nothing but their number is told.",
+        "Counts are of cine loops in the data set; each figure below states its own patients. Labels: "
+        f"mean and spread. For fewer than {MINIMUM_PATIENTS} patients, only their number is stated.",
     )
     _, missing = of_patients(
         records, "", Missing("ethnicity, diagnoses and other characteristics", COLLECTORS)
@@ -160,5 +160,5 @@ def participants(records: Records) -> Section:
 def sexes(stated: tuple[str, ...]) -> str:
     """Women among patients whose sex is stated; of few their number alone."""
     if len(stated) < MINIMUM_PATIENTS:
-        return f"of {len(stated)}, too few to be told"
+        return f"of {len(stated)}, too few to report"
     return f"{stated.count('F')} of {len(stated)}"

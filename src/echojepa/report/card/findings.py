@@ -36,17 +36,17 @@ def performance(records: Records) -> Section:
         for row in sorted(shown, key=lambda row: (row.task, row.backbone == CONSTANT, row.probe))
     )
     told = [
-        "Every figure is of test patients, with its 95 % interval over patients; the report has all metrics, "
-        "all backbones, agreement and calibration.",
+        "Every figure is for test patients, with its 95 % interval over patients; the report has all "
+        "metrics, all backbones, agreement and calibration.",
     ]
     if records.synthetic != "none":
         told.append("Synthetic: no figure here is clinical.")
     if not records.name:
-        told.append("The results hold no row of this very encoder: its weights have another digest.")
+        told.append("The results have no row for this encoder: its weights have another digest.")
     groups = [row for row in records.own if row.group != EVERYBODY]
     if groups:
         told.append(
-            f"{len(groups)} rows of results.parquet tell it by group; sites apart: "
+            f"{len(groups)} rows of results.parquet give it by group; separate sites: "
             f"{len({row.site for row in records.own} - {ALL_SITES})}."
         )
     columns = ("task", "backbone", "probe", "of", "value", "test patients")
@@ -70,8 +70,8 @@ def failures(records: Records) -> Section:
     pairs = dict.fromkeys((row.task, row.probe) for row in plain if row.metric in AGREEMENT)
     rows = tuple((*pair, *(found.get((*pair, name), "") for name in AGREEMENT)) for pair in pairs)
     table = CardTable("Agreement with the truth", ("task", "probe", *AGREEMENT), rows) if rows else None
-    told = "Confusion of classes, Bland-Altman and what happens where a probe is unsure stand in the report."
-    missing = Missing("what the worst cases have in common, looked at by a reader", CLINICIANS)
+    told = "The report shows confusion of classes, Bland-Altman plots and errors of uncertain predictions."
+    missing = Missing("what the worst cases have in common, as judged by a reader", CLINICIANS)
     return Section("Failures", "", "39", (told,), (missing,), table)
 
 
@@ -81,7 +81,7 @@ def limits(records: Records) -> Section:
     if records.synthetic != "none":
         told.append(
             "Loops of a phantom have no patient's anatomy, artefacts, scanners or errors of measurement: "
-            "what is read of them need not be read of a patient."
+            "results on them may not hold for patients."
         )
     tested = max((row.patients for row in records.own), default=0)
     if tested < FEW:
@@ -92,9 +92,9 @@ def limits(records: Records) -> Section:
             f"Not clearly better than the constant, which lies within the interval or is better: {worse}."
         )
     if len({row["site"] for row in records.loops}) == 1:
-        told.append("One site: nothing is known of others.")
+        told.append("One site: performance at other sites is unknown.")
     interpretation = Missing(
-        "what the findings mean, with fairness and former studies in view, and other limits", AUTHORS
+        "interpretation of the findings with fairness and earlier studies, and other limits", AUTHORS
     )
     return Section("Interpretation and limits", "25 26", "40", tuple(told), (interpretation,))
 

@@ -21,11 +21,12 @@ def encoder(records: Records) -> Section:
     told = (
         f"A vision transformer of {shape.depth} blocks, {shape.width} wide, {shape.heads} heads: "
         f"{records.parameters:,} parameters. Tubelets of {card.architecture.tubelet} frames by "
-        f"{card.architecture.patch} px, so that a clip is {grid} tokens (time, height, width).",
+        f"{card.architecture.patch} px; a clip is {grid} tokens (time, height, width).",
         f"Weights began {f'as those of {run.start.name}' if run.start else 'at random'} (seed {run.seed}).",
-        "Its output is a vector a token. Probes turn it into a value in the unit of the label, or a "
-        "probability of each class, of which the likeliest counts; there is no other threshold.",
-        f"To have it predict: `echojepa embed` or `load_backbone` with the weights of sha256 {card.sha256}.",
+        "Its output is one vector for each token. Probes turn them into a value in the unit of the "
+        "label, or into a probability for each class. The likeliest class counts; there is no other "
+        "threshold.",
+        f"To use it: `echojepa embed` or `load_backbone` with the weights of sha256 {card.sha256}.",
         f"Made with echojepa {card.version}; this card by echojepa {__version__}, "
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         + ".",
@@ -37,25 +38,29 @@ def training(records: Records) -> Section:
     """Pretraining and probes."""
     run, origin, settings = records.pretraining, records.weights.origin, records.settings
     seconds = sum(line.get("seconds", 0.0) for line in records.steps)
-    flops = f", {origin.flops:.3g} operations" if origin.flops else ""
+    flops = f", {origin.flops:.3g} FLOPs" if origin.flops else ""
     losses = [line["loss"] for line in records.steps if "loss" in line]
     told = [
         f"Pretraining {learned_from(run)}. {origin.steps or run.steps} updates of {run.batch_size} clips "
         f"({origin.clips or 0:,} in all){flops}; AdamW, learning rate {run.optim.lr:g}, weight decay "
         f"{run.optim.weight_decay:g}, warm-up over {100 * run.optim.warmup:g} % of them and cooldown over "
         f"{100 * run.optim.cooldown:g} %. The steps took {seconds:.0f} s.",
-        "The weights are those of the last update.",
+        "The weights are from the last update.",
     ]
     if losses:
-        told.append(f"Loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last.")
+        told.append(f"Loss {losses[0]:.3f} at the start, {losses[-1]:.3f} at the end.")
     warned = dict.fromkeys(w for line in records.steps for w in line.get("warnings", ()))
     told += [f"Warned while training: {text}" for text in warned]
     if settings:
         told.append(f"Probes: {grid_of(settings)}. Validation patients chose among them; no ensemble.")
     probes, unconverged = count_probes(records.own)
     if unconverged:
-        told.append(f"{unconverged} of its {probes} probes still improved when training ended.")
-    said = () if settings else (Missing("how probes were trained", "whoever has config.json of the results"),)
+        told.append(f"{unconverged} of its {probes} probes were still improving when training ended.")
+    said = (
+        ()
+        if settings
+        else (Missing("how probes were trained", "a person who has config.json of the results"),)
+    )
     return Section("Training", "12c", "25 26 27", tuple(told), said)
 
 
@@ -66,11 +71,11 @@ def learned_from(run: PretrainConfig) -> str:
         f"the frozen encoder '{teacher.name}'" if teacher else "a moving average of the encoder itself (EMA)"
     )
     return {
-        "jepa": f"predicts what {whose} makes of hidden tubelets",
+        "jepa": f"predicts the features of hidden tubelets by {whose}",
         "videomae": "predicts the pixels of hidden tubelets",
         "supervised": "predicts labels of training patients: LVEF, RVSP and view",
-        "contrastive": "tells a clip's own report from the others of its batch; reports are phrases graded "
-        "by labels of training patients",
+        "contrastive": "matches a clip with its report among the others of its batch; reports are "
+        "phrases graded by labels of training patients",
     }[run.objective]
 
 
@@ -93,15 +98,15 @@ def judged(records: Records) -> Section:
         f"Measured on test patients: {', '.join(metrics) or 'nothing of this encoder'}.",
         f"95 % intervals by {resamples}patients, not loops; backbones against each other on the same "
         "patients by paired permutation, with Holm's correction.",
-        "Beside each number the same of the encoder's random start and of a constant.",
-        "Where it looks: attention of its last block, and `echojepa attend` with occlusion as the check.",
+        "Each number is compared with those of the encoder's random start and of a constant.",
+        "Explanation: attention of its last block, and `echojepa attend` with occlusion as a test.",
         "Predictions are the probe's outputs, averaged over clips and over a study's loops. Nothing was "
         "recalibrated or updated after testing.",
     ]
     if perturbed:
         told.append(f"Robustness: LVEF under {', '.join(perturbed)}.")
-    missing = [] if perturbed else [Missing("robustness", "whoever runs `echojepa evaluate robustness`")]
-    missing.append(Missing("what each measure is worth in care (clinical utility)", AUTHORS))
+    missing = [] if perturbed else [Missing("robustness", "a person who runs `echojepa evaluate robustness`")]
+    missing.append(Missing("the value of each measure in care (clinical utility)", AUTHORS))
     return Section("Evaluation", "12d 12e 12f 12g", "28 29 30 31", tuple(told), tuple(missing))
 
 
@@ -109,9 +114,9 @@ def fairness(records: Records) -> Section:
     """Imbalance and groups."""
     groups = sorted({row.group for row in records.own if "minus" not in row.metric} - {EVERYBODY})
     told = (
-        "Classes were not reweighted or resampled, and nothing was done to make groups alike.",
-        f"The leading metric is told by group: {', '.join(groups)}."
+        "Classes were not reweighted or resampled, and groups were not balanced.",
+        f"The leading metric is reported by group: {', '.join(groups)}."
         if groups
-        else "No group of patients is large enough to be told apart (20 patients), or none is stated.",
+        else "No group of patients is large enough to report (20 patients), or no groups are stated.",
     )
     return Section("Imbalance and fairness", "13 14", "", told)

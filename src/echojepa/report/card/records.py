@@ -141,7 +141,7 @@ def part_of(split: str, loops: Sequence[dict[str, Any]], labels: Sequence[dict[s
 def middle(values: Sequence[float]) -> str:
     """Median [quartiles]; of few patients their number alone, for a number could be a person's."""
     if len(values) < MINIMUM_PATIENTS:
-        return f"of {len(values)}, too few to be told"
+        return f"of {len(values)}, too few to report"
     low, half, high = quantiles(values, n=4)
     return f"{half:.0f} [{low:.0f}, {high:.0f}]"
 
@@ -149,5 +149,5 @@ def middle(values: Sequence[float]) -> str:
 def centre(values: Sequence[float]) -> str:
     """Mean and standard deviation of how many; of few patients their number alone."""
     if len(values) < MINIMUM_PATIENTS:
-        return f"of {len(values)}, too few to be told"
+        return f"of {len(values)}, too few to report"
     return f"{mean(values):.1f}, SD {stdev(values):.1f}, of {len(values)}"

@@ -57,13 +57,15 @@ def as_markdown(sections: list[Section]) -> str:
     sources = "; ".join(f"{name} ({source})" for name, source in SOURCES.items())
     lines = [
         "# Model card\n\nMade of the run's own records by `echojepa report`. Each heading names the items of "
-        f"two checklists that it answers: {sources}. What no record can say is marked, with who must "
-        "say it.\n"
+        f"two checklists that it answers: {sources}. Facts without a record are marked, with the person "
+        f"who must supply them.\n"
     ]
     for section in sections:
         lines += [f"\n## {section.title}\n", f"\n*{section.items}*\n\n"]
         lines += [f"- {sentence}\n" for sentence in section.told]
-        lines += [f"- **Not on record: {one.what}.** To be said by {one.who}.\n" for one in section.missing]
+        lines += [
+            f"- **Not on record: {one.what}.** To be supplied by {one.who}.\n" for one in section.missing
+        ]
         if section.table:
             heads = section.table.columns
             lines.append("\n| " + " | ".join(heads) + " |\n|" + "---|" * len(heads) + "\n")

@@ -7,14 +7,14 @@ from echojepa.report.card.sections import Missing, Section
 
 AUTHORS = "the authors of the study"
 CLINICIANS = "clinicians who would use it"
-COLLECTORS = "whoever collected the data"
+COLLECTORS = "the people who collected the data"
 NO_PATIENT = "does not apply; every loop with a view is synthetic, and no patient took part."
 
 
 def of_patients(
     records: Records, what: str, *missing: Missing
 ) -> tuple[tuple[str, ...], tuple[Missing, ...]]:
-    """What is told and what is missing of things (named by `what`) that only a study of patients has."""
+    """Facts and missing facts about things (named by `what`) that only a study of patients has."""
     return ((f"{what}: {NO_PATIENT}",), ()) if records.invented else ((), missing)
 
 
@@ -23,16 +23,16 @@ def summary(records: Records) -> Section:
     tasks = sorted({row.task for row in records.rows})
     card = records.weights
     told = [
-        f"A deep-learning encoder of echocardiographic loops (vision transformer '{card.architecture.size}', "
-        f"{records.parameters:,} parameters), pretrained {'with' if records.labelled else 'without'} labels "
-        f"by the objective "
+        "A deep-learning encoder of echocardiographic loops (vision transformer "
+        f"'{card.architecture.size}', {records.parameters:,} parameters), pretrained "
+        f"{'with' if records.labelled else 'without'} labels by the objective "
         f"'{records.pretraining.objective}', frozen, and read out by probes for {', '.join(tasks)}.",
         "Research use only; not a medical device.",
     ]
     if records.synthetic != "none":
         told.append(
-            f"{records.synthetic.capitalize()} of the loops with a view are a synthetic phantom's: no figure "
-            "of this card is clinical, and none may be cited as such."
+            f"{records.synthetic.capitalize()} of the loops with a view are a synthetic phantom's: no "
+            "figure in this card is clinical, and none may be cited as such."
         )
     missing = Missing("an abstract of the study's design, results and conclusions", AUTHORS)
     return Section("What it is", "1 2", "1 2", tuple(told), (missing,))
@@ -43,13 +43,13 @@ def purpose(records: Records) -> Section:
     plan = getattr(records.settings, "plan", "")
     made = f"by the plan '{plan}'" if plan else "by probes of chosen tasks"
     told = (
-        f"Development of an encoder, and internal testing {made}: how well frozen features are read, beside "
-        "the encoder's own random start and a constant.",
+        f"Development of an encoder, and internal testing {made}: how well probes read frozen features, "
+        "compared with the encoder's own random start and a constant.",
     )
     missing = (
         Missing("the health-care context, existing models, target population and users", CLINICIANS),
         Missing("known health inequalities between groups of patients", CLINICIANS),
-        Missing("hypotheses, and what finding would change practice", AUTHORS),
+        Missing("hypotheses, and which finding would change practice", AUTHORS),
     )
     return Section("Background and purpose", "3a 3b 3c 4", "3 4 6", told, missing)
 
@@ -59,14 +59,14 @@ def design(records: Records) -> Section:
     told, missing = of_patients(
         records,
         "Enrolment, ethical approval, consent and registration",
-        Missing("whether patients were enrolled for this, or data were there before", AUTHORS),
+        Missing("whether patients were enrolled for this study, or existing data were used", AUTHORS),
         Missing("the ethics committee, and consent or its waiver", AUTHORS),
         Missing("registration of the study, or that it was not registered", AUTHORS),
     )
     protocol = Missing("a study protocol, or that none was prepared", AUTHORS)
     technical = (
-        "Every setting of pretraining stands at the end of the report, every setting of the evaluation in "
-        "config.json of the results; how numbers come about, in docs/explanation/evaluation.md.",
+        "The end of the report has every setting of pretraining, config.json of the results every "
+        "setting of the evaluation, and docs/explanation/evaluation.md explains the numbers.",
     )
     return Section(
         "Design, ethics, protocol", "17 18c 18d", "5 34 42", (*told, *technical), (*missing, protocol)
@@ -88,13 +88,13 @@ def people(records: Records) -> Section:
 def use(records: Records) -> Section:
     """What stands between this and a patient."""
     told = (
-        "No use in care follows from this card. An encoder answers nothing by itself: `echojepa assemble` "
-        "joins it with calibrated probes, and `echojepa predict` then says, study by study, which files and "
-        "loops it does not take, and abstains where a loop is unlike its training set.",
-        "Its user gives DICOM or video files and needs no setting; to judge an answer takes somebody who "
-        "reads echocardiograms.",
+        "This card does not support any use in care. An encoder alone gives no answers. `echojepa "
+        "assemble` combines it with calibrated probes. `echojepa predict` then lists unused files and "
+        "loops for each study, and abstains if a loop is unlike its training set.",
+        "The user gives DICOM or video files and needs no settings. Only a person who can read "
+        "echocardiograms can judge an answer.",
     )
-    missing = Missing("what to do next before it could be tried in care", AUTHORS)
+    missing = Missing("the next steps before a trial in care", AUTHORS)
     return Section("Use", "27a 27b 27c", "41", told, (missing,))
 
 
@@ -107,10 +107,10 @@ def availability(records: Records) -> Section:
         f"Weights: encoder.safetensors, sha256 {weights.sha256}; written by echojepa {weights.version}.",
     ]
     if start:
-        told.append(f"Other weights went into it ('{start.name}'): their licence holds for it, too.")
-    missing = [Missing("the licence of the weights, and where they can be had", AUTHORS)]
+        told.append(f"It was made from other weights ('{start.name}'); their licence also applies to it.")
+    missing = [Missing("the licence of the weights, and where they are available", AUTHORS)]
     if records.invented:
-        told.append("Data: made by `echojepa simulate`, which anybody can run again.")
+        told.append("Data: made by `echojepa simulate`, which anyone can repeat.")
     else:
-        missing.append(Missing("who can have the data, and on what terms", COLLECTORS))
+        missing.append(Missing("who can get the data, and on what terms", COLLECTORS))
     return Section("Availability", "18e 18f", "43", tuple(told), tuple(missing))

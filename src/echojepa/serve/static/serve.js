@@ -22,7 +22,7 @@ async function patiently(work) {
     try { return await work(); } catch (error) {
       const passing = !(error instanceof Refused) || error.status === 408 || error.status >= 502;
       if (!passing || tried === PATIENCE) throw error;
-      say(`The connection broke; going on in ${2 ** tried / 2} s`);
+      say(`The connection was lost; resuming in ${2 ** tried / 2} s`);
       await pause(2 ** tried / 2);
     }
   }
@@ -54,7 +54,7 @@ async function start(job) {
     try { return await patiently(() => ask("POST", `/api/jobs/${job}/start`)); } catch (error) {
       if (error.status !== 429) throw error;
       const seconds = Number(error.headers.get("Retry-After") ?? 30);
-      say(`The queue is full; all is uploaded, trying again in ${seconds} s`);
+      say(`The queue is full. The upload is complete; trying again in ${seconds} s`);
       await pause(seconds);
     }
   }
@@ -141,7 +141,7 @@ if (drop) {
 
 const work = byId("work");
 const words = (job) => {
-  if (job.state === "waiting") return job.before ? `Waiting: ${job.before} before it` : "Waiting: it is next";
+  if (job.state === "waiting") return job.before ? `Waiting: ${job.before} ahead of it` : "Waiting: it is next";
   if (!job.step?.total) return "Starting";
   return `${job.step.doing[0].toUpperCase()}${job.step.doing.slice(1)}: ${job.step.done} of ${job.step.total}`;
 };

@@ -35,7 +35,7 @@ def identifier(data: Dataset, name: str) -> str:
     try:
         return str(data.get(name) or "").strip()
     except VALUE_ERRORS:
-        raise Rejected(Reason.TRUNCATED, f"its {name} does not parse") from None
+        raise Rejected(Reason.TRUNCATED, f"its {name} cannot be read") from None
 
 
 def within(stated: Any, limits: tuple[float, float]) -> float | None:

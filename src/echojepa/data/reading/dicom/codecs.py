@@ -63,14 +63,14 @@ def decode(encoded: bytes, layout: Layout, syntax: uid.UID, grey: bool) -> Decod
     if size is not None and size != (layout.height, layout.width):
         raise Rejected(
             Reason.TRUNCATED,
-            f"a frame is encoded as {size[0]} x {size[1]} pixels, the header says "
-            f"{layout.height} x {layout.width}",
+            f"a frame is encoded as {size[0]} x {size[1]} pixels, but the header states {layout.height} x "
+            f"{layout.width}",
         )
     decoded = CODECS[syntax](encoded, layout, syntax, grey)
     flat = layout.samples == 1 or (grey and decoded.samples.ndim == 2)
     shape = (layout.height, layout.width) if flat else (layout.height, layout.width, layout.samples)
     if decoded.samples.shape != shape:
-        raise Rejected(Reason.TRUNCATED, "a frame decodes to another shape than the header says")
+        raise Rejected(Reason.TRUNCATED, "a decoded frame has another shape than the header states")
     return decoded
 
 

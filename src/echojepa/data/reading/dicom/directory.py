@@ -41,6 +41,6 @@ def referenced_files(path: Path) -> list[Path]:
                     found.add(file)
     except VALUE_ERRORS as error:
         raise UserError(
-            f"the DICOMDIR does not parse ({type(error).__name__}); give the folder of its files instead"
+            f"the DICOMDIR cannot be read ({type(error).__name__}); give the folder of its files instead"
         ) from None
     return sorted(found, key=Path.as_posix)

@@ -100,7 +100,7 @@ def encoded_frames(content: memoryview, syntax: uid.UID, stated: int, extended: 
         if extended is not None:
             return list(generate_frames(bytes(content), number_of_frames=stated, extended_offsets=extended))
     except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its fragments do not read ({type(error).__name__})") from None
+        raise Rejected(Reason.TRUNCATED, f"its fragments cannot be read ({type(error).__name__})") from None
     if not pieces:
         raise Rejected(Reason.TRUNCATED, "no encoded frame in it")
     starts = [number for number, piece in enumerate(pieces) if begins_frame(piece, syntax)]
@@ -114,6 +114,6 @@ def encoded_frames(content: memoryview, syntax: uid.UID, stated: int, extended: 
         ways = [way for way in (*ways, list(range(len(pieces)))) if len(way) == stated]
         if not ways:
             there = len(starts) or len(pieces)
-            raise Rejected(Reason.TRUNCATED, f"{there} encoded frames where the header says {stated}")
+            raise Rejected(Reason.TRUNCATED, f"{there} encoded frames, but the header states {stated}")
         return joined(pieces, ways[0])
     return joined(pieces, max(ways, key=len, default=[0]))

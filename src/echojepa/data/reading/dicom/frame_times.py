@@ -37,7 +37,7 @@ def frame_times(
     warned += [f"{name} is implausible" for name in names if name in steps and name not in sound]
     if not sound:
         if video is None:
-            raise Rejected(Reason.NO_TIME, f"{frames} frames, and no plausible frame time or rate")
+            raise Rejected(Reason.NO_TIME, f"{frames} frames without a plausible frame time or rate")
         return video.times, "container", told(warned, np.diff(video.times))
     source = next(iter(sound))
     chosen = sound[source]
@@ -75,15 +75,15 @@ def _stated_steps(data: Dataset, frames: int) -> tuple[dict[str, NDArray[np.floa
     if isinstance(vector, Sequence) and not isinstance(vector, str):
         stated = np.array([within(v, positive) or 0.0 for v in vector])
         if len(stated) == frames - 1:
-            warned.append("FrameTimeVector is one short: taken as the times between frames")
+            warned.append("FrameTimeVector has one value too few: used as the times between frames")
             stated = np.concatenate([[0.0], stated])
         if len(stated) == frames:
             if is_running_sum(stated):
-                warned.append("FrameTimeVector holds running sums, not times between frames")
+                warned.append("FrameTimeVector contains running sums, not times between frames")
                 stated = np.concatenate([[0.0], np.diff(stated)])
             steps["FrameTimeVector"] = stated[1:]
         else:
-            warned.append("FrameTimeVector is of another length than the loop")
+            warned.append("FrameTimeVector has another length than the loop")
     for name in ("CineRate", "RecommendedDisplayFrameRate"):
         if value(data, name) is not None:
             rate = within(value(data, name), positive)

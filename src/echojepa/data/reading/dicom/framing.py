@@ -1,7 +1,8 @@
-"""A DICOM file's header, and its pixel data where it stands in the file, also where the file is framed oddly.
+"""A DICOM file's header and the place of its pixel data, also in files with unusual framing.
 
-What other readers show is read: no preamble, none but its "DICM", a sequence or an item whose end is not
-marked as the standard asks. Pixel data are not copied: what is returned looks into the content.
+Files that other readers accept are read: without a preamble, with only its "DICM", or with a sequence or item
+whose end is not marked as the standard requires. Pixel data are not copied: the result is a view of the
+content.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def read_header(content: mmap | bytes) -> Opened:
     except Rejected:
         raise
     except InvalidDicomError:
-        raise Rejected(Reason.NOT_DICOM, "no preamble of DICOM and no known kind of video") from None
+        raise Rejected(
+            Reason.NOT_DICOM, "it has no DICOM preamble and is not a known kind of video"
+        ) from None
     except (*VALUE_ERRORS, OSError, zlib.error) as error:
         mended = with_ended_items(begun)
         if mended is not None:
@@ -124,7 +127,7 @@ def check_inflation(content: mmap | bytes) -> None:
             piece = inflate.unconsumed_tail
             if made > MAX_INFLATED:
                 raise Rejected(
-                    Reason.TOO_LARGE, f"deflated, of more than {MAX_INFLATED >> 30} GiB when inflated"
+                    Reason.TOO_LARGE, f"deflated, and larger than {MAX_INFLATED >> 30} GiB when inflated"
                 )
     if not inflate.eof:
         raise Rejected(Reason.TRUNCATED, "its deflated data set ends early")
@@ -161,7 +164,7 @@ def stored_pixels(opened: Opened) -> Stored:
     if implicit:
         is_words, length, begin = True, struct.unpack("<L", head[4:8])[0], at + 8
     elif len(head) < 12:
-        raise Rejected(Reason.TRUNCATED, "it ends where its pixel data begin")
+        raise Rejected(Reason.TRUNCATED, "it ends at the start of its pixel data")
     else:
         is_words, length, begin = head[4:6] == b"OW", struct.unpack(f"{order}L", head[8:12])[0], at + 12
     if length != UNDEFINED:
@@ -178,7 +181,7 @@ def end_of_items(view: memoryview, begin: int) -> int:
         if tag != ITEM:
             if tag == SEQUENCE_END or tag == bytes(4):
                 return at
-            raise Rejected(Reason.TRUNCATED, "its encoded frames are followed by what is none")
+            raise Rejected(Reason.TRUNCATED, "unknown data follow its encoded frames")
         if at + 8 + length > len(view):
             raise Rejected(Reason.TRUNCATED, "its encoded frames end early")
         at += 8 + length

@@ -38,9 +38,12 @@ def settle(content: NDArray[np.uint8], layout: Layout, stated: int) -> tuple[Lay
     claimed = count * frame
     if not claimed <= there < claimed + max(frame, 2):
         if layout.samples == 3 and exact(there, count * pixels * layout.allocated // 8 * 3 // 2):
-            raise Rejected(Reason.COLOUR_SPACE, "as long as YBR_PARTIAL_420 is, and its header says another")
+            raise Rejected(
+                Reason.COLOUR_SPACE,
+                "its length is that of YBR_PARTIAL_420, but its header states another colour space",
+            )
         raise Rejected(
-            Reason.TRUNCATED, f"{there} bytes of pixel data where the header's sizes make {claimed}"
+            Reason.TRUNCATED, f"{there} bytes of pixel data, but the header's sizes give {claimed}"
         )
     if layout.samples == 3 and layout.allocated == 8 and layout.photometric in SPACES:
         layout = by_pixels(content, layout, count)
@@ -70,7 +73,7 @@ def of_other_length(content: NDArray[np.uint8], layout: Layout, count: int) -> L
             if (abs(chroma - 128) <= 8).mean() >= STRONG:
                 return layout._replace(photometric=HALVED)
             raise Rejected(
-                Reason.COLOUR_SPACE, f"{layout.photometric} of two bytes a pixel that are no YBR_FULL_422"
+                Reason.COLOUR_SPACE, f"{layout.photometric} with two bytes a pixel that are not YBR_FULL_422"
             )
         if samples == 1 and grey_share(content[: len(content) // 3 * 3].reshape(-1, 3), "RGB") < STRONG:
             return layout._replace(samples=1, photometric="MONOCHROME2", planar=0)

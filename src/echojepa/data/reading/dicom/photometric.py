@@ -96,5 +96,5 @@ def _to_rgb(samples: NDArray[np.uint8], photometric: str, grey: bool) -> NDArray
         image = Image.frombytes("YCbCr", samples.shape[1::-1], np.ascontiguousarray(samples).tobytes())
         return np.asarray(image.convert("RGB"))
     if photometric != "RGB":
-        raise Rejected(Reason.UNSUPPORTED, f"{photometric} that its codec left as it was")
+        raise Rejected(Reason.UNSUPPORTED, f"{photometric} that its codec does not convert")
     return luma(samples) if grey else np.ascontiguousarray(samples)

@@ -70,7 +70,7 @@ def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
         table = None if plain else value_table(data, layout)
     except DECODE_ERRORS as error:
         raise Rejected(
-            Reason.TRUNCATED, f"its palette or window does not read ({type(error).__name__})"
+            Reason.TRUNCATED, f"its palette or window cannot be read ({type(error).__name__})"
         ) from None
     if syntax in NATIVE:
         swapped = syntax == uid.ExplicitVRBigEndian and is_words
@@ -83,11 +83,11 @@ def _stored(data: Dataset) -> Stored:
     try:
         content = data.get("PixelData")
     except DECODE_ERRORS:
-        raise Rejected(Reason.TRUNCATED, "its PixelData does not read") from None
+        raise Rejected(Reason.TRUNCATED, "its PixelData cannot be read") from None
     if not content:
         raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     if not isinstance(content, bytes):
-        raise Rejected(Reason.TRUNCATED, "its PixelData is no string of bytes")
+        raise Rejected(Reason.TRUNCATED, "its PixelData is not a string of bytes")
     return Stored(content, data["PixelData"].VR == "OW")
 
 
@@ -97,7 +97,7 @@ def _extended_offsets(data: Dataset) -> Any:
         if "ExtendedOffsetTable" in data and "ExtendedOffsetTableLengths" in data:
             return data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths
     except DECODE_ERRORS:
-        raise Rejected(Reason.TRUNCATED, "its table of offsets does not read") from None
+        raise Rejected(Reason.TRUNCATED, "its offset table cannot be read") from None
     return None
 
 
@@ -139,7 +139,7 @@ def _header(data: Dataset) -> tuple[Layout, int, uid.UID]:
         )
     except (*DECODE_ERRORS, *VALUE_ERRORS):
         raise Rejected(
-            Reason.TRUNCATED, "the header's sizes, bits, colour space or transfer syntax do not read"
+            Reason.TRUNCATED, "the header's sizes, bits, colour space or transfer syntax cannot be read"
         ) from None
     return layout, count, syntax
 
@@ -176,8 +176,8 @@ def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     if (video.height, video.width) != (layout.height, layout.width) or video.count < count:
         raise Rejected(
             Reason.TRUNCATED,
-            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the header says "
-            f"{count} of {layout.height} x {layout.width}",
+            f"the stream has {video.count} frames of {video.height} x {video.width} pixels, the header "
+            f"states {count} of {layout.height} x {layout.width}",
         )
     return video
 

@@ -131,16 +131,16 @@ def check_kind(data: Dataset) -> None:
         if modality != "US" and (modality or kind not in ULTRASOUND):
             raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
         if kind == EnhancedUSVolumeStorage:
-            raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only flat pictures are read")
+            raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only 2-D images are read")
     except Rejected:
         raise
     except VALUE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its header does not parse ({type(error).__name__})") from None
+        raise Rejected(Reason.TRUNCATED, f"its header cannot be read ({type(error).__name__})") from None
 
 
 def _other_ids(data: Dataset, key: bytes, person: str) -> tuple[str, ...]:
-    """Pseudonyms of the other ids that a file gives its patient: those it states beside its own, and its own
-    with the issuer, which is how version 1 of the data set named the patient."""
+    """Pseudonyms of a patient's other ids in a file: those stated beside the PatientID, and the PatientID
+    with its issuer, which version 1 of the data set used."""
     patient, issuer = identifier(data, "PatientID"), identifier(data, "IssuerOfPatientID")
     names = [f"{issuer}/{patient}"] if patient and issuer else []
     for item in items(data, "OtherPatientIDsSequence"):
