@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from echojepa.errors import UserError
 from echojepa.files.durable import write_bytes, write_file
 
+compute: Any = pyarrow.compute
+"""Arrow's functions, which are made at run time, without types."""
 Row = dict[str, str]
 NOT_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 _TEXT: Any = {"encoding": "utf-8-sig", "newline": ""}

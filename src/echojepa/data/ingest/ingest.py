@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from echojepa.config import IngestConfig
 from echojepa.data.identity.deidentify import pseudonym
@@ -37,7 +36,7 @@ from echojepa.data.ingest.registrar import Came, Registrar
 from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
 from echojepa.data.store.scan import distinct, number_of
 from echojepa.files.durable import disk_full
-from echojepa.files.tables import read_whole_rows
+from echojepa.files.tables import compute, read_whole_rows
 from echojepa.processes.cluster import run_on_cluster
 from echojepa.processes.workers import Died, Limits, run_in_order
 from echojepa.progress import Progress
@@ -162,10 +161,10 @@ def still_to_do(store: LoopStore, jobs: list[Job], key: Path) -> list[Job]:
         asked = pa.chunked_array([ours, *store.rejected()["file_id"].chunks])
         inside = set[str]()
         for piece in store.batches(["file_id"]):
-            inside.update(piece["file_id"].filter(pc.is_in(piece["file_id"], asked)).to_pylist())
+            inside.update(piece["file_id"].filter(compute.is_in(piece["file_id"], asked)).to_pylist())
         store.replace_rejected([], came_in=inside)
     rejected = store.rejected()
-    mine = rejected.filter(pc.is_in(rejected["file_id"], ours)).to_pylist()
+    mine = rejected.filter(compute.is_in(rejected["file_id"], ours)).to_pylist()
     refused = {row["file_id"]: row["reason"] for row in mine}
     tried = dict(read_file_map(key, refused.keys()))
     return [job for job in jobs if job.file_id not in inside and is_open(job, refused, tried)]
@@ -231,7 +230,7 @@ def summarise(
             f"rejected files by reason: {rejected}{ours}; the others were accepted. {file_map} lists the "
             "files"
         )
-    joined = pc.sum(pc.is_in(labels["study_id"], table["study_id"])).as_py() or 0
+    joined = compute.sum(compute.is_in(labels["study_id"], table["study_id"])).as_py() or 0
     return IngestSummary(
         came=registrar.came,
         already=already,

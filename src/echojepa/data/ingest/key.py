@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from echojepa.data.identity.deidentify import keyed
 from echojepa.data.identity.private import IngestError, check_apart, read_file_map, read_key
 from echojepa.data.store.facts import FACTS
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.files.tables import compute
 
 OTHER = (
     "the key {key} is not the one that the data set {out} was made with: with it every patient in it would "
@@ -50,7 +50,9 @@ def is_key_of(store: LoopStore, key: bytes, path: Path) -> bool:
         return stated == fingerprint(key)
     known = pa.array([file_id for file_id, _ in read_file_map(path)], pa.string())
     inside = (piece["file_id"] for piece in store.batches(["file_id"]))
-    return not store.table.count_rows() or any(pc.any(pc.is_in(ids, known)).as_py() for ids in inside)
+    return not store.table.count_rows() or any(
+        compute.any(compute.is_in(ids, known)).as_py() for ids in inside
+    )
 
 
 def remember_key(store: LoopStore, key: bytes, path: Path) -> None:

@@ -30,7 +30,7 @@ class Known:
 
     def __init__(self, store: LoopStore) -> None:
         self.store, self.rows, self.patients = store, 0, 0
-        self._ids = dict.fromkeys(IDS, NONE)
+        self._ids: dict[str, Numbers] = dict.fromkeys(IDS, NONE)
         self._pairs = Pairs()
         self.links: set[Link] = set()
         self._linked: dict[int, set[Link]] = {}

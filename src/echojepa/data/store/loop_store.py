@@ -19,7 +19,6 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from echojepa.data.store.companions import (
@@ -44,7 +43,7 @@ from echojepa.data.store.location import Location
 from echojepa.data.store.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
 from echojepa.data.store.scan import sorted_digest
 from echojepa.errors import UserError
-from echojepa.files.tables import parquet_bytes
+from echojepa.files.tables import compute, parquet_bytes
 
 TABLE = "loops.lance"
 FILES_VERSION = "2.1"
@@ -182,7 +181,7 @@ class LoopStore:
             write_facts(self.location, facts | {"moves": int(facts.get("moves", 0)) + 1})
             for fragment in table.get_fragments():
                 there = fragment.to_table(columns=["patient_id"])["patient_id"]
-                if pc.any(pc.is_in(there, ids)).as_py():
+                if compute.any(compute.is_in(there, ids)).as_py():
                     metadata, touched = fragment.update_columns(new, left_on="patient_id")
                     changed.append(metadata)
                     fields_changed |= set(touched)
@@ -234,7 +233,7 @@ class LoopStore:
 
         The table is read in pieces, so that 18 million rows need no more memory than the answer.
         """
-        wanted = reduce(and_, (pc.field(column) == value for column, value in values.items()))
+        wanted = reduce(and_, (compute.field(column) == value for column, value in values.items()))
         parts, start = [], 0
         for batch in self.batches([*columns, *values]):
             numbered = pa.table(batch).append_column("row", pa.array(np.arange(start, start + len(batch))))
@@ -313,6 +312,6 @@ class LoopStore:
         new = pa.Table.from_pylist(list(rows), schema=REJECTED_SCHEMA)
         gone = pa.array([*new["file_id"].to_pylist(), *came_in], pa.string())
         old = self.rejected()
-        kept = old.filter(pc.invert(pc.is_in(old["file_id"], gone)))
+        kept = old.filter(compute.invert(compute.is_in(old["file_id"], gone)))
         if new.num_rows or kept.num_rows < old.num_rows:
             self._replace(REJECTED, pa.concat_tables([kept, new]))

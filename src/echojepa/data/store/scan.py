@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from echojepa.files.tables import compute
 
 Pieces = Iterable[pa.RecordBatch]
 Reader = Callable[[Sequence[str]], Pieces]
@@ -51,21 +52,19 @@ def _merged(parts: Sequence[pa.Table]) -> pa.Table:
 
 def distinct(rows: pa.Table | Pieces) -> pa.Table:
     """The different rows of a table or of pieces, in no order."""
-    if isinstance(rows, pa.Table):
-        return rows.group_by(rows.column_names).aggregate([])
-    return counted(rows).drop_columns([COUNT])
+    return counted([rows] if isinstance(rows, pa.Table) else rows).drop_columns([COUNT])
 
 
 def number_of(values: pa.ChunkedArray) -> int:
     """How many different values there are; that there is none is one of them."""
-    return pc.count_distinct(values, mode="all").as_py()
+    return compute.count_distinct(values, mode="all").as_py()
 
 
 def rows_that_share(table: pa.Table, column: str) -> pa.Table:
     """The rows whose value in a column occurs in another row too."""
     counts = table.group_by(column).aggregate([([], "count_all")])
-    repeated = counts.filter(pc.field("count_all") > 1)[column]
-    return table.filter(pc.field(column).isin(repeated.combine_chunks()))
+    repeated = counts.filter(compute.field("count_all") > 1)[column]
+    return table.filter(compute.field(column).isin(repeated.combine_chunks()))
 
 
 def rows_that_repeat(read: Reader, column: str, columns: Sequence[str]) -> pa.Table:
@@ -89,7 +88,7 @@ def short(values: pa.Array) -> NDArray[np.uint64]:
     """
     if not len(values):
         return np.zeros(0, np.uint64)
-    texts = pc.fill_null(values, "").cast(pa.binary()).to_numpy(zero_copy_only=False).astype(bytes)
+    texts = compute.fill_null(values, "").cast(pa.binary()).to_numpy(zero_copy_only=False).astype(bytes)
     width = -(-texts.itemsize // WORD) * WORD
     words = texts.astype(f"S{width}").view("<u8").reshape(len(texts), -1)
     factors = np.resize(_FACTORS, words.shape[1])
@@ -120,8 +119,8 @@ def _sorted_lines(
     parts = [pa.array([], pa.string()), *(_lines(piece, columns, lowest, highest) for piece in pieces)]
     lines = pa.concat_arrays(parts)
     parts.clear()
-    ordered = lines.take(pc.sort_indices(lines))
-    return memoryview(ordered.buffers()[2] or b"")[: pc.sum(pc.binary_length(ordered)).as_py() or 0]
+    ordered = lines.take(compute.sort_indices(lines))
+    return memoryview(ordered.buffers()[2] or b"")[: compute.sum(compute.binary_length(ordered)).as_py() or 0]
 
 
 def _bounds(read: Reader, column: str) -> list[str | None]:
@@ -142,17 +141,17 @@ def _lines(
     """The rows of a piece whose first column lies from one value to below another, each as its line."""
     first = _text(piece[columns[0]])
     if lowest is not None:
-        inside = pc.greater_equal(first, lowest)
+        inside = compute.greater_equal(first, lowest)
         piece, first = piece.filter(inside), first.filter(inside)
     if highest is not None:
-        piece = piece.filter(pc.less(first, highest))
-    whole = pc.binary_join_element_wise(*(_text(piece[name]) for name in columns), "\t")
-    return pc.binary_join_element_wise(whole, "", "\n")
+        piece = piece.filter(compute.less(first, highest))
+    whole = compute.binary_join_element_wise(*(_text(piece[name]) for name in columns), "\t")
+    return compute.binary_join_element_wise(whole, "", "\n")
 
 
 def _text(values: pa.Array) -> pa.StringArray:
     """Each value as Python's `str` writes it."""
     if values.type == pa.string():
-        return pc.fill_null(values, str(None))
+        return compute.fill_null(values, str(None))
     encoded = values.dictionary_encode(null_encoding="encode")
     return pa.array(map(str, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)

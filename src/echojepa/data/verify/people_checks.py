@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from echojepa.data.identity.people import People
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.scan import COUNT, counted, distinct, number_of, rows_that_share
 from echojepa.data.verify.loop_checks import shown
 from echojepa.data.verify.set_check import Found, SetCheck
+from echojepa.files.tables import compute
 
 FEWEST_LOOPS = 5
 """With fewer loops than this under one patient nothing is said of how many they hold."""
@@ -21,7 +21,7 @@ def split_studies(store: LoopStore) -> Found:
     pairs = distinct(store.batches(["study_id", "patient_id"]))
     splits = distinct(store.batches(["study_id", "split"]))
     shared = rows_that_share(pairs, "study_id")["study_id"]
-    leaked = rows_that_share(splits.filter(pc.is_in(splits["study_id"], shared)), "study_id")["study_id"]
+    leaked = rows_that_share(splits.filter(compute.is_in(splits["study_id"], shared)), "study_id")["study_id"]
     found = sorted(leaked.unique().to_pylist(), key=str)
     return Found("studies", number_of(pairs["study_id"]), [f"study {shown(s)}" for s in found])
 
@@ -36,7 +36,9 @@ def split_people(store: LoopStore) -> Found:
     for row in patients.to_pylist():
         people.tie((row["patient_id"], row["study_id"]))
     splits: dict[str, dict[str, set[str]]] = {}
-    mine = rows.filter(pc.is_in(rows["patient_id"], patients["patient_id"])).select(["patient_id", "split"])
+    mine = rows.filter(compute.is_in(rows["patient_id"], patients["patient_id"])).select(
+        ["patient_id", "split"]
+    )
     for row in distinct(mine).to_pylist():
         of_group = splits.setdefault(people.group(row["patient_id"]), {})
         of_group.setdefault(row["patient_id"], set()).add(row["split"])
@@ -49,8 +51,8 @@ def possibly_tied(rows: pa.Table, linked: pa.Array) -> pa.Table:
     """Patients and their studies that may tie them to others: the study has several, or one is linked."""
     pairs = distinct(rows.select(["patient_id", "study_id"]))
     shared = rows_that_share(pairs, "study_id")["study_id"]
-    of_study = pc.or_(pc.is_in(pairs["study_id"], shared), pc.is_in(pairs["study_id"], linked))
-    return pairs.filter(pc.or_(of_study, pc.is_in(pairs["patient_id"], linked)))
+    of_study = compute.or_(compute.is_in(pairs["study_id"], shared), compute.is_in(pairs["study_id"], linked))
+    return pairs.filter(compute.or_(of_study, compute.is_in(pairs["patient_id"], linked)))
 
 
 def patients_of_one_study(store: LoopStore) -> Found:
@@ -66,7 +68,9 @@ def patients_of_one_study(store: LoopStore) -> Found:
 def one_for_all(store: LoopStore) -> Found:
     """Patients who hold more than half of the loops."""
     counts, total = counted(store.batches(["patient_id"])), store.table.count_rows()
-    large = counts.filter((pc.field(COUNT) > total / 2) & (pc.field(COUNT) >= FEWEST_LOOPS)).to_pylist()
+    large = counts.filter(
+        (compute.field(COUNT) > total / 2) & (compute.field(COUNT) >= FEWEST_LOOPS)
+    ).to_pylist()
     return Found(
         "patients",
         counts.num_rows,

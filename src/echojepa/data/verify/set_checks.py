@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from echojepa.data.store.loop_store import LoopStore, StoreError
 from echojepa.data.store.scan import distinct, number_of, rows_that_repeat, rows_that_share
 from echojepa.data.verify.loop_checks import PSEUDONYM, shown
 from echojepa.data.verify.people_checks import PEOPLE_CHECKS
 from echojepa.data.verify.set_check import Found, SetCheck, rows_of
+from echojepa.files.tables import compute
 from echojepa.tasks import TASKS, Task
 from echojepa.vocabulary import Kind, Split
 
@@ -32,7 +32,7 @@ def pixels_across_splits(store: LoopStore) -> Found:
     """Loops whose pixels stand in another split as well."""
     alike = rows_that_repeat(store.batches, "pixel_sha256", ["pixel_sha256", "split", "loop_id"])
     pairs = rows_that_share(distinct(alike.select(["pixel_sha256", "split"])), "pixel_sha256")
-    twins = alike.filter(pc.is_in(alike["pixel_sha256"], pairs["pixel_sha256"])).to_pylist()
+    twins = alike.filter(compute.is_in(alike["pixel_sha256"], pairs["pixel_sha256"])).to_pylist()
     twins.sort(key=lambda row: str(row["pixel_sha256"]))
     faults = [f"loop {shown(row['loop_id'])} ({row['split']})" for row in twins]
     return Found("loops", store.table.count_rows(), faults)
@@ -53,7 +53,7 @@ def came_in_and_not(store: LoopStore) -> Found:
     """Files that are both a loop and a rejected file."""
     rejected = store.rejected()["file_id"]
     pieces = store.batches(["file_id"])
-    both = distinct(piece.filter(pc.is_in(piece["file_id"], rejected)) for piece in pieces)
+    both = distinct(piece.filter(compute.is_in(piece["file_id"], rejected)) for piece in pieces)
     files = sorted(both["file_id"].to_pylist(), key=str)
     return Found("rejected files", len(rejected), [f"file {shown(file_id)}" for file_id in files])
 
@@ -74,8 +74,8 @@ def ids_that_are_no_pseudonyms(store: LoopStore) -> Found:
 
 def no_pseudonyms(ids: pa.Array | pa.ChunkedArray) -> int:
     """How many are not 20 hexadecimal digits."""
-    good = pc.match_substring_regex(ids, rf"\A{PSEUDONYM.pattern}\z")
-    return len(ids) - (pc.sum(good).as_py() or 0)
+    good = compute.match_substring_regex(ids, rf"\A{PSEUDONYM.pattern}\z")
+    return len(ids) - (compute.sum(good).as_py() or 0)
 
 
 def labels_out_of_range(store: LoopStore) -> Found:
@@ -107,7 +107,7 @@ def units_in_conflict(store: LoopStore) -> Found:
 def labels_without_study(store: LoopStore) -> Found:
     """Labels of studies of which no loop came in."""
     labels, studies = store.labels()["study_id"], distinct(store.batches(["study_id"]))["study_id"]
-    lost = Counter(labels.filter(pc.invert(pc.is_in(labels, studies))).to_pylist())
+    lost = Counter(labels.filter(compute.invert(compute.is_in(labels, studies))).to_pylist())
     faults = [f"study {shown(study)}" for study in sorted(lost, key=str) for _ in range(lost[study])]
     return Found("labels", len(labels), faults)
 
@@ -134,8 +134,8 @@ def studies_without_view(store: LoopStore) -> Found:
     for task in TASKS.values():
         labelled = labelled_studies(loops, labels, task)
         if task.views and len(labelled):
-            seen = loops.filter((pc.field("kind") == Kind.CINE) & pc.field("view").isin(task.views))
-            without = labelled.filter(pc.invert(pc.is_in(labelled, seen["study_id"]))).to_pylist()
+            seen = loops.filter((compute.field("kind") == Kind.CINE) & compute.field("view").isin(task.views))
+            without = labelled.filter(compute.invert(compute.is_in(labelled, seen["study_id"]))).to_pylist()
             looked_at += len(labelled)
             wanted = " or ".join(task.views)
             faults += [f"study {shown(s)} ({task.name}: no {wanted})" for s in sorted(without, key=str)]
@@ -145,21 +145,21 @@ def studies_without_view(store: LoopStore) -> Found:
 def labelled_studies(loops: pa.Table, labels: pa.Table, task: Task) -> pa.Array:
     """Studies of the loops that have a task's label."""
     studies = loops["study_id"].unique()
-    labelled = labels.filter(pc.field("label") == task.label)["study_id"]
-    return studies.filter(pc.is_in(studies, labelled))
+    labelled = labels.filter(compute.field("label") == task.label)["study_id"]
+    return studies.filter(compute.is_in(studies, labelled))
 
 
 def empty_splits(store: LoopStore) -> Found:
     """Splits without a patient, and without a labelled one for a task whose label is there at all."""
     loops, labels = distinct(store.batches(["study_id", "split", "view", "kind"])), store.labels()
     usable = {"any task": set(loops["split"].unique().to_pylist())}
-    of_view = loops.filter((pc.field("kind") == Kind.CINE) & (pc.field("view") != ""))
+    of_view = loops.filter((compute.field("kind") == Kind.CINE) & (compute.field("view") != ""))
     for task in TASKS.values():
         cines = of_view
         if task.label != "view":
-            cines = cines.filter(pc.is_in(cines["study_id"], labelled_studies(loops, labels, task)))
+            cines = cines.filter(compute.is_in(cines["study_id"], labelled_studies(loops, labels, task)))
         if len(cines):
-            seen = cines if task.views is None else cines.filter(pc.field("view").isin(task.views))
+            seen = cines if task.views is None else cines.filter(compute.field("view").isin(task.views))
             usable[task.name] = set(seen["split"].unique().to_pylist())
     faults = [
         f"{split}: no patient for {name}"

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import csv
@@ -30,7 +29,7 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
 from echojepa.files.records import keep_record, plain, read_plain
-from echojepa.files.tables import TableError, read_parquet, write_parquet
+from echojepa.files.tables import TableError, compute, read_parquet, write_parquet
 from echojepa.processes.ahead import read_ahead
 from echojepa.processes.cluster import map_on_cluster
 from echojepa.processes.lock import locked
@@ -39,7 +38,6 @@ from echojepa.vocabulary import Kind
 
 CARD, PARTS = "embed.json", "features"
 """In the folder of a table: what made it, and the folder of its parts."""
-compute: Any = pyarrow.compute  # its functions are made at run time, without types
 FORMAT_VERSION = 1
 COMMIT_SECONDS, COMMIT_ROWS = 60.0, 8192
 """A part is written after so long, or so many rows: what a kill can cost at most."""

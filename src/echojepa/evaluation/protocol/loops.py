@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from echojepa.data.store.loop_store import ROWS_AT_ONCE, LoopStore
+from echojepa.files.tables import compute
 from echojepa.vocabulary import Kind
 
 Place = tuple[int, int]
@@ -93,7 +93,7 @@ class CohortLoops(Mapping[Place, CohortLoop]):
         """Whether each loop (n,) has one of some values in a column of REPEATED."""
         asked = pa.array(list(wanted), pa.string())
         chunks = [
-            pc.is_in(chunk.dictionary, asked).take(chunk.indices).to_numpy(zero_copy_only=False)
+            compute.is_in(chunk.dictionary, asked).take(chunk.indices).to_numpy(zero_copy_only=False)
             for chunk in self._table[column].chunks
         ]
         return np.concatenate([np.zeros(0, bool), *chunks]).astype(bool)
@@ -107,7 +107,7 @@ class CohortLoops(Mapping[Place, CohortLoop]):
         table = self._table
         if store is not None:
             table = table.filter(pa.array(self._places >> ROW_BITS == store))
-        counts = pc.value_counts(table["site"].cast(pa.string())).to_pylist()
+        counts = compute.value_counts(table["site"].cast(pa.string())).to_pylist()
         return Counter({row["values"]: row["counts"] for row in counts})
 
 
@@ -136,8 +136,10 @@ def read_loops(stores: Sequence[LoopStore], renamed: Sequence[Mapping[str, str]]
     for number, (store, names) in enumerate(zip(stores, renamed, strict=True)):
         start = 0
         for piece in store.batches([*COLUMNS, "kind"]):
-            of_view = pc.and_(pc.equal(piece["kind"], Kind.CINE.value), pc.not_equal(piece["view"], ""))
-            usable = pc.fill_null(of_view, False)
+            of_view = compute.and_(
+                compute.equal(piece["kind"], Kind.CINE.value), compute.not_equal(piece["view"], "")
+            )
+            usable = compute.fill_null(of_view, False)
             rows = start + np.flatnonzero(usable.to_numpy(zero_copy_only=False))
             places.append(number * (1 << ROW_BITS) + rows)
             pieces.append(_kept(piece.filter(usable), names))

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from echojepa.data.clips.studies import ViewSlot, choose_slots
@@ -18,6 +17,7 @@ from echojepa.errors import UserError
 from echojepa.evaluation.protocol.cohort import Cohort, share_of_patients
 from echojepa.evaluation.protocol.loops import place_numbers
 from echojepa.evaluation.protocol.plans import EVERYWHERE
+from echojepa.files.tables import compute
 from echojepa.tasks import Task
 from echojepa.vocabulary import Kind, Split
 
@@ -135,8 +135,10 @@ def rows_of_studies(store: LoopStore, studies: Sequence[str]) -> tuple[NDArray[n
     wanted = pa.array(studies, pa.string())
     rows, pieces, start = [], [], 0
     for piece in store.batches(["study_id", "view", "colour", "kind"]):
-        mine = pc.and_(pc.is_in(piece["study_id"], wanted), pc.equal(piece["kind"], Kind.CINE.value))
-        kept = pc.fill_null(mine, False)
+        mine = compute.and_(
+            compute.is_in(piece["study_id"], wanted), compute.equal(piece["kind"], Kind.CINE.value)
+        )
+        kept = compute.fill_null(mine, False)
         rows.append(start + np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
         pieces.append(pa.table(piece.filter(kept)))
         start += len(piece)
