@@ -201,5 +201,5 @@ def test_a_head_that_no_backbone_has_is_said(made: Made, tmp_path: Path) -> None
     settings = ProbeConfig(
         data=(made.dataset,), out=tmp_path, backbones=(str(made.run),), resamples=2, tasks=("lvef",)
     )
-    with pytest.raises(UserError, match="no backbone comes with a head of lvef"):
+    with pytest.raises(UserError, match="no backbone comes with a head for lvef"):
         PlanRun(Plan("probe", (PlanBlock((LVEF,), (OWN_HEAD,)),)), settings).run(quiet)

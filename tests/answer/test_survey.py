@@ -61,7 +61,7 @@ def test_distances_are_those_that_answers_state(own: Path, made: Made, strict: M
     assert distances == sorted(distances, reverse=True) and 0.3 < np.median(distances) < 3
     limit = strict.card.thresholds.most_distance
     assert [loop.far for loop in found.loops] == [loop.distance > limit for loop in found.loops]
-    with pytest.raises(UserError, match="lacks"):
+    with pytest.raises(UserError, match="that are not in"):
         survey(SurveyConfig(own / "dataset", tmp_path / "e", tmp_path / "s.html", made.model))
 
 

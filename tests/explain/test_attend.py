@@ -341,5 +341,5 @@ def test_files_are_read_as_ingest_reads_them_and_named_by_their_place(encoder: P
     made = attend(config, quiet)
     assert "moving tissue" in made.page and "heart" not in made.page.split("##")[1]
     assert "Mustermann" not in (tmp_path / "o" / "attend.json").read_text()
-    with pytest.raises(UserError, match="none of 1 files"):
+    with pytest.raises(UserError, match="none of the 1 files"):
         of_files([folder / "b.dcm"], 1)

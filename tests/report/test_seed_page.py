@@ -62,7 +62,7 @@ def test_a_column_without_ours_is_named_and_none_where_all_are_there() -> None:
 
 def test_backbones_that_only_the_page_has_are_named_once() -> None:
     lacks = parts([row(), row(backbone="MAE")])["Model Configurations"].lacks
-    assert "beside EchoPrime, PanEcho, here" in lacks and "EchoMAE" not in lacks
+    assert "for EchoPrime, PanEcho, here" in lacks and "EchoMAE" not in lacks
     every = [row(backbone=name) for name in ("EchoPrime", "PanEcho", "MAE (small-mae)")]
     assert not parts(every)["Model Configurations"].lacks
 

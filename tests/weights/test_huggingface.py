@@ -142,7 +142,7 @@ def damage(folder: Path, kind: str) -> None:
     ("kind", "says"),
     [
         ("missing key", "attn.qkv.weight"), ("unknown", "extra.weight"), ("foreign", "text_model"),
-        ("other model", "'bert'"), ("heads", "5 attention heads"),
+        ("other model", "'bert'"), ("heads", "got 192 and 5"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_fit_is_refused(kind: str, says: str, tmp_path: Path) -> None:

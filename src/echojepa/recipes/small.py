@@ -73,9 +73,10 @@ def small_mae(data: Path, out: Path) -> PretrainConfig:
 
 
 def micro(data: Path, out: Path) -> PretrainConfig:
-    """Minutes on one core: `small`, as long as its encoder needs to read LVEF better than its random start.
+    """Six minutes on one core: a short `small`, the paper's kind of targets (arXiv 2602.02603, section 3).
 
-    Three seeds of it on 700 synthetic patients did (docs/results.md, "Latent against pixel").
+    With three seeds on 700 synthetic patients, its encoder read LVEF better than its random start
+    (docs/results.md, "Latent against pixel").
 
         echojepa pretrain micro --data D --out R
 
@@ -85,7 +86,7 @@ def micro(data: Path, out: Path) -> PretrainConfig:
 
 
 def micro_mae(data: Path, out: Path) -> PretrainConfig:
-    """The pixel objective as long as `micro`: `small-mae` for as many minutes of a core.
+    """A short `small-mae`, for as many minutes as `micro` takes (VideoMAE, arXiv 2203.12602).
 
         echojepa pretrain micro-mae --data D --out R
 

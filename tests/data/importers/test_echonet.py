@@ -166,7 +166,7 @@ def test_a_childs_views_stay_together_in_the_split_that_is_guarded_most(
     assert [(row["sex"], row["age"]) for row in rows] == [("F", 7), ("F", 7), ("F", 7), ("M", None)]
     assert labels_by_study(store)[2]["lvef"] == (61.5, "%")  # of two for one study the first, of A4C
     assert summary.left_out == {
-        "official split train not kept: the patient stands in test too": 1,
+        "official split train not kept: the patient is also in test": 1,
         "lvef: another value for the same study": 1,
         "weight: outside 0.3 to 350 kg": 1,
         "row without a fold": 1,
