@@ -103,7 +103,7 @@ def small_supervised(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain small-supervised --data D --out R
 
-    Hardware: one CPU core. Hours: 0.4. Loss: from 1.4 to 1.27 in 100 steps; never run to its end.
+    Hardware: one CPU core. Hours: 0.4. Loss: from 1.4 to 0.92 in 500 steps, 0.6 at the end.
     """
     mae = small_mae(data, out)
     return replace(mae, objective="supervised", masks=(NO_MASK,), steps=2400)
@@ -117,8 +117,8 @@ def small_contrastive(data: Path, out: Path) -> PretrainConfig:
 
         echojepa pretrain small-contrastive --data D --out R
 
-    Hardware: one CPU core. Hours: 0.4. Loss: from 4.3 to 2.95 in 150 steps, 3.44 is chance; never run to
-    its end.
+    Hardware: one CPU core. Hours: 0.4. Loss: from 4.3 to 2.1 in 500 steps (3.44 is chance), 1.4 at the
+    end.
     """
     return replace(small_supervised(data, out), objective="contrastive")
 
