@@ -6,10 +6,9 @@
 For each size, in minutes of one core: the error of each encoder and of the random start, and the pixel
 encoder's error less JEPA's, positive where the latent objective is better. Then what the lead gains from the
 smallest size to the largest, over the patients and the seeds that both have, and what ten times the largest
-would give by the trend. Results of other objectives may
-stand among those of a size: a second table has each one's error, and how much better it is than its own
-random start. Intervals: 95 %, patients and seeds of pretraining drawn with replacement, each by itself
-(`echojepa.evaluation.runs`).
+would give by the trend. Results of other objectives may stand among those of a size: a second table has each
+one's error, and how much better it is than its own random start. Intervals: 95 %, patients and seeds of
+pretraining drawn with replacement, each by itself (`echojepa.evaluation.runs`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from echojepa.evaluation.runs import START, Asked, Errors, Numbers, crossed, read_errors, stacked
+from echojepa.evaluation.runs import (
+    RESAMPLES,
+    START,
+    Asked,
+    Errors,
+    Numbers,
+    crossed,
+    lines_of,
+    read_errors,
+    stacked,
+)
 from echojepa.evaluation.tables.curves import draw
 from echojepa.evaluation.tables.over_runs import COLOURS, TITLES, ranged
 
@@ -56,15 +65,13 @@ def controls(sizes: Sizes) -> str:
     """A line for each question, size and objective beside the two; empty where there is none."""
     rows = []
     for minutes, questions in sizes.items():
-        for (task, probe, labels), kinds in questions.items():
-            for kind in sorted(set(kinds) - set(KINDS)):
-                own = kinds[kind]
-                start = {run: kinds[START][run] for run in own}
-                patients = next(iter(own.values())).patients
-                error = ranged(crossed(stacked(own), patients))
-                gain = ranged(crossed(stacked(start) - stacked(own), patients), signed=True)
-                words = f"{task} | {probe} | {100 * labels:g} % | {minutes:g} | {len(own)}"
-                rows.append(f"| {words} | {kind} | {error} | {gain} |\n")
+        for asked, kinds in questions.items():
+            others = {kind: kinds[kind] for kind in sorted(kinds) if kind not in (LATENT, PIXELS)}
+            for line in lines_of(asked, others, [*kinds[START]], RESAMPLES):
+                if line.encoder != START:
+                    words = f"{line.task} | {line.probe} | {100 * line.labels:g} % | {minutes:g}"
+                    numbers = f"{ranged(line.error)} | {ranged(line.gain, signed=True)}"
+                    rows.append(f"| {words} | {len(line.each)} | {line.encoder} | {numbers} |\n")
     head = "| task | probe | labels | minutes | seeds | objective | error | better than random start by |\n"
     return f"\n{head}|{'---|' * 8}\n{''.join(rows)}" if rows else ""
 

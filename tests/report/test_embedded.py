@@ -47,7 +47,7 @@ def test_a_fact_that_is_the_same_for_all_colours_nothing() -> None:
 def test_a_study_is_the_mean_of_its_loops(dataset: Path, results: Path) -> None:
     store = LoopStore.open(dataset)
     loops = read_embedded(results, store)
-    studies = by_study(loops, store)["JEPA"]
+    studies = by_study(loops)["JEPA"]
     owner = dict(
         zip(
             *(store.metadata(["loop_id", "study_id"])[n].to_pylist() for n in ("loop_id", "study_id")),

@@ -49,19 +49,16 @@ def atlas(store: LoopStore, maps: Mapping[str, Mapped], films: int) -> dict[str,
     """
     if not maps:
         return None
-    rows = {name: row for row, name in enumerate(store.metadata(["loop_id"])["loop_id"].to_pylist())}
     first = next(iter(maps.values())).of
     shared = set.intersection(*(set(one.of.items.tolist()) for one in maps.values()))
     order = np.lexsort([first.items, *reversed(first.classes.values())])
-    every = [n for n in order.tolist() if first.items[n] in shared and first.loops[n] in rows]
+    every = [n for n in order.tolist() if first.items[n] in shared and first.facts[n]]
     if not every:
         return None
     chosen = [every[place] for place in sorted(evenly_spaced(len(every), MOST_DOTS))]
     playing = {chosen[place] for place in evenly_spaced(len(chosen), films)}
     colourings = {fact: coloured(words[chosen].tolist()) for fact, words in first.classes.items()}
-    dots = [
-        {"name": said(first, n), **pictures(store, rows[str(first.loops[n])], n in playing)} for n in chosen
-    ]
+    dots = [{"name": said(first, n), **pictures(store, first.facts[n]["row"], n in playing)} for n in chosen]
     drawn = {}
     for title, one in maps.items():
         places = one.placed()

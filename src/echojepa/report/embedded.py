@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Embedded:
     patients: Names
     vectors: NDArray[np.float32]
     """(n, D), mean-pooled."""
+    facts: list[dict[str, Any]]
+    """What the data set knows of each loop and its study; nothing of loops that are not its own."""
     classes: dict[str, Names]
     """What each is, in words, by what dots can be coloured by."""
 
@@ -44,24 +46,25 @@ class Embedded:
 
 def read_embedded(results: Path, store: LoopStore) -> dict[str, Embedded]:
     """Those of test loops, by backbone."""
+    columns = ("backbone", "embedding", "view", "patient_id", "loop_id")
+    files = sorted((results / "embeddings").glob("*.parquet"))
+    tables = [read_parquet(file, columns).to_pydict() for file in files]
+    known = read_facts(store, {loop for table in tables for loop in table["loop_id"]})
     found = {}
-    for file in sorted((results / "embeddings").glob("*.parquet")):
-        table = read_parquet(file, ("backbone", "embedding", "view", "patient_id", "loop_id")).to_pydict()
+    for table in tables:
         views, patients, loops = (np.array(table[name], str) for name in ("view", "patient_id", "loop_id"))
         vectors = np.array(table["embedding"], dtype=np.float32)
-        facts = read_facts(store, loops)
-        found[table["backbone"][0]] = Embedded(
-            loops, loops, patients, vectors, {VIEW: views} | classes_of(facts)
-        )
+        facts = [known.get(loop, {}) for loop in table["loop_id"]]
+        classes = {VIEW: views} | classes_of(facts)
+        found[table["backbone"][0]] = Embedded(loops, loops, patients, vectors, facts, classes)
     return found
 
 
-def by_study(every: Mapping[str, Embedded], store: LoopStore) -> dict[str, Embedded]:
+def by_study(every: Mapping[str, Embedded]) -> dict[str, Embedded]:
     """Of studies with their mean features, by backbone; none where they are few, or each has one loop."""
     found = {}
     for name, one in every.items():
-        facts = read_facts(store, one.loops)
-        owners = np.array([fact.get("study_id", "") for fact in facts])
+        owners = np.array([fact.get("study_id", "") for fact in one.facts])
         known = owners != ""
         studies, first, place = np.unique(owners[known], return_index=True, return_inverse=True)
         if not LEAST_STUDIES <= len(studies) < known.sum():
@@ -70,22 +73,23 @@ def by_study(every: Mapping[str, Embedded], store: LoopStore) -> dict[str, Embed
         np.add.at(total, place, one.vectors[known])
         vectors = (total / np.bincount(place)[:, None]).astype(np.float32)
         chosen = np.flatnonzero(known)[first]
-        classes = classes_of([facts[number] for number in chosen])
-        found[name] = Embedded(studies, one.loops[chosen], one.patients[chosen], vectors, classes)
+        facts = [one.facts[number] for number in chosen]
+        found[name] = Embedded(
+            studies, one.loops[chosen], one.patients[chosen], vectors, facts, classes_of(facts)
+        )
     return found
 
 
-def read_facts(store: LoopStore, loops: Names) -> list[dict[str, Any]]:
-    """What the data set knows of each loop and its study; nothing of loops that are not its own."""
-    wanted = set(loops.tolist())
+def read_facts(store: LoopStore, loops: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What the data set knows of those of some loops that it holds, by their ids; `row` is a loop's place."""
     columns = ["loop_id", "study_id", "site", "manufacturer", "age"]
-    rows = {row["loop_id"]: row for row in store.metadata(columns).to_pylist() if row["loop_id"] in wanted}
     labels = store.labels().to_pylist()
     lvef = {row["study_id"]: row["value"] for row in labels if row["label"] == LVEF.label}
-    return [
-        rows[name] | {"lvef": lvef.get(rows[name]["study_id"])} if name in rows else {}
-        for name in loops.tolist()
-    ]
+    return {
+        fact["loop_id"]: fact | {"row": row, "lvef": lvef.get(fact["study_id"])}
+        for row, fact in enumerate(store.metadata(columns).to_pylist())
+        if fact["loop_id"] in loops
+    }
 
 
 def classes_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, Names]:

@@ -253,7 +253,7 @@ def write_report(config: ReportConfig) -> Path:
     loops = read_embedded(config.results, store)
     card, steps = load_card(config.run), read_metrics(config.run)
     records = records_of(config, store, encoder, steps, rows)
-    mapped, studies = maps_of(config, loops), by_study(loops, store)
+    mapped, studies = maps_of(config, loops), by_study(loops)
     leaders = leading([row for row in rows if plain(row)])
     predicted = drawn_predictions(config.results, leaders)
     tables, drawn = result_tables(rows), draw_figures(steps, probes, mapped, predicted)

@@ -253,7 +253,8 @@ class Run:
             weights = replace(weights, predictor_shape=predictor.shape, predictor=whole_state(predictor))
         if self.world.first:
             save_weights(config.out, weights)
-            shutil.rmtree(config.out / OWN_PICTURES, ignore_errors=True)
+            if config.pictures is None:
+                shutil.rmtree(config.out / OWN_PICTURES, ignore_errors=True)
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
         losses = [line["loss"] for line in lines if line["loss"] is not None]

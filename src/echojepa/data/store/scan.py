@@ -7,7 +7,7 @@ number of eight bytes a row. Nothing here knows where the pieces come from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,18 @@ COUNT = "count"
 WORD = 8
 _FACTORS: NDArray[np.uint64] = np.random.default_rng(20).integers(1, 1 << 63, 64, dtype=np.uint64) * 2 + 1
 """An odd factor for each eight bytes of a value, in turn."""
+
+
+def wanted_rows(
+    pieces: Pieces, wanted: Callable[[pa.RecordBatch], pa.Array]
+) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+    """Of each piece of a whole table the rows that are wanted: their numbers (n,) in the table, and the rows
+    themselves. What is not known to be wanted is not."""
+    start = 0
+    for piece in pieces:
+        mask = compute.fill_null(wanted(piece), False)
+        yield start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)), piece.filter(mask)
+        start += len(piece)
 
 
 def counted(pieces: Pieces) -> pa.Table:

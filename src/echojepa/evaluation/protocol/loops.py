@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echojepa.data.store.loop_store import ROWS_AT_ONCE, LoopStore
+from echojepa.data.store.scan import wanted_rows
 from echojepa.files.tables import compute
 from echojepa.vocabulary import Kind
 
@@ -134,17 +135,16 @@ def read_loops(stores: Sequence[LoopStore], renamed: Sequence[Mapping[str, str]]
     """The cine loops of data sets whose view is known; `renamed` has other names of each one's sites."""
     places, pieces = [np.zeros(0, np.int64)], list[pa.Table]()
     for number, (store, names) in enumerate(zip(stores, renamed, strict=True)):
-        start = 0
-        for piece in store.batches([*COLUMNS, "kind"]):
-            of_view = compute.and_(
-                compute.equal(piece["kind"], Kind.CINE.value), compute.not_equal(piece["view"], "")
-            )
-            usable = compute.fill_null(of_view, False)
-            rows = start + np.flatnonzero(usable.to_numpy(zero_copy_only=False))
+        for rows, piece in wanted_rows(store.batches([*COLUMNS, "kind"]), cine_of_a_view):
             places.append(number * (1 << ROW_BITS) + rows)
-            pieces.append(_kept(piece.filter(usable), names))
-            start += len(piece)
+            pieces.append(_kept(piece, names))
     return CohortLoops(np.concatenate(places), pa.concat_tables(pieces))
+
+
+def cine_of_a_view(piece: pa.RecordBatch) -> pa.Array:
+    """Which rows are cines whose view is known."""
+    cine = compute.equal(piece["kind"], Kind.CINE.value)
+    return compute.and_(cine, compute.not_equal(piece["view"], ""))
 
 
 def _kept(piece: pa.RecordBatch, names: Mapping[str, str]) -> pa.Table:

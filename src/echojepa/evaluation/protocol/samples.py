@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.data.store.scan import wanted_rows
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.cohort import Cohort, share_of_patients
 from echojepa.evaluation.protocol.loops import place_numbers
@@ -132,16 +133,14 @@ def study_clips(cohort: Cohort, task: Task) -> NDArray[np.int64]:
 
 def rows_of_studies(store: LoopStore, studies: Sequence[str]) -> tuple[NDArray[np.int64], pa.Table]:
     """Of some studies the rows of cines (n,) and then -1, and what `choose_slots` needs to know of each."""
-    wanted = pa.array(studies, pa.string())
-    rows, pieces, start = [], [], 0
-    for piece in store.batches(["study_id", "view", "colour", "kind"]):
-        mine = compute.and_(
-            compute.is_in(piece["study_id"], wanted), compute.equal(piece["kind"], Kind.CINE.value)
-        )
-        kept = compute.fill_null(mine, False)
-        rows.append(start + np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
-        pieces.append(pa.table(piece.filter(kept)))
-        start += len(piece)
+    asked = pa.array(studies, pa.string())
+
+    def wanted(piece: pa.RecordBatch) -> pa.Array:
+        cine = compute.equal(piece["kind"], Kind.CINE.value)
+        return compute.and_(compute.is_in(piece["study_id"], asked), cine)
+
+    found = [*wanted_rows(store.batches(["study_id", "view", "colour", "kind"]), wanted)]
+    rows, pieces = [rows for rows, _ in found], [pa.table(piece) for _, piece in found]
     return np.append(np.concatenate(rows), -1), pa.concat_tables(pieces)
 
 
