@@ -5,11 +5,13 @@
     .venv/bin/python benchmarks/pretrain_step.py --peer PEER --threads 2 --rounds 8
 
 Both sides have the same weights, prepared clips, masks, precision and threads: target pass, a context pass
-and the predictor for each of two mask types, L1, backward, AdamW, EMA. Each is a process of its own, for the
-allocator is part of ours, and they take turns step by step. Figures are the ratios of the fastest rounds,
-with the ratios of the rounds as their spread; of memory the ratio of the peaks, without what the process had
-before it built its model. Without --peer only ours is timed, with the table of where its time goes. On a
-machine that others use as well, `--clock cpu --threads 1` counts CPU seconds in place of seconds.
+and the predictor for each of two mask types, L1, backward, AdamW, EMA. Each is a process of its own, for
+the allocator is part of ours, and they take turns step by step. Figures are the ratios of the fastest
+rounds, with the ratios of the rounds as their spread; of memory the ratio of the peaks, without what the
+process had before it built its model. Before anything is timed, both sides' losses and gradients of the
+first step are compared, and the benchmark ends with an error where they are not equal. Without --peer only
+ours is timed, with the table of where its time goes. On a machine that others use as well, `--clock cpu
+--threads 1` counts CPU seconds in place of seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +42,10 @@ from echojepa.training.allocator import keep_pages
 SPEC = InputSpec(size=112, frames=16)
 MOMENTUM, RATE = 0.998, 1e-4
 Step = Callable[[Tensor, list[Mask]], float]
+Sides = tuple[dict[str, nn.Module], Step]
+"""Encoder and predictor, whose gradients stay until the next step begins, and what takes a step."""
+TOLERANCE = {"float32": 1e-4, "bf16": 5e-2}
+"""Of first losses, and of each weight's first gradient: length of the difference over the gradient's."""
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -51,12 +58,13 @@ def make_model(size: str, width: int, depth: int, spec: InputSpec = SPEC) -> JEP
     return JEPA(encoder, Predictor(encoder.width, encoder.grid, shape, "vjepa2", generator))
 
 
-def ours(options: argparse.Namespace, precision: str) -> Step:
+def ours(options: argparse.Namespace, precision: str) -> Sides:
     """Our step, as `training/step.py` takes it."""
     model = make_model(options.size, options.width, options.depth)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], RATE, fused=True)
 
     def step(clips: Tensor, masks: list[Mask]) -> float:
+        optimizer.zero_grad(set_to_none=True)
         losses = []
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             targets = model.targets(clips, masks)
@@ -67,13 +75,13 @@ def ours(options: argparse.Namespace, precision: str) -> Step:
             losses.append(loss.item())
         optimizer.step()
         model.update_ema(MOMENTUM)
-        optimizer.zero_grad(set_to_none=True)
         return sum(losses)
 
-    return step
+    assert model.predictor is not None
+    return {"encoder": model.encoder, "predictor": model.predictor}, step
 
 
-def theirs(options: argparse.Namespace, precision: str) -> Step:
+def theirs(options: argparse.Namespace, precision: str) -> Sides:
     """Their modules and wrappers, stepped in the order of their app/vjepa/train.py."""
     sys.path.insert(0, str(options.peer))
     from src.models import predictor as peer_predictor  # pyright: ignore
@@ -109,6 +117,7 @@ def theirs(options: argparse.Namespace, precision: str) -> Step:
     optimizer = torch.optim.AdamW([*online.parameters(), *predictor.parameters()], RATE)
 
     def step(clips: Tensor, masks: list[Mask]) -> float:
+        optimizer.zero_grad()
         context, hidden = [[m.context_ids for m in masks]], [[m.target_ids for m in masks]]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             with torch.no_grad():
@@ -122,14 +131,13 @@ def theirs(options: argparse.Namespace, precision: str) -> Step:
             loss = sum(losses) / len(losses)
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad()
         with torch.no_grad():
             kept, moved = list(target.parameters()), list(online.parameters())
             torch._foreach_mul_(kept, MOMENTUM)  # pyright: ignore
             torch._foreach_add_(kept, moved, alpha=1 - MOMENTUM)  # pyright: ignore
-        return float(loss)
+        return loss.item()
 
-    return step
+    return {"encoder": online.backbone, "predictor": predictor.backbone}, step
 
 
 SIDES = {"ours": ours, "theirs": theirs}
@@ -152,8 +160,9 @@ def resident(field: str) -> float:
 class Side:
     """A process that takes one side's steps when told to."""
 
-    def __init__(self, name: str, precision: str) -> None:
-        command = [sys.executable, __file__, *sys.argv[1:], "--serve", name, precision]
+    def __init__(self, name: str, precision: str, folder: Path) -> None:
+        self.gradients = folder / f"{name}.pt"
+        command = [sys.executable, __file__, *sys.argv[1:], "--serve", name, precision, str(self.gradients)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def step(self) -> tuple[float, float, float]:
@@ -171,27 +180,56 @@ class Side:
 
 def serve(options: argparse.Namespace) -> None:
     """Be a side: a step for each line of the input."""
-    (name, precision), now = options.serve, CLOCKS[options.clock]
+    (name, precision, path), now = options.serve, CLOCKS[options.clock]
     if name == "ours":
         keep_pages()
     fed = batches(options, options.rounds + 1)
     before = resident("VmRSS")
-    step = SIDES[name](options, precision)
-    for _, (clips, masks) in zip(sys.stdin, fed, strict=False):
+    modules, step = SIDES[name](options, precision)
+    for number, (_, (clips, masks)) in enumerate(zip(sys.stdin, fed, strict=False)):
         began = now()
         loss = step(clips, masks)
-        print(now() - began, loss, resident("VmHWM") - before, flush=True)
+        spent, peak = now() - began, resident("VmHWM") - before
+        if number == 0:
+            torch.save(gradients(modules), path)
+        print(spent, loss, peak, flush=True)
+
+
+def gradients(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """The last step's gradient of each weight but mask tokens: the official predictor has ten of them."""
+    named = (
+        (f"{part}.{name}", p) for part, module in modules.items() for name, p in module.named_parameters()
+    )
+    return {name: p.grad for name, p in named if p.grad is not None and "mask_token" not in name}
+
+
+def check_equal(sides: dict[str, Side], losses: list[float], precision: str) -> float:
+    """The largest relative difference of a weight's gradient; SystemExit where losses or gradients differ."""
+    ours, theirs = (torch.load(side.gradients) for side in sides.values())
+    assert ours.keys() == theirs.keys(), ours.keys() ^ theirs.keys()
+    far = {name: float((ours[name] - theirs[name]).norm() / theirs[name].norm()) for name in theirs
+           if theirs[name].norm() > 1e-7}  # fmt: skip
+    name = max(far, key=lambda one: far[one])
+    if abs(losses[0] / losses[1] - 1) > TOLERANCE[precision] or far[name] > TOLERANCE[precision]:
+        raise SystemExit(
+            f"{precision}: not the same step: losses {losses}, gradient of {name} by {far[name]:.1e}"
+        )
+    return far[name]
 
 
 def take_turns(options: argparse.Namespace, precision: str) -> dict[str, np.ndarray]:
     """Seconds, loss and peak memory (rounds + 1, 3) of each side; the first round warms up."""
-    sides = {name: Side(name, precision) for name in SIDES}
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in SIDES}
-    for _ in range(options.rounds + 1):
-        for name, side in sides.items():
-            rows[name].append(side.step())
-    for side in sides.values():
-        side.close()
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {name: Side(name, precision, Path(folder)) for name in SIDES}
+        for number in range(options.rounds + 1):
+            for name, side in sides.items():
+                rows[name].append(side.step())
+            if number == 0:
+                far = check_equal(sides, [rows[name][0][1] for name in SIDES], precision)
+                print(f"{precision}: first losses equal, gradients to {far:.0e}", flush=True)
+        for side in sides.values():
+            side.close()
     return {name: np.array(found) for name, found in rows.items()}
 
 
@@ -280,7 +318,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--precisions", nargs="+", default=["bf16", "float32"])
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -306,8 +344,7 @@ def main() -> None:
         peaks = {name: found[-1, 2] for name, found in rows.items()}
         print(f"{precision}: ours {rates['ours']:.2f}, theirs {rates['theirs']:.2f} clips/s", end=": ")
         print(f"{ratio:.2f} times (rounds {every.min():.2f} to {every.max():.2f})", end="; ")
-        print(f"peak {peaks['ours']:.2f} and {peaks['theirs']:.2f} GB", end="; ")
-        print(f"first losses {rows['ours'][0, 1]:.5f}, {rows['theirs'][0, 1]:.5f}", flush=True)
+        print(f"peak {peaks['ours']:.2f} and {peaks['theirs']:.2f} GB", flush=True)
         words.append(f"{precision}={ratio:.2f}")
         shares.append(peaks["ours"] / peaks["theirs"])
     print(" ".join(words), f"memory={max(shares):.2f}")

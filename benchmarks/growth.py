@@ -1,0 +1,219 @@
+"""How ingest, embed, evaluate and predict grow with loops: CPU seconds, wall seconds and memory.
+
+    .venv/bin/python benchmarks/growth.py --work DIR --out growth.jsonl --picture docs/images/growth.png
+    taskset -c 0,1 .venv/bin/python benchmarks/growth.py --work DIR --out two.jsonl --workers 1 2 --sizes 1000
+
+A few synthetic loops are rendered once and copied under new identifiers, with a grain of noise in the first
+frame that makes each file's content its own. So a thousand loops cost what a thousand files cost, and
+rendering costs nothing. Each command is a process of its own, as a user starts it; CPU seconds and peak
+memory are those of all its processes together, sampled five times a second (memory: proportional set size).
+What `--out` has is not measured again. The last line has, for each command, the CPU seconds of a further
+loop between the two largest sizes over those between the two before, and the same of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from matplotlib.figure import Figure
+from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import generate_uid
+
+ECHOJEPA = [sys.executable, "-m", "echojepa"]
+SIZES = (100, 1000, 5000, 10000)
+"""Loops."""
+MOST = {"ingest": 10000, "embed": 10000, "evaluate": 5000, "predict": 5000}
+"""Loops of a command at most."""
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def archive(work: Path, loops: int) -> Path:
+    """A folder of DICOM files, one for each loop, and `labels.csv`; made once."""
+    folder, base = work / f"archive-{loops}", work / "base"
+    if (folder / "labels.csv").exists():
+        return folder
+    if not base.exists():
+        kind = ["--preset", "demo", "--layout", "archive", "--patients", "3", "--seconds", "1"]
+        subprocess.run([*ECHOJEPA, "simulate", *kind, "--workers", "1", "--out", str(base)], check=True)
+    sources = [pydicom.dcmread(path) for path in sorted(base.rglob("*.dcm"))]
+    with (base / "labels.csv").open() as stream:
+        labels = list(csv.DictReader(stream))
+    written = {}
+    for number in range(loops):
+        data, patient = sources[number % len(sources)], number // len(sources)
+        source = str(data.StudyInstanceUID)
+        study = generate_uid(entropy_srcs=[source, str(patient)])
+        path = folder / f"{patient:05d}" / f"{number:06d}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_copy(data, number, study, f"{data.PatientID}-{patient}", path)
+        for row in labels:
+            if row["study_uid"] == source:
+                written[study, row["label"]] = {**row, "study_uid": study}
+    with (folder / "labels.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(labels[0]))
+        writer.writeheader()
+        writer.writerows(written.values())
+    return folder
+
+
+def write_copy(data: pydicom.Dataset, number: int, study: str, patient: str, path: Path) -> None:
+    """One file under identifiers of its own, with noise of its number in the middle of the first frame."""
+    own = ("PatientID", "StudyInstanceUID", "SOPInstanceUID", "PixelData")
+    kept = {name: data[name].value for name in own}
+    frames = list(generate_frames(data.PixelData, number_of_frames=int(data.NumberOfFrames)))
+    image = np.array(Image.open(BytesIO(frames[0])))
+    top, left = image.shape[0] // 2, image.shape[1] // 2
+    grain = image[top : top + 16, left : left + 16]
+    grain[:] = np.random.default_rng(number).integers(0, 255, grain.shape)
+    stream = BytesIO()
+    Image.fromarray(image).save(stream, "jpeg", quality=95)
+    data.PixelData = encapsulate([stream.getvalue(), *frames[1:]])
+    data.PatientID, data.StudyInstanceUID = patient, study
+    data.SOPInstanceUID = generate_uid(entropy_srcs=[study, str(number)])
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.save_as(path)
+    for name, value in kept.items():
+        setattr(data, name, value)
+
+
+def commands(work: Path, loops: int, workers: int) -> Iterator[tuple[str, list[str]]]:
+    """What is measured on so many loops, in the order in which one needs another; by one worker all of it, by
+    several what has workers."""
+    source, tag = archive(work, loops), f"{loops}-{workers}"
+    data, plural = str(work / f"data-{tag}"), ["--workers", str(workers)]
+
+    def out(name: str) -> list[str]:
+        return ["--out", str(work / f"{name}-{tag}")]
+
+    private = ["--labels", str(source / "labels.csv"), "--key", str(work / "key")]
+    yield "ingest", ["ingest", "--sources", str(source), "--out", data, *private, *plural]
+    reading = ["--backbone", "shipped:small", "--workers", str(workers - 1)]
+    yield "embed", ["embed", "--data", data, *out("embedded"), *reading]
+    if workers == 1:
+        short = ["--epochs", "3", "--min-steps", "1", "--resamples", "200"]
+        model = ["--backbones", "shipped:small"]
+        yield "evaluate", ["evaluate", "compared", "--data", data, *out("evaluated"), *short, *model]
+    yield "predict", ["predict", "--studies", str(source), *out("answers"), *plural]
+
+
+class Watched:
+    """A command and all its processes, until it ends."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.cpu: dict[int, float] = {}
+        self.memory = 0
+        began = time.perf_counter()
+        with log.open("w") as stream:
+            process = subprocess.Popen([*ECHOJEPA, *command], stdout=stream, stderr=subprocess.STDOUT)
+            while process.poll() is None:
+                self.sample(process.pid)
+                time.sleep(0.2)
+        self.seconds = time.perf_counter() - began
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; see {log}")
+
+    def sample(self, root: int) -> None:
+        """CPU seconds so far of each process, and the KB that they hold together now."""
+        parents, spent = {}, {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "stat").read_text().rpartition(")")[2].split()
+                except OSError:
+                    continue  # it has just ended
+                own = int(entry.name)
+                parents[own], spent[own] = int(words[1]), (int(words[11]) + int(words[12])) / TICK
+        ours = {root} | self.cpu.keys()
+        while more := {child for child, parent in parents.items() if parent in ours} - ours:
+            ours |= more
+        held = 0
+        for own in ours & spent.keys():
+            self.cpu[own] = spent[own]
+            try:
+                lines = Path(f"/proc/{own}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            held += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+        self.memory = max(self.memory, held)
+
+
+def curve(rows: list[dict[str, Any]], command: str) -> list[tuple[int, float, float]]:
+    """Loops, CPU seconds and GB of a command by one worker."""
+    mine = (row for row in rows if row["command"] == command and row["workers"] == 1)
+    return sorted((row["loops"], row["cpu_s"], row["gb"]) for row in mine)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """CPU seconds and memory over loops, a line a command."""
+    figure = Figure((8.4, 3.4), dpi=90, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for command in MOST:
+        if found := curve(rows, command):
+            loops, seconds, memory = zip(*found, strict=True)
+            left.loglog(loops, seconds, "o-", label=command)
+            right.semilogx(loops, memory, "o-", label=command)
+    left.set(xlabel="loops", ylabel="CPU seconds")
+    right.set(xlabel="loops", ylabel="peak memory of all processes, GB", ylim=(0, None))
+    left.legend(frameon=False)
+    figure.savefig(path)
+
+
+def ratios(rows: list[dict[str, Any]]) -> str:
+    """For each command, how a further loop costs at the largest size, against the size before it."""
+    said = []
+    for command in MOST:
+        found = curve(rows, command)
+        if len(found) > 2:
+            slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(found)]
+            said.append(f"{command}_seconds={slopes[-1] / slopes[-2]:.2f}")
+            said.append(f"{command}_memory={found[-1][2] / found[-2][2]:.2f}")
+    return " ".join(said)
+
+
+def main() -> None:
+    """Measure what is not yet known, print it, and draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for archives, data sets, answers")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one for each command")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    text = options.out.read_text() if options.out.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines()]
+    known = {(row["command"], row["loops"], row["workers"]) for row in rows}
+    for loops, workers in ((loops, workers) for loops in options.sizes for workers in options.workers):
+        for name, command in commands(options.work, loops, workers):
+            if loops > MOST[name] or (name, loops, workers) in known:
+                continue
+            seen = Watched(command, options.work / f"{name}-{loops}-{workers}.log")
+            figures = {"cpu_s": sum(seen.cpu.values()), "wall_s": seen.seconds, "gb": seen.memory / 2**20}
+            rounded = {key: round(value, 3) for key, value in figures.items()}
+            rows.append({"command": name, "loops": loops, "workers": workers, **rounded})
+            print(json.dumps(rows[-1]), flush=True)
+            with options.out.open("a") as stream:
+                stream.write(json.dumps(rows[-1]) + "\n")
+    if options.picture:
+        draw(rows, options.picture)
+    print(ratios(rows))
+
+
+if __name__ == "__main__":
+    main()
