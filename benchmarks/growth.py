@@ -34,10 +34,11 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import generate_uid
 
 ECHOJEPA = [sys.executable, "-m", "echojepa"]
-SIZES = (100, 1000, 5000, 10000)
-"""Loops."""
-MOST = {"ingest": 10000, "embed": 10000, "evaluate": 5000, "predict": 5000}
-"""Loops of a command at most."""
+SIZES = {
+    "ingest": (100, 1000, 10000), "embed": (100, 1000, 10000), "evaluate": (100, 1000, 10000),
+    "predict": (100, 1000, 3000),
+}  # fmt: skip
+"""Loops that each command is measured on."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -161,7 +162,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """CPU seconds and memory over loops, a line a command."""
     figure = Figure((8.4, 3.4), dpi=90, layout="constrained")
     left, right = figure.subplots(1, 2)
-    for command in MOST:
+    for command in SIZES:
         if found := curve(rows, command):
             loops, seconds, memory = zip(*found, strict=True)
             left.loglog(loops, seconds, "o-", label=command)
@@ -175,7 +176,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def ratios(rows: list[dict[str, Any]]) -> str:
     """For each command, how a further loop costs at the largest size, against the size before it."""
     said = []
-    for command in MOST:
+    for command in SIZES:
         found = curve(rows, command)
         if len(found) > 2:
             slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(found)]
@@ -191,7 +192,7 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for archives, data sets, answers")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one for each command")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="+", default=(100, 1000, 3000, 10000))
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
@@ -201,7 +202,7 @@ def main() -> None:
     known = {(row["command"], row["loops"], row["workers"]) for row in rows}
     for loops, workers in ((loops, workers) for loops in options.sizes for workers in options.workers):
         for name, command in commands(options.work, loops, workers):
-            if loops > MOST[name] or (name, loops, workers) in known:
+            if loops not in SIZES[name] or (name, loops, workers) in known:
                 continue
             seen = Watched(command, options.work / f"{name}-{loops}-{workers}.log")
             figures = {"cpu_s": sum(seen.cpu.values()), "wall_s": seen.seconds, "gb": seen.memory / 2**20}

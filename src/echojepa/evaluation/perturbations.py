@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from echojepa.errors import UserError
+from echojepa.evaluation.protocol.severities import SEVERITIES
 from echojepa.randomness import derive_seed
 
 GRAINS = 112
@@ -30,8 +31,6 @@ class Perturbation:
 
     name: str
     levels: tuple[float, ...]
-    unit: str
-    """What a level is."""
     perturb: Callable[[Tensor, Tensor, float, Generator], Tensor]
     """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
 
@@ -207,22 +206,22 @@ def resized(images: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(images[:, None], (height, width), mode="bilinear", antialias=True)[:, 0]
 
 
-PERTURBATIONS: dict[str, Perturbation] = {
-    kind.name: kind
-    for kind in (
-        Perturbation("depth-paper", (0.3, 0.5, 0.7), "alpha", depth_paper),
-        Perturbation("depth-code", (0.75, 1.5, 2.15), "rate per image side", depth_code),
-        Perturbation("shadow-paper", (0.1, 0.2, 0.3), "sigma / width", shadow_paper),
-        Perturbation("shadow-code", (0.4, 0.6, 0.8), "strength", shadow_code),
-        Perturbation("haze", (0.05, 0.1, 0.2), "sigma / image side", haze),
-        Perturbation("gain-high", (6.0, 12.0, 18.0), "dB", gain),
-        Perturbation("gain-low", (-6.0, -12.0, -18.0), "dB", gain),
-        Perturbation("speckle", (0.2, 0.4, 0.6), "standard deviation", speckle),
-        Perturbation("rib-shadow", (5.0, 10.0, 20.0), "degrees", rib_shadow),
-        Perturbation("frame-loss", (0.25, 0.5, 0.75), "chance of a frame", frame_loss),
-        Perturbation("crop", (0.9, 0.8, 0.7), "share of the side kept", crop),
-        Perturbation("time-shuffle", (1.0,), "all frames", time_shuffle),
-        Perturbation("single-frame", (1.0,), "all frames", single_frame),
-    )
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float, Generator], Tensor]] = {
+    "depth-paper": depth_paper,
+    "depth-code": depth_code,
+    "shadow-paper": shadow_paper,
+    "shadow-code": shadow_code,
+    "haze": haze,
+    "gain-high": gain,
+    "gain-low": gain,
+    "speckle": speckle,
+    "rib-shadow": rib_shadow,
+    "frame-loss": frame_loss,
+    "crop": crop,
+    "time-shuffle": time_shuffle,
+    "single-frame": single_frame,
 }
-"""Every kind by name; the last two are checks that motion is read."""
+"""(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
+
+PERTURBATIONS = {name: Perturbation(name, levels, FUNCTIONS[name]) for name, levels in SEVERITIES.items()}
+"""Every kind by name."""

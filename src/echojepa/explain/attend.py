@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from echojepa.backbones.contract import Backbone
 from echojepa.config import AttendConfig, InputSpec
-from echojepa.data.clips.clips import even_start
+from echojepa.data.clips.times import even_start
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import ComparedBackbone, find_backbones

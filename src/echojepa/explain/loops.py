@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.config import IngestConfig, InputSpec
-from echojepa.data.clips.clips import clock, fitted, frame_indices
+from echojepa.data.clips.clips import fitted
+from echojepa.data.clips.times import clock, frame_indices
 from echojepa.data.importers.archive import list_archive
 from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused
 from echojepa.data.ingest.ingest import convert_here

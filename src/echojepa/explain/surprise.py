@@ -14,7 +14,7 @@ from torch import Tensor
 
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, SurpriseConfig
-from echojepa.data.clips.clips import even_start
+from echojepa.data.clips.times import even_start
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.attend import Work
 from echojepa.explain.films import LoopMap, film

@@ -5,9 +5,12 @@ Inputs are (G, ..., D), or (1, ..., D) where all heads are still given the same.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 def same_start(
@@ -38,12 +41,26 @@ class GridLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(G or 1, ..., inputs) -> (G, ..., outputs)."""
         flat = x.flatten(1, -2).expand(len(self.weight), -1, -1)
-        out = (
-            flat @ self.weight.mT
-            if self.bias is None
-            else torch.baddbmm(self.bias.unsqueeze(1), flat, self.weight.mT)
-        )
+        out = flat @ self.weight.mT if self.bias is None else GridProduct.apply(flat, self.weight, self.bias)
         return out.unflatten(1, x.shape[1:-1])
+
+
+class GridProduct(torch.autograd.Function):
+    """A linear layer a head, whose weights' gradient is laid out as they are: the product's own would be
+    transposed, and be copied at each step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """(G, n, inputs), (G, outputs, inputs), (G, outputs) -> (G, n, outputs)."""
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of what `forward` takes."""
+        x, weight = ctx.saved_tensors
+        return above @ weight, above.mT @ x, above.sum(1)
 
 
 class GridNorm(nn.Module):

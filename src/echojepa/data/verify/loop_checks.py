@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echojepa.config import InputSpec
-from echojepa.data.clips.clips import is_short
+from echojepa.data.clips.times import is_short
 from echojepa.data.store.encoding import Encoding, surely_black
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import DamagedLoop, black_outside

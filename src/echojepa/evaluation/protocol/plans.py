@@ -15,7 +15,7 @@ from itertools import product
 from typing import Literal
 
 from echojepa.errors import ConfigError
-from echojepa.evaluation.perturbations import PERTURBATIONS
+from echojepa.evaluation.protocol.severities import SEVERITIES
 from echojepa.tasks import LVEF, LVEF_BY_LOOP, RVSP, VIEW, Task
 
 EVERYWHERE = ""
@@ -173,7 +173,7 @@ class PlanBlock:
         """Tests on one site: as it is, under each perturbation, with each subset of views."""
         tests = [Condition(site)]
         for name in self.perturbations:
-            severities = range(1, len(PERTURBATIONS[name].levels) + 1)
+            severities = range(1, len(SEVERITIES[name]) + 1)
             tests += [Condition(site, name, severity) for severity in severities]
         if self.missing_views:
             tests += [Condition(site, views=views) for views in subsets(len(task.slots))]
@@ -282,7 +282,7 @@ _TABLES: Sequence[Plan] = (
     Plan("rvsp", (PlanBlock((RVSP,), FUSIONS, "each", missing_views=True),)),
     Plan("transfer", (PlanBlock((LVEF,), (*READ_OUTS, *FINETUNED), "transfer"),)),
     Plan("intervals", (PlanBlock((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
-    Plan("robustness", (PlanBlock((LVEF,), ("attentive", "ridge"), perturbations=tuple(PERTURBATIONS)),)),
+    Plan("robustness", (PlanBlock((LVEF,), ("attentive", "ridge"), perturbations=tuple(SEVERITIES)),)),
 )
 PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}
 PLANS["mechanism"] = Plan(
