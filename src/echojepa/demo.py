@@ -113,9 +113,8 @@ def numbered(config: DemoConfig, stages: dict[str, Any]) -> list[Stage]:
 def write_demo_key(config: DemoConfig) -> None:
     """The demo's key is fixed and public, so that two demos make the same ids; not that of own files."""
     config.out.mkdir(parents=True, exist_ok=True)
-    if config.data is not None:
-        return
-    (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
+    if config.data is None:
+        (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
 
 
 def peak_memory() -> float:
