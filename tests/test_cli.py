@@ -14,7 +14,7 @@ import pytest
 import torch
 from encoders import weights_of
 
-from echojepa.cli import COMMANDS, Command, main
+from echojepa.cli import COMMANDS, main, settings_of
 from echojepa.config import Architecture, DemoConfig, InputSpec, SimulateConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.demo import demo_stages, write_demo_key
@@ -37,7 +37,7 @@ def test_help_of_every_command_has_a_sentence_for_every_setting(
     assert done.value.code == 0
     text = capsys.readouterr().out
     assert ("--out" in text) == (command != "verify"), "only verify makes nothing"
-    assert text.count(".") > len(fields(COMMANDS[command].config))
+    assert text.count(".") > len(fields(settings_of(COMMANDS[command])))
 
 
 def test_the_list_of_commands_is_in_order_of_work(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,10 +99,10 @@ def test_the_resolved_config_is_left_beside_what_it_made(tmp_path: Path) -> None
 def test_a_full_disk_is_said_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(config: object) -> None:
+    def full(config: DemoConfig) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setitem(COMMANDS, "demo", Command(DemoConfig, full))
+    monkeypatch.setitem(COMMANDS, "demo", full)
     assert main(["demo"]) == 1
     assert "make room and run again: finished work is kept" in capsys.readouterr().err
 
@@ -129,8 +129,8 @@ def test_the_demo_s_stages_run_in_order_of_commands_and_remember_what_is_done(tm
     config = DemoConfig(tmp_path)
     write_demo_key(config)
     stages = demo_stages(config)
-    order = list(COMMANDS)
-    places = [order.index(stage.command) for stage in stages]
+    order = [settings_of(run) for run in COMMANDS.values()]
+    places = [order.index(type(stage.config)) for stage in stages]
     assert places == sorted(places)
     assert not stages[0].finished()
     stages[0].finish(1.0)

@@ -7,71 +7,40 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import tyro
 
-from echojepa.commands.answers import run_assemble, run_listen, run_predict, run_serve, run_survey
-from echojepa.commands.data import run_ingest, run_sheet, run_simulate, run_verify
-from echojepa.commands.evaluation import run_evaluate, run_finetune, run_probe
-from echojepa.commands.models import (
-    run_attend,
-    run_convert,
-    run_embed,
-    run_pretrain,
-    run_report,
-    run_surprise,
-)
-from echojepa.config import (
-    AssembleConfig,
-    AttendConfig,
-    ConvertConfig,
-    DemoConfig,
-    EmbedConfig,
-    EvaluateConfig,
-    FinetuneConfig,
-    IngestConfig,
-    ListenConfig,
-    PredictConfig,
-    PretrainConfig,
-    ProbeConfig,
-    ReportConfig,
-    ServeConfig,
-    SheetConfig,
-    SimulateConfig,
-    SurpriseConfig,
-    SurveyConfig,
-    VerifyConfig,
-)
+from echojepa.commands import answers, data, evaluation, models
+from echojepa.config import DemoConfig, PredictConfig, PretrainConfig
 from echojepa.errors import UserError, unknown
 from echojepa.files.durable import disk_full
 from echojepa.files.records import read_record
 from echojepa.terminal import complain, console
 
-
-@dataclass(frozen=True)
-class Command:
-    """A stage of the work: its settings and what runs it."""
-
-    config: type[Any]
-    run: Callable[[Any], None]
+Run = Callable[[Any], None]
+"""What runs a command on its settings, which are the type of its argument `config`."""
 
 
-def parse(arguments: Sequence[str]) -> tuple[Command, Any]:
-    """The command and its resolved config; ConfigError for unknown names."""
+def settings_of(run: Run) -> type[Any]:
+    """The settings of a command."""
+    return get_type_hints(run)["config"]
+
+
+def parse(arguments: Sequence[str]) -> tuple[Run, Any]:
+    """What runs the command and its resolved config; ConfigError for unknown names."""
     name, rest = arguments[0], list(arguments[1:])
     if name not in COMMANDS:
         raise unknown(name, COMMANDS, "command")
-    command = COMMANDS[name]
-    if command.config is PretrainConfig:
-        return command, parse_pretrain(rest)
+    run = COMMANDS[name]
+    if name == "pretrain":
+        return run, parse_pretrain(rest)
     if name in POSITIONAL and rest and not rest[0].startswith("-"):
         rest = [POSITIONAL[name], *rest]
     if name == "ingest":
         rest = [f"--layout{word[6:]}" if re.match("--from(=|$)", word) else word for word in rest]
-    return command, tyro.cli(command.config, args=rest, prog=f"echojepa {name}")
+    return run, tyro.cli(settings_of(run), args=rest, prog=f"echojepa {name}")
 
 
 def parse_pretrain(arguments: list[str]) -> PretrainConfig:
@@ -99,16 +68,18 @@ def run_demo(config: DemoConfig) -> None:
     from echojepa.demo import demo_stages, peak_memory, write_demo_key
 
     write_demo_key(config)
-    stages = demo_stages(config)
+    stages, runs = demo_stages(config), {settings_of(run): run for run in COMMANDS.values()}
     for number, stage in enumerate(stages, start=1):
         if stage.finished():
             console.print(f"{number}/{len(stages)} {stage.name}: done before", style="bold")
             continue
         console.print(f"{number}/{len(stages)} {stage.name}", style="bold")
-        if stage.command == "predict":  # it writes into an empty folder alone; a stopped one may have begun
+        if isinstance(
+            stage.config, PredictConfig
+        ):  # it writes into an empty folder alone; a stopped one may have begun
             shutil.rmtree(stage.config.out, ignore_errors=True)
         begun = time.perf_counter()
-        COMMANDS[stage.command].run(stage.config)
+        runs[type(stage.config)](stage.config)
         seconds = time.perf_counter() - begun
         stage.finish(seconds)
         console.print(f"{seconds:.0f} s\n")
@@ -116,30 +87,30 @@ def run_demo(config: DemoConfig) -> None:
     console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
     console.print(f"Report: {(config.out / 'report.html').resolve()}")
     if config.data is None:
-        answers = (config.out / "answer").resolve()
-        console.print(f"Answers for a synthetic study and two real cines: {answers}")
+        place = (config.out / "answer").resolve()
+        console.print(f"Answers for a synthetic study and two real cines: {place}")
 
 
-COMMANDS: dict[str, Command] = {
-    "simulate": Command(SimulateConfig, run_simulate),
-    "ingest": Command(IngestConfig, run_ingest),
-    "verify": Command(VerifyConfig, run_verify),
-    "sheet": Command(SheetConfig, run_sheet),
-    "pretrain": Command(PretrainConfig, run_pretrain),
-    "probe": Command(ProbeConfig, run_probe),
-    "finetune": Command(FinetuneConfig, run_finetune),
-    "embed": Command(EmbedConfig, run_embed),
-    "evaluate": Command(EvaluateConfig, run_evaluate),
-    "attend": Command(AttendConfig, run_attend),
-    "surprise": Command(SurpriseConfig, run_surprise),
-    "report": Command(ReportConfig, run_report),
-    "assemble": Command(AssembleConfig, run_assemble),
-    "survey": Command(SurveyConfig, run_survey),
-    "predict": Command(PredictConfig, run_predict),
-    "serve": Command(ServeConfig, run_serve),
-    "listen": Command(ListenConfig, run_listen),
-    "convert": Command(ConvertConfig, run_convert),
-    "demo": Command(DemoConfig, run_demo),
+COMMANDS: dict[str, Run] = {
+    "simulate": data.run_simulate,
+    "ingest": data.run_ingest,
+    "verify": data.run_verify,
+    "sheet": data.run_sheet,
+    "pretrain": models.run_pretrain,
+    "probe": evaluation.run_probe,
+    "finetune": evaluation.run_finetune,
+    "embed": models.run_embed,
+    "evaluate": evaluation.run_evaluate,
+    "attend": models.run_attend,
+    "surprise": models.run_surprise,
+    "report": models.run_report,
+    "assemble": answers.run_assemble,
+    "survey": answers.run_survey,
+    "predict": answers.run_predict,
+    "serve": answers.run_serve,
+    "listen": answers.run_listen,
+    "convert": models.run_convert,
+    "demo": run_demo,
 }
 
 POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan", "predict": "--studies"}
@@ -148,9 +119,9 @@ POSITIONAL = {"convert": "--source", "verify": "--data", "evaluate": "--plan", "
 
 def usage() -> str:
     """The list of commands, in order of work."""
-    lines = [f"  {name:<10} {(command.config.__doc__ or '').strip()}" for name, command in COMMANDS.items()]
-    return "usage: echojepa COMMAND [settings]    (echojepa COMMAND --help explains them)\n\n" + "\n".join(
-        lines
+    lines = [f"  {name:<10} {(settings_of(run).__doc__ or '').strip()}" for name, run in COMMANDS.items()]
+    return "\n".join(
+        ["usage: echojepa COMMAND [settings]    (echojepa COMMAND --help explains them)\n", *lines]
     )
 
 
@@ -161,8 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(usage())
         return 0 if arguments else 2
     try:
-        command, config = parse(arguments)
-        command.run(config)
+        run, config = parse(arguments)
+        run(config)
     except (UserError, OSError) as error:
         full = disk_full(error) if isinstance(error, OSError) else ""
         complain(f"echojepa {arguments[0]}: {full or error}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,9 @@ CREDIT = "Cine: the test data of pydicom, MIT licence."
 
 @dataclass(frozen=True)
 class Stage:
-    """One command with its settings, and the file that says it was finished."""
+    """The settings of one command, and the file that says it was finished."""
 
     name: str
-    command: str
     config: Any
     marker: Path
 
@@ -50,8 +48,7 @@ class Stage:
     def finish(self, seconds: float) -> None:
         """Record that it has."""
         self.marker.parent.mkdir(parents=True, exist_ok=True)
-        record = {"config": self._settings(), "seconds": seconds}
-        write_record(self.marker, record)
+        write_record(self.marker, {"config": self._settings(), "seconds": seconds})
 
     def cost(self) -> float:
         """Seconds that a finished stage took."""
@@ -67,87 +64,57 @@ def demo_stages(config: DemoConfig) -> list[Stage]:
         return numbered(config, own_stages(config, config.data, located(config.model)))
     out = config.out
     archive, data, run, results = (out / n for n in ("archive", "dataset", "run", "results"))
-    key, recipe = out / "demo.key", micro(data, run)
-    stages = [
-        ("simulate", "simulate", SimulateConfig(archive, patients=config.patients, seed=config.seed)),
-        (
-            "ingest the phantom",
-            "ingest",
-            IngestConfig((archive,), data, key, archive / "labels.csv", site="phantom", seed=config.seed),
-        ),
-        (
-            "ingest real cines",
-            "ingest",
-            IngestConfig(example_cines(), data, key, site="real", seed=config.seed),
-        ),
-        ("pretrain", "pretrain", replace(recipe, steps=config.steps or recipe.steps, seed=config.seed)),
-        (
-            "evaluate",
-            "evaluate",
-            EvaluateConfig(
-                plan="demo",
-                data=(data,),
-                out=results,
-                backbones=(str(run), str(SHIPPED_MODEL)),
-                seed=config.seed,
-            ),
-        ),
-        (
-            "report",
-            "report",
-            ReportConfig(data, run, results, out / "report.html", attention_credit=CREDIT),
-        ),
-        ("answer", "predict", PredictConfig((archive / "P00000", *example_cines()), out / "answer")),
-    ]
+    key, recipe, seed = out / "demo.key", micro(data, run), config.seed
+    labels, backbones = archive / "labels.csv", (str(run), str(SHIPPED_MODEL))
+    stages = {
+        "simulate": SimulateConfig(archive, patients=config.patients, seed=seed),
+        "ingest the phantom": IngestConfig((archive,), data, key, labels, site="phantom", seed=seed),
+        "ingest real cines": IngestConfig(example_cines(), data, key, site="real", seed=seed),
+        "pretrain": replace(recipe, steps=config.steps or recipe.steps, seed=seed),
+        "evaluate": EvaluateConfig(plan="demo", data=(data,), out=results, backbones=backbones, seed=seed),
+        "report": ReportConfig(data, run, results, out / "report.html", attention_credit=CREDIT),
+        "answer": PredictConfig((archive / "P00000", *example_cines()), out / "answer"),
+    }
     return numbered(config, stages)
 
 
-def own_stages(config: DemoConfig, files: Path, model: Path) -> list[tuple[str, str, Any]]:
+def own_stages(config: DemoConfig, files: Path, model: Path) -> dict[str, Any]:
     """A user's own files: what came in, where they lie, what the encoder looks at, what its run did not
     foresee."""
     from echojepa.answer.model import read_card
 
-    card, out = read_card(model), config.out
+    card, out, seed = read_card(model), config.out, config.seed
     data, features, seen = out / "dataset", out / "embedding", out / "seen"
     surprised = out / "surprise" if config.run else None
     encoder = str(model / card.encoder.path)
-    stages: list[tuple[str, str, Any]] = [
-        ("ingest", "ingest", IngestConfig((files,), data, out / "own.key", site="own", seed=config.seed)),
-        ("contact sheet", "sheet", SheetConfig(data, out / "sheet.html")),
-        ("embed", "embed", EmbedConfig(data, features, encoder, clips_per_loop=card.clips_per_loop)),
-        (
-            "attend",
-            "attend",
-            AttendConfig((encoder,), seen, data=data, split="all", films=2, seed=config.seed),
-        ),
-    ]
+    stages: dict[str, Any] = {
+        "ingest": IngestConfig((files,), data, out / "own.key", site="own", seed=seed),
+        "contact sheet": SheetConfig(data, out / "sheet.html"),
+        "embed": EmbedConfig(data, features, encoder, clips_per_loop=card.clips_per_loop),
+        "attend": AttendConfig((encoder,), seen, data=data, split="all", films=2, seed=seed),
+    }
     if config.run and surprised:
         trained_on = read_record(PretrainConfig, config.run / "config.json").data
         kinds = (f"your files={data}",)
-        stages.append(
-            ("surprise", "surprise", SurpriseConfig(config.run, trained_on, surprised, unlike=kinds))
-        )
-    stages.append(
-        ("survey", "survey", SurveyConfig(data, features, out / "report.html", model, seen, surprised))
-    )
+        stages["surprise"] = SurpriseConfig(config.run, trained_on, surprised, unlike=kinds)
+    stages["survey"] = SurveyConfig(data, features, out / "report.html", model, seen, surprised)
     return stages
 
 
-def numbered(config: DemoConfig, stages: Sequence[tuple[str, str, Any]]) -> list[Stage]:
-    """Stages with the files that say that they were finished."""
+def numbered(config: DemoConfig, stages: dict[str, Any]) -> list[Stage]:
+    """Stages by name with the files that say that they were finished."""
     marker = config.out / "stages"
     return [
-        Stage(name, command, settings, marker / f"{number}-{name.replace(' ', '-')}.json")
-        for number, (name, command, settings) in enumerate(stages, start=1)
+        Stage(name, settings, marker / f"{number}-{name.replace(' ', '-')}.json")
+        for number, (name, settings) in enumerate(stages.items(), start=1)
     ]
 
 
 def write_demo_key(config: DemoConfig) -> None:
     """The demo's key is fixed and public, so that two demos make the same ids; not that of own files."""
     config.out.mkdir(parents=True, exist_ok=True)
-    if config.data is not None:
-        return
-    (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
+    if config.data is None:
+        (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
 
 
 def peak_memory() -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from echojepa.errors import ConfigError
+from echojepa.files.records import decode_plain, plain, read_plain
 from echojepa.vocabulary import View
 
 TaskKind = Literal["regression", "binary", "classification", "ordinal"]
@@ -85,33 +85,11 @@ def find_task(name: str) -> Task:
         raise ConfigError(
             f"unknown task '{name}'. Known: {known}; or give a JSON file with the fields of a task"
         )
-    return task_of(path)
-
-
-def task_of(path: Path) -> Task:
-    """The task of a JSON file; ConfigError as `find_task`."""
+    optional = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
     try:
-        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(entries) - {field.name for field in fields(Task)})
-        if unknown:
-            raise ConfigError(
-                f"{path.name}: a task cannot have the entries {unknown}; possible entries are "
-                f"{[f.name for f in fields(Task)]}"
-            )
-        if entries["kind"] not in ("regression", "binary", "classification", "ordinal"):
-            raise ConfigError(
-                f"{path.name}: kind is '{entries['kind']}'; give regression, binary, classification, ordinal"
-            )
-        if entries.get("views") is not None:
-            entries["views"] = tuple(View(view) for view in entries["views"])
-        entries["slots"] = tuple((View(view), colour) for view, colour in entries.get("slots", ()))
-        if entries.get("valid_range") is not None:
-            low, high = entries["valid_range"]
-            entries["valid_range"] = (float(low), float(high))
-        return Task(**entries)
-    except ConfigError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
+        return decode_plain(Task, plain(optional) | read_plain(path))
+    except ConfigError as error:
         raise ConfigError(
-            f"{path.name} does not describe a task: {error}; it needs at least name, label and kind"
+            f"{path.name} does not describe a task: {error}; it needs name, label and kind, and may have "
+            f"{', '.join(optional)}"
         ) from error

@@ -11,8 +11,8 @@ import pytest
 
 from echojepa.answer.model import Model
 from echojepa.answer.survey import survey
-from echojepa.cli import COMMANDS, main
-from echojepa.config import ConfigError, DemoConfig, EmbedConfig, SurveyConfig
+from echojepa.cli import COMMANDS, main, settings_of
+from echojepa.config import ConfigError, DemoConfig, EmbedConfig, SurpriseConfig, SurveyConfig
 from echojepa.demo import demo_stages
 from echojepa.errors import UserError
 from echojepa.evaluation.features.embed import embed
@@ -74,14 +74,14 @@ def test_settings_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> Non
 
 def test_stages_of_own_files_run_in_order_of_commands(made: Made, tmp_path: Path) -> None:
     """With a run its surprise is among them, asked of the data set that the run was trained on."""
-    order = list(COMMANDS)
+    order = [settings_of(run) for run in COMMANDS.values()]
     (tmp_path / "run").mkdir()
     write_record(tmp_path / "run" / "config.json", smoke(made.dataset, tmp_path / "run"))
     config = DemoConfig(tmp_path, data=made.tested, model=made.model, run=tmp_path / "run")
     stages = demo_stages(config)
-    places = [order.index(stage.command) for stage in stages]
+    places = [order.index(type(stage.config)) for stage in stages]
     assert places == sorted(places)
-    (asked,) = [stage.config for stage in stages if stage.command == "surprise"]
+    (asked,) = [stage.config for stage in stages if isinstance(stage.config, SurpriseConfig)]
     assert asked.data == made.dataset and asked.unlike == (f"your files={tmp_path / 'dataset'}",)
     assert stages[-1].config.surprise == asked.out
     assert len(demo_stages(replace(config, run=None))) == len(stages) - 1

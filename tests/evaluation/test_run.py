@@ -370,10 +370,10 @@ def test_a_task_of_one_s_own_runs(dataset: Path, tmp_path: Path) -> None:
     PlanRun(Plan("own", (PlanBlock((task,), ("ridge",)),)), settings(dataset, tmp_path)).run(quiet)
     assert {row.task for row in read_results(tmp_path)} == {"half"}
     file.write_text(json.dumps({"name": "half", "label": "lvef", "kind": "regresion"}))
-    with pytest.raises(ConfigError, match="kind is 'regresion'"):
+    with pytest.raises(ConfigError, match="kind: 'regresion'"):
         find_task(str(file))
     file.write_text(json.dumps({"name": "half", "labels": "lvef"}))
-    with pytest.raises(ConfigError, match=r"cannot have the entries \['labels'\]"):
+    with pytest.raises(ConfigError, match=r"unknown entries \['labels'\]"):
         find_task(str(file))
 
 

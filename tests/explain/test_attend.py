@@ -26,12 +26,13 @@ from echojepa.explain.loops import ListedLoop, ShownLoop, by_ids, first_of_patie
 from echojepa.explain.shares import (
     ClipMap,
     Whose,
-    beat_rows,
+    beat_values,
     correlation,
     distance,
     inside,
     paired_rows,
-    share_rows,
+    rows_of,
+    share_values,
     shift_rows,
 )
 from echojepa.explain.writing import write_loop
@@ -207,15 +208,15 @@ def test_enrichment_is_share_over_area_and_others_regions_take_off_what_all_have
     looks = 0.5 + left
     clips = [clip_map("a", looks, left), clip_map("b", looks, right)]
     assert inside(clips[0], "r") == (0.75, 0.5) and inside(clips[0], "r", clips[1]) == (0.25, 0.5)
-    rows = list(share_rows(WHOSE, clips))
+    rows = list(rows_of(WHOSE, clips, share_values(clips)))
     assert number(rows, "share") == 50 and number(rows, "area") == 50 and number(rows, "enrichment") == 1
     assert number(rows, "enrichment, own minus others'") == 0
     follows = [clip_map("a", 0.5 + left, left), clip_map("b", 0.5 + right, right)]
-    assert number(list(share_rows(WHOSE, follows)), "enrichment, own minus others'") == 1.0
-    even = list(
-        share_rows(WHOSE, [clip_map(p, np.ones((2, 2, 4)), r) for p, r in (("a", left), ("b", right))])
+    assert (
+        number(list(rows_of(WHOSE, follows, share_values(follows))), "enrichment, own minus others'") == 1.0
     )
-    assert {row.value for row in even if row.unit == "x"} == {0.0, 1.0}
+    even = [clip_map(p, np.ones((2, 2, 4)), r) for p, r in (("a", left), ("b", right))]
+    assert {row.value for row in rows_of(WHOSE, even, share_values(even)) if row.unit == "x"} == {0.0, 1.0}
 
 
 def test_an_even_map_beats_with_the_cavity_by_its_area_alone() -> None:
@@ -223,13 +224,15 @@ def test_an_even_map_beats_with_the_cavity_by_its_area_alone() -> None:
     volume = np.array([60.0, 90, 120, 100])
     region = np.zeros((4, 2, 4))
     region[:, 0] = volume[:, None] / 150
-    rows = list(beat_rows(WHOSE, [clip_map(p, np.ones((4, 2, 4)), region, volume) for p in "ab"], "r"))
+    even = [clip_map(p, np.ones((4, 2, 4)), region, volume) for p in "ab"]
+    rows = list(rows_of(WHOSE, even, beat_values(even, "r")))
     found = {row.measure.split(": ")[1]: row.value for row in rows}
     assert found["share in it"] == pytest.approx(1) and found["its area alone"] == pytest.approx(1)
     assert found["share over area"] == 0 and found["attention that a time gets"] == 0
     looks = np.ones((4, 2, 4))
     looks[:, 0] = (volume / 60)[:, None]
-    rows = list(beat_rows(WHOSE, [clip_map(p, looks, region, volume) for p in "ab"], "r"))
+    denser = [clip_map(p, looks, region, volume) for p in "ab"]
+    rows = list(rows_of(WHOSE, denser, beat_values(denser, "r")))
     assert number(rows, "correlation with volume: share over area") > 0.8
     assert correlation(np.ones(5), np.arange(5.0)) == 0 and np.isnan(correlation(np.ones(2), np.ones(2)))
 
@@ -247,7 +250,7 @@ def test_a_paired_number_is_the_mean_of_differences_and_its_interval_theirs() ->
         for row in paired_rows(WHOSE, clips, starts, "r")
         if (row.region, row.measure) == ("r", "enrichment")
     ]
-    each = [number(list(share_rows(WHOSE, some)), "enrichment") for some in (clips, starts)]
+    each = [number(list(rows_of(WHOSE, some, share_values(some))), "enrichment") for some in (clips, starts)]
     assert paired.value == pytest.approx(each[0] - each[1]) and paired.lo > 0
     same = list(paired_rows(WHOSE, clips, clips, "r"))
     assert same and {(row.value, row.lo, row.hi) for row in same} == {(0.0, 0.0, 0.0)}

@@ -14,7 +14,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import TIME_MASK, Architecture, ConfigError, InputSpec, LatentConfig, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
-from echojepa.explain.foreseen import TrainedRun, Usual, clips_of, distinct
+from echojepa.explain.foreseen import TrainedRun, Usual, distinct
 from echojepa.explain.loops import ListedLoop, ShownLoop
 from echojepa.explain.surprise import figure, unlike_table
 from echojepa.explain.unlike import SCORES, SURPRISE, Measures, ScoredLoop, kinds_of, of_same_views, told
@@ -58,7 +58,7 @@ def measures() -> Measures:
     mask = distinct(sample_mask(TIME_MASK, model.encoder.grid, 8, generator_for(0, "surprise", 0)))
     run = TrainedRun("run", model, SPEC, "", (mask,))
     loops = [heart(number) for number in range(24)]
-    run.take_in(clips_of(loop, SPEC)[0] for loop in loops)
+    run.take_in(loop.clips(SPEC)[0] for loop in loops)
     measures = Measures(run, VideoTransformer("JEPA", build_objective(CONFIG).encoder, SPEC))
     measures.learn([measures.measure(loop) for loop in loops])
     return measures

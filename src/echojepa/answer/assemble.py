@@ -213,21 +213,17 @@ def value_part(
     return ValuePart(
         task,
         copied(stored, folder, task),
-        finite(intervals_of(made, stored, task, settings.seed)) if with_intervals else None,
+        intervals_of(made, stored, task, settings.seed) if with_intervals else None,
         float(np.abs(test.values - test.truth).mean()),
         len(set(test.patients.tolist())),
     )
 
 
 def intervals_of(made: Predictions, stored: StoredProbe, task: Task, seed: int) -> Conformal:
-    """Intervals by the validation patients that chose nothing."""
+    """Intervals by the validation patients that chose nothing; cells of infinite ones are left out."""
     held = (made.splits == Split.VAL) & calibrates(made.patients, stored.card().seed)
     groups = np.full(len(made.items), "study")
-    return calibrated_on(made, np.unique(made.patients[held]), groups, task, seed)
-
-
-def finite(intervals: Conformal) -> Conformal:
-    """Without cells whose intervals are infinite: a missing one is, too."""
+    intervals = calibrated_on(made, np.unique(made.patients[held]), groups, task, seed)
     kept = {cell: half for cell, half in intervals.half_widths.items() if np.isfinite(half)}
     return replace(intervals, half_widths=kept)
 
@@ -278,8 +274,8 @@ def learned_of(
 ) -> tuple[Likeness, Thresholds]:
     """Statistics of training loops, and thresholds by validation loops, with features (n, E)."""
     train = np.array([loop.split == Split.TRAIN for loop in loops.values()])
-    views = [loop.view for loop in loops.values()]
-    likeness = fit_likeness(pooled[train], [view for view, mine in zip(views, train, strict=True) if mine])
+    views = [loop.view for loop in loops.values() if loop.split == Split.TRAIN]
+    likeness = fit_likeness(pooled[train], views)
     judges = [place for place, loop in loops.items() if loop.split == Split.VAL]
     rates = [store.metadata(["heart_rate"])["heart_rate"].to_pylist() for store in cohort.stores]
     stated = [rate for place in loops if (rate := rates[place[0]][place[1]]) is not None]

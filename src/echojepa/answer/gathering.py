@@ -38,11 +38,6 @@ class Gathered:
     unused: tuple[UnusedFile, ...]
     """Those that are not looked into."""
 
-    @property
-    def count(self) -> int:
-        """All of them."""
-        return len(self.files) + len(self.unused)
-
 
 @contextmanager
 def gathered(inputs: Sequence[Path], scratch: Path | None = None) -> Iterator[Gathered]:

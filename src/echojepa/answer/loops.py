@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echojepa.answer.model import Model
+from echojepa.answer.model import Model, ProbePart
 from echojepa.answer.quality import Thresholds, quality_of
 from echojepa.answer.study import ReadLoop, ReadStudy
 from echojepa.answer.values import LeftOut, LoopFinding
@@ -70,21 +70,15 @@ def samples_of(items: Sequence[str], clips: NDArray[np.int64], classes: tuple[st
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ReadOut:
-    """A task's probe, as the model holds it."""
-
-    task: Task
-    probe: str
-    classes: tuple[str, ...] = ()
-
-    def predict(self, model: Model, features: Features, samples: ClipSamples) -> Predictions:
-        """Predictions of samples, averaged to their items, as in an evaluation."""
-        readout = model.view if self.task is VIEW else model.readouts[self.task.name]
-        assert readout is not None
-        data = with_features(samples, features, self.task)
-        data = data.separate() if PROBES[self.probe].fusion == "late" else data
-        return average(readout.outputs(data), data)
+def predicted(
+    model: Model, task: Task, probe: ProbePart, features: Features, samples: ClipSamples
+) -> Predictions:
+    """What a task's probe predicts of samples, averaged to their items, as in an evaluation."""
+    readout = model.view if task is VIEW else model.readouts[task.name]
+    assert readout is not None
+    data = with_features(samples, features, task)
+    data = data.separate() if PROBES[probe.probe].fusion == "late" else data
+    return average(readout.outputs(data), data)
 
 
 def findings_of(model: Model, study: ReadStudy, features: StudyFeatures) -> list[LoopFinding]:
@@ -95,13 +89,10 @@ def findings_of(model: Model, study: ReadStudy, features: StudyFeatures) -> list
     clips = [(loop, clip) for loop in range(len(study.loops)) for clip in range(each)]
     made = features.of(clips, each)
     pooled = made.pooled.unflatten(0, (len(study.loops), each)).mean(1)
-    distances = model.likeness.distances(pooled)
-    chances = view_chances(model, made)
+    of_each = zip(study.loops, model.likeness.distances(pooled), view_chances(model, made), strict=True)
     return [
         finding(model, number, loop, float(distance), chance, features)
-        for number, (loop, distance, chance) in enumerate(
-            zip(study.loops, distances, chances, strict=True), start=1
-        )
+        for number, (loop, distance, chance) in enumerate(of_each, start=1)
     ]
 
 
@@ -113,7 +104,7 @@ def view_chances(model: Model, features: Features) -> list[dict[str, float]]:
         return [{} for _ in range(loops)]
     items = [f"{loop:06d}" for loop in features.clips[:, 1].tolist()]
     samples = samples_of(items, features.clips[:, None], part.classes)
-    made = ReadOut(VIEW, part.probe.probe, part.classes).predict(model, features, samples)
+    made = predicted(model, VIEW, part.probe, features, samples)
     chances = sharpened(made.values, part.sharpness)
     return [dict(zip(part.classes, row, strict=True)) for row in chances.tolist()]
 
@@ -136,9 +127,7 @@ def finding(
         file=loop.file,
         frames=len(row.times),
         colour=row.colour,
-        end_diastole=tuple(1 + frame for frame in r_wave_frames(loop.header, np.array(row.times)))
-        if loop.header is not None
-        else (),
+        end_diastole=end_diastole(loop),
         view=view,
         view_source="file" if row.view else "probe" if view else "none",
         view_probability=chance.get(view) if view else None,
@@ -152,6 +141,13 @@ def finding(
         header=loop.header,
     )
     return replace(found, left_out=unfit(found, thresholds))
+
+
+def end_diastole(loop: ReadLoop) -> tuple[int, ...]:
+    """Frames, 1 the first, at the R waves that a loop's file states."""
+    if loop.header is None:
+        return ()
+    return tuple(1 + frame for frame in r_wave_frames(loop.header, np.array(loop.row.times)))
 
 
 def unfit(found: LoopFinding, thresholds: Thresholds) -> LeftOut | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from echojepa.answer.worker import Answered, Ready, Step, Unanswered, WorkerSettings
 from echojepa.errors import UserError
@@ -27,17 +27,6 @@ ENDED = "the process that read it ended: a file is too damaged to read, or needs
 GIVEN_UP = "it was given up"
 GRACE = 5.0
 """Seconds in which an idle worker may end by itself."""
-
-
-class Answerer(Protocol):
-    """Who answers: `AnsweringProcess`, or what a test puts in its place."""
-
-    def answer(
-        self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
-    ) -> Answered | Unanswered:
-        """Answer for the files of `inbox` and write the folders `out/1`, `out/2` ..., one for each study; or
-        return the reason, without names. Without an answer, the content of `out` is not valid."""
-        ...
 
 
 class AnsweringProcess:
@@ -83,7 +72,9 @@ class AnsweringProcess:
     def answer(
         self, inbox: Path, out: Path, tell: Callable[[Step], None], given_up: Callable[[], bool]
     ) -> Answered | Unanswered:
-        """As `Answerer` says; the worker is ended where it takes too long or is `given_up`."""
+        """Answer for the files of `inbox` and write the folders `out/1`, `out/2` ..., one for each study; or
+        return the reason, without names. Without an answer, the content of `out` is not valid. The worker is
+        ended where it takes too long or is `given_up`."""
         for _ in range(2):  # one that ended by itself while nobody looked has not begun: another does it
             heard = False
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echojepa.answer.values import Quality
 from echojepa.data.reading.frames import luma
@@ -37,12 +36,6 @@ class Thresholds:
     """Their loops."""
 
 
-def seconds_of(times: NDArray[np.float64]) -> float:
-    """Length of a loop with times (T,): its last frame lasts as long as the others."""
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    return float(times[-1]) + step
-
-
 def brightness_of(loop: Loop) -> float:
     """Mean grey level of the sector in the middle frame."""
     frame = loop.frames([len(loop) // 2])[0]
@@ -51,10 +44,11 @@ def brightness_of(loop: Loop) -> float:
 
 def quality_of(loop: Loop, heart_rate: float | None, assumed: float, distance: float) -> Quality:
     """The quality of a loop whose file states a heart rate, or none: then `assumed` is taken."""
-    seconds = seconds_of(loop.times)
+    step = float(np.median(np.diff(loop.times)))
+    seconds = float(loop.times[-1]) + step  # the last frame lasts as long as the others
     rate = heart_rate or assumed
     return Quality(
-        frame_rate=1 / float(np.median(np.diff(loop.times))),
+        frame_rate=1 / step,
         seconds=seconds,
         beats=seconds * rate / 60,
         heart_rate=rate,

@@ -74,16 +74,14 @@ def read_studies(given: Gathered, card: ModelCard, progress: Progress, workers: 
         for place, path in given.files.items()
     ]
     results = converted(jobs, progress, workers)
-    withheld = [job for job, result in zip(jobs, results, strict=True) if is_held(result)]
-    again = dict(
-        zip(
-            (job.file_id for job in withheld),
-            convert_here([replace(job, cleared=True) for job in withheld], workers),
-            strict=True,
-        )
-    )
-    results = [again.get(job.file_id, result) for job, result in zip(jobs, results, strict=True)]
-    return grouped(given, results, set(map(int, again)))
+    held = {
+        place: replace(job, cleared=True)
+        for place, (job, result) in enumerate(zip(jobs, results, strict=True))
+        if isinstance(result, Refused) and result.why.reason == Reason.HELD_TEXT  # it may show a name
+    }
+    for place, result in zip(held, convert_here(list(held.values()), workers), strict=True):
+        results[place] = result
+    return grouped(given, results, {int(job.file_id) for job in held.values()})
 
 
 def stored_study(store: LoopStore, rows: Sequence[int]) -> ReadStudy:
@@ -113,11 +111,6 @@ def converted(jobs: Sequence[Job], progress: Progress, workers: int) -> list[Con
         results.append(result)
         progress(len(results), len(jobs), "files read")
     return results
-
-
-def is_held(result: ConvertedLoop | Refused) -> bool:
-    """Whether a file is refused only because its picture may show a name."""
-    return isinstance(result, Refused) and result.why.reason == Reason.HELD_TEXT
 
 
 def study_of(result: ConvertedLoop | Refused) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from echojepa.answer.loops import ReadOut, StudyFeatures, samples_of
+from echojepa.answer.loops import StudyFeatures, predicted, samples_of
 from echojepa.answer.model import Model, ValuePart
 from echojepa.answer.values import Abstention, Interval, LeftOut, LoopFinding, LoopShare, TaskAnswer
 from echojepa.data.clips.studies import ViewSlot, choose_slots
@@ -41,12 +41,10 @@ def answer_task(
     if not len(clips):
         return abstained(task, *why_none(task, found, timeless))
     each = task.clips if task.slots else model.card.clips_per_loop
-    there = list(
-        dict.fromkeys((loop, clip) for store, loop, clip in clips.reshape(-1, 3).tolist() if store >= 0)
-    )
-    made = features.of(there, each)
-    read, samples = ReadOut(task, part.probe.probe), samples_of([STUDY] * len(clips), clips)
-    value = float(read.predict(model, made, samples).values[0])
+    there = ((loop, clip) for store, loop, clip in clips.reshape(-1, 3).tolist() if store >= 0)
+    made = features.of(list(dict.fromkeys(there)), each)
+    samples = samples_of([STUDY] * len(clips), clips)
+    value = float(predicted(model, task, part.probe, made, samples).values[0])
     (low,), (high,) = part.intervals.intervals(np.array([value]), np.array([STUDY]))
     if not np.isfinite(high):
         return abstained(
@@ -58,8 +56,6 @@ def answer_task(
         value=value,
         interval=Interval(float(low), float(high), 1 - part.intervals.alpha, patients_of(part, value)),
         loops=shares(model, part, made, samples, found),
-        abstention=None,
-        detail="",
     )
 
 
@@ -72,9 +68,7 @@ def patients_of(part: ValuePart, value: float) -> int:
 
 def abstained(task: Task, why: Abstention, detail: str) -> TaskAnswer:
     """No value."""
-    return TaskAnswer(
-        name=task.name, unit=task.unit, value=None, interval=None, loops=(), abstention=why, detail=detail
-    )
+    return TaskAnswer(name=task.name, unit=task.unit, abstention=why, detail=detail)
 
 
 def reads(task: Task, view: str | None, colour: bool) -> bool:
@@ -149,9 +143,8 @@ def shares(
     task = part.task
     loops = samples.clips[..., 1]
     if not task.slots:
-        read = ReadOut(task, part.probe.probe)
         each = samples_of([f"{n:06d}" for n in loops[:, 0].tolist()], samples.clips)
-        made = read.predict(model, features, each)
+        made = predicted(model, task, part.probe, features, each)
         rows = [int(name) for name in made.items.tolist()]
         weights, values = np.full(len(rows), 1 / len(rows)), made.values.tolist()
     else:

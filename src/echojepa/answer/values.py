@@ -131,12 +131,12 @@ class TaskAnswer:
 
     name: str
     unit: str
-    value: float | None
-    interval: Interval | None
-    loops: tuple[LoopShare, ...]
+    value: float | None = None
+    interval: Interval | None = None
+    loops: tuple[LoopShare, ...] = ()
     """Those it rests on, the weightiest first."""
-    abstention: Abstention | None
-    detail: str
+    abstention: Abstention | None = None
+    detail: str = ""
     """Why it abstains, in a sentence; empty where it does not."""
 
 
@@ -168,7 +168,7 @@ class StudyAnswer:
 
     def task(self, name: str) -> TaskAnswer:
         """The answer of a task; KeyError for one that the model has not."""
-        for answer in self.tasks:
-            if answer.name == name:
-                return answer
-        raise KeyError(f"this model answers {[answer.name for answer in self.tasks]}, not '{name}'")
+        answers = {answer.name: answer for answer in self.tasks}
+        if name not in answers:
+            raise KeyError(f"this model answers {list(answers)}, not '{name}'")
+        return answers[name]

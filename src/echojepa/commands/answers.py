@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig, SurveyConfig
@@ -87,10 +88,10 @@ def run_listen(config: ListenConfig) -> None:
 
     from echojepa.answer.process import AnsweringProcess
     from echojepa.answer.worker import WorkerSettings
-    from echojepa.listen.sending import Destination, Sender
+    from echojepa.listen.sending import Destination, send_files
     from echojepa.listen.service import Listener
 
-    send = Sender(config.ae_title, Destination.parse(config.to)) if config.to else None
+    send = partial(send_files, config.ae_title, Destination.parse(config.to)) if config.to else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     settings = WorkerSettings(config.model, config.workers, config.memory * 1_000_000, dicom=True)
     with (

@@ -16,8 +16,7 @@ from echojepa.config import (
 from echojepa.terminal import console, progress_bar
 
 if TYPE_CHECKING:
-    from echojepa.explain.attend import Attended
-    from echojepa.explain.surprise import Surprised
+    from echojepa.explain.writing import Seen
 
 
 def run_pretrain(config: PretrainConfig) -> None:
@@ -74,7 +73,7 @@ def run_surprise(config: SurpriseConfig) -> None:
     console.print(f"Numbers: {config.out / 'unlike.parquet'}; every loop: {config.out / 'loops.parquet'}")
 
 
-def say_films(made: Attended | Surprised) -> None:
+def say_films(made: Seen) -> None:
     """Print the numbers, why files are not among the loops, and where the films are."""
     console.print(made.page)
     for why in made.left_out:

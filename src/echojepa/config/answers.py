@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from echojepa.config.checks import check_least
 from echojepa.errors import ConfigError
 
 SHIPPED_MODEL = Path("shipped:small")
@@ -86,13 +87,9 @@ class ServeConfig:
     """Processes that read files; 0 uses every core."""
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "megabytes", "files", "seconds", "memory", "queue", "studies"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not 0 <= self.port < 65536 or self.workers < 0:
-            raise ConfigError(
-                f"port must be 0 to 65535 and workers at least 0; got {self.port} and {self.workers}"
-            )
+        check_least(self, 1, "minutes", "megabytes", "files", "seconds", "memory", "queue", "studies")
+        check_least(self, 0, "workers")
+        check_port(self.port)
         if self.token is None and not is_own_address(self.host):
             raise ConfigError(
                 f"at {self.host} other machines can reach the server; give --token FILE to protect it"
@@ -150,15 +147,10 @@ class ListenConfig:
                 f"at {self.host} other machines can call; list the allowed AE titles, such as `--allow "
                 "SCANNER1 ARCHIVE`"
             )
-        least = min(self.quiet, self.most_gib, self.largest_mib)
-        counts = self.associations, self.most_instances, self.most_studies, self.seconds, self.memory
-        if least <= 0 or min(counts) < 1:
-            raise ConfigError(
-                "quiet, most_gib and largest_mib must be above 0; associations, most_instances, "
-                "most_studies, seconds and memory must be at least 1"
-            )
-        if not 0 <= self.port < 1 << 16:
-            raise ConfigError(f"port must be 0 to 65535; got {self.port}")
+        if min(self.quiet, self.most_gib, self.largest_mib) <= 0:
+            raise ConfigError("quiet, most_gib and largest_mib must be above 0")
+        check_least(self, 1, "associations", "most_instances", "most_studies", "seconds", "memory")
+        check_port(self.port)
 
 
 @dataclass(frozen=True)
@@ -177,6 +169,12 @@ class SurveyConfig:
     """Folder made by `echojepa attend`; its strips are shown."""
     surprise: Path | None = None
     """Folder made by `echojepa surprise`; its figure is shown."""
+
+
+def check_port(port: int) -> None:
+    """ConfigError for a number that is none of a port."""
+    if not 0 <= port < 1 << 16:
+        raise ConfigError(f"port must be 0 to 65535; got {port}")
 
 
 def is_own_address(host: str) -> bool:

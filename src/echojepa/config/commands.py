@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from echojepa.config.answers import SHIPPED_MODEL
+from echojepa.config.checks import check_least
 from echojepa.config.evaluate import Engine, EvaluateConfig, Precision, ProbeConfig
 from echojepa.config.values import Untold
 from echojepa.errors import ConfigError
@@ -116,8 +117,7 @@ class SheetConfig:
     """Maximum number of loops on the page, evenly spaced."""
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ConfigError(f"limit must be at least 1 loop; got {self.limit}")
+        check_least(self, 1, "limit")
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,8 @@ class EmbedConfig:
     """Address of a Ray cluster to embed on, or `local` (extra `ray`, docs/how-to/cluster.md)."""
 
     def __post_init__(self) -> None:
-        if min(self.clips_per_loop, self.batch_size) < 1 or self.workers < 0:
-            raise ConfigError(
-                "clips_per_loop and batch_size must be at least 1 and workers at least 0; got "
-                f"{self.clips_per_loop}, {self.batch_size} and {self.workers}"
-            )
+        check_least(self, 1, "clips_per_loop", "batch_size")
+        check_least(self, 0, "workers")
 
 
 @dataclass(frozen=True)
@@ -217,10 +214,8 @@ class AttendConfig:
             raise ConfigError("give either a data set with --data, or files with --files")
         if not self.backbones or not self.sources:
             raise ConfigError("give at least one backbone and one source")
-        if min(self.loops, self.resamples, *self.hide) < 1 or self.films < 0:
-            raise ConfigError(
-                "loops, resamples and the numbers of hide must be at least 1, and films at least 0"
-            )
+        check_least(self, 1, "loops", "resamples", "hide")
+        check_least(self, 0, "films")
 
 
 @dataclass(frozen=True)
@@ -252,8 +247,8 @@ class SurpriseConfig:
     """Processes that read files; 0 uses every core."""
 
     def __post_init__(self) -> None:
-        if min(self.train_loops, self.loops, self.resamples) < 1 or self.films < 0:
-            raise ConfigError("train_loops, loops and resamples must be at least 1, and films at least 0")
+        check_least(self, 1, "train_loops", "loops", "resamples")
+        check_least(self, 0, "films")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.checks import check_least
 from echojepa.errors import ConfigError
 
 Precision = Literal["float32", "bf16", "int8"]
@@ -43,12 +44,9 @@ class FrozenConfig:
     seeds."""
 
     def __post_init__(self) -> None:
-        least = min(self.clips_per_loop, self.epochs, self.min_steps, self.batch_size)
-        if least < 1 or not self.learning_rates or not self.weight_decays:
-            raise ConfigError(
-                "clips_per_loop, epochs, min_steps and batch_size must be at least 1; learning_rates and "
-                "weight_decays need at least one value each"
-            )
+        check_least(self, 1, "clips_per_loop", "epochs", "min_steps", "batch_size")
+        if not self.learning_rates or not self.weight_decays:
+            raise ConfigError("learning_rates and weight_decays need at least one value each")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +82,8 @@ class PlanConfig(FrozenConfig):
         super().__post_init__()
         if not self.data or not self.backbones:
             raise ConfigError("give at least one data set with --data and one backbone with --backbones")
-        if min(self.finetune_epochs, self.resamples) < 1 or (self.test_loops or 0) < 0:
-            raise ConfigError("finetune_epochs and resamples must be at least 1, and test_loops at least 0")
+        check_least(self, 1, "finetune_epochs", "resamples")
+        check_least(self, 0, "test_loops")
 
 
 @dataclass(frozen=True, kw_only=True)

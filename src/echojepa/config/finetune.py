@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.checks import check_least
 from echojepa.config.evaluate import FrozenConfig
 from echojepa.errors import ConfigError
 
@@ -36,11 +37,8 @@ class TuningConfig:
     """Processes that read clips ahead; 0 reads clips in the main process."""
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.clips_per_loop) < 1 or self.workers < 0:
-            raise ConfigError(
-                "epochs, batch_size and clips_per_loop must be at least 1 and workers at least 0; got "
-                f"{self.epochs}, {self.batch_size}, {self.clips_per_loop} and {self.workers}"
-            )
+        check_least(self, 1, "epochs", "batch_size", "clips_per_loop")
+        check_least(self, 0, "workers")
         if self.lr <= 0 or not 0 <= self.layer_decay <= 1 or self.weight_decay < 0 or not 0 < self.crop <= 1:
             raise ConfigError(
                 "lr must be above 0, layer_decay from 0 to 1, weight_decay at least 0, and crop above 0 "
@@ -77,10 +75,11 @@ class FinetuneConfig(TuningConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.data or not 0 < self.fraction <= 1 or self.resamples < 1:
+        check_least(self, 1, "resamples")
+        if not self.data or not 0 < self.fraction <= 1:
             raise ConfigError(
-                "fine-tuning needs at least one data set, a fraction above 0 and at most 1, and at least "
-                f"one resample; got {len(self.data)} data sets, {self.fraction} and {self.resamples}"
+                "fine-tuning needs at least one data set, and a fraction above 0 and at most 1; got "
+                f"{len(self.data)} data sets and {self.fraction}"
             )
 
     @property

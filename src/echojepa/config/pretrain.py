@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from echojepa.config.checks import check_least
 from echojepa.config.values import NO_MASK, PAPER_MASKS, Architecture, InputSpec, MaskConfig
 from echojepa.errors import ConfigError
 
@@ -66,10 +67,10 @@ class FaultConfig:
     """Maximum number of unreadable cine loops; they are left out of batches, and one more ends the run."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.loss_drop < 1 and 0 < self.rank_drop < 1 and self.window >= 1):
-            raise ConfigError(f"loss_drop and rank_drop must lie between 0 and 1, window >= 1; got {self}")
-        if min(self.max_rollbacks, self.max_nonfinite, self.max_damaged) < 0:
-            raise ConfigError(f"max_rollbacks, max_nonfinite and max_damaged must be >= 0; got {self}")
+        if not (0 < self.loss_drop < 1 and 0 < self.rank_drop < 1):
+            raise ConfigError(f"loss_drop and rank_drop must lie between 0 and 1; got {self}")
+        check_least(self, 1, "window")
+        check_least(self, 0, "max_rollbacks", "max_nonfinite", "max_damaged")
 
 
 @dataclass(frozen=True)
@@ -178,13 +179,11 @@ class PretrainConfig:
         self.architecture.grid(self.spec)
         if self.architecture.position == "table" and self.start is None:
             raise ConfigError("position `table` comes from a weights file; name that file with --start")
-        counts = (self.batch_size, self.steps, self.checkpoint_every, self.monitor_every)
-        budgets = (self.max_clips or 1, self.max_flops or 1, self.microbatch or 1)
-        if not self.masks or min(counts) < 1 or min(budgets) <= 0 or min(self.workers, self.validate) < 0:
-            raise ConfigError(
-                "batch_size, steps, checkpoint_every, monitor_every, max_clips, max_flops and microbatch "
-                "must be above 0, workers and validate at least 0, and masks need at least one mask type"
-            )
+        check_least(self, 1, "batch_size", "steps", "checkpoint_every", "monitor_every")
+        check_least(self, 1, "max_clips", "max_flops", "microbatch")
+        check_least(self, 0, "workers", "validate")
+        if not self.masks:
+            raise ConfigError("masks need at least one mask type")
         if self.objective != "jepa" and self.latent != PAPER_LATENT:
             raise ConfigError(
                 f"the latent settings are for objective jepa only; got {self.objective}. Leave them out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ from echojepa.explain.shares import (
     AttentionRow,
     ClipMap,
     Whose,
-    beat_rows,
     paired_rows,
-    share_rows,
+    rows_of,
     shift_rows,
+    values_of,
 )
 from echojepa.explain.sources import ClipBatch, MapSource, check_source, source_of
 from echojepa.explain.tables import numbers_page
-from echojepa.explain.writing import write_loop
+from echojepa.explain.writing import Seen, write_loop
 from echojepa.files.durable import write_text
 from echojepa.files.records import plain, write_record
 from echojepa.files.tables import write_csv, write_parquet
@@ -43,18 +43,6 @@ from echojepa.tasks import find_task
 
 RECORD, NUMBERS, PAGE = "attend.json", "numbers", "numbers.md"
 SPECKLE = f"{VARIED}speckle"
-
-
-@dataclass(frozen=True)
-class Attended:
-    """What was made."""
-
-    page: str
-    """The numbers, in Markdown."""
-    folders: tuple[Path, ...]
-    """Of loops that are shown."""
-    left_out: tuple[str, ...]
-    """Why files are not among the loops."""
 
 
 class Ground:
@@ -82,7 +70,7 @@ class Ground:
         return ClipMap(loop.facts.patient, loop.facts.view, shown, covered, volume)
 
 
-def attend(config: AttendConfig, progress: Progress) -> Attended:
+def attend(config: AttendConfig, progress: Progress) -> Seen:
     """Make maps of every backbone and its random start, write films of the first loops and numbers of all.
 
     Calls progress(loops through a backbone, all of them). ConfigError and UserError as `source_of`,
@@ -115,8 +103,7 @@ def attend(config: AttendConfig, progress: Progress) -> Attended:
         shifted = shifts(varied, backbone, sources, work)
         for source in sources:
             whose = Whose(one.name, one.weights[:12], source.name, config.resamples, config.seed)
-            rows += share_rows(whose, maps[source.name])
-            rows += beat_rows(whose, maps[source.name], RegionName.CAVITY)
+            rows += rows_of(whose, maps[source.name], values_of(maps[source.name], RegionName.CAVITY))
             rows += shift_rows(whose, shifted[source.name]) if varied else ()
             seen[one.weights, source.name] = maps[source.name]
     rows += less_their_starts(config, compared, seen)
@@ -155,15 +142,13 @@ def chosen(config: AttendConfig) -> tuple[ChosenLoops, PhantomTruth | None]:
         loops = by_ids(config.data, config.loop_ids)
     else:
         loops = first_of_patients(config.data, config.split, config.view, config.loops)
-    truth = PhantomTruth(config.data)
-    return loops, truth if truth.there else None
+    return loops, PhantomTruth.beside(config.data)
 
 
 def sources_for(config: AttendConfig, one: ComparedBackbone, backbone: Backbone) -> list[MapSource]:
     """The sources of a backbone; a random start that no probe was trained on has no `probe`."""
-    reader = reader_of(config, one)
-    names = [name for name in config.sources if name != "probe" or reader or not one.random]
-    head, unit = (reader.head, reader.unit) if reader else (None, "")
+    head, unit = reader_of(config, one) or (None, "")
+    names = [name for name in config.sources if name != "probe" or head is not None or not one.random]
     return [source_of(name, backbone, head, config.hide, unit) for name in names]
 
 
@@ -213,7 +198,7 @@ def written(
     rows: Sequence[AttentionRow],
     films: dict[int, list[LoopMap]],
     said: dict[str, str],
-) -> Attended:
+) -> Seen:
     """Write films, numbers and, last, the record of what they are."""
     every = [one for maps in films.values() for one in maps]
     tops = {name: top_of([m for m in every if m.source == name]) for name in {one.source for one in every}}
@@ -227,11 +212,10 @@ def written(
     entries = [asdict(row) for row in rows]
     write_parquet(config.out / f"{NUMBERS}.parquet", pa.Table.from_pylist(entries))
     write_csv(config.out / f"{NUMBERS}.csv", entries)
-    synthetic = sum(fact.synthetic for fact in loops.facts)
-    page = numbers_page(rows, said, len(loops), synthetic)
+    page = numbers_page(rows, said, loops.facts)
     write_text(config.out / PAGE, page)
     write_record(config.out / RECORD, record(config, loops, tops, said))
-    return Attended(page, tuple(folders), tuple(loops.left_out))
+    return Seen(page, tuple(folders), tuple(loops.left_out))
 
 
 def record(

@@ -14,7 +14,6 @@ from importlib import resources
 
 import matplotlib
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -65,11 +64,10 @@ class LoopMap:
 
 def loop_map(loop: ShownLoop, backbone: Backbone, name: str, source: MapSource) -> LoopMap:
     """A source over all clips that cover a loop."""
-    starts = loop.starts(backbone.spec)
-    pixels, sectors = zip(*(loop.clip(backbone.spec, start) for start in starts), strict=True)
-    maps = source.of(ClipBatch(torch.stack(pixels), torch.stack(sectors))).float().numpy()
-    cells = cells_inside(sectors[0], (maps.shape[2], maps.shape[3])).numpy()
-    return LoopMap(name, source.name, backbone.spec, starts, maps, cells)
+    clips, sector = loop.clips(backbone.spec)
+    maps = source.of(ClipBatch(clips, sector.expand(len(clips), -1, -1))).float().numpy()
+    cells = cells_inside(sector, (maps.shape[2], maps.shape[3])).numpy()
+    return LoopMap(name, source.name, backbone.spec, loop.starts(backbone.spec), maps, cells)
 
 
 def top_of(maps: Sequence[LoopMap]) -> float:

@@ -9,6 +9,7 @@ loop's surprise is the mean over its tokens inside the sector.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from echojepa.config import InputSpec, PretrainConfig
 from echojepa.errors import UserError
-from echojepa.explain.loops import ShownLoop, cells_inside
+from echojepa.explain.loops import cells_inside
 from echojepa.files.records import read_record
 from echojepa.models.building import build_objective, generator_for
 from echojepa.models.contract import prepare
@@ -97,8 +98,7 @@ class TrainedRun:
     @property
     def model_tokens(self) -> int:
         """Tokens of a clip."""
-        times, rows, columns = self.grid
-        return times * rows * columns
+        return math.prod(self.grid)
 
     @torch.no_grad()
     def errors(self, clips: Tensor) -> Errors:
@@ -175,7 +175,7 @@ class Usual:
 
     def map(self, errors: Errors, masks: Sequence[Mask], grid: tuple[int, int, int]) -> Tensor:
         """Surprise of each token, (K, T', H', W'), nan for one that no mask hides."""
-        tokens = grid[0] * grid[1] * grid[2]
+        tokens = math.prod(grid)
         total = torch.zeros(len(errors[0]), tokens, dtype=torch.float64)
         count = torch.zeros(tokens, dtype=torch.float64)
         for found, mean, spread, mask in zip(errors, self.means, self.spreads, masks, strict=True):
@@ -183,12 +183,6 @@ class Usual:
             total.index_add_(1, ids, ((found.double() - mean) / spread).flatten(1))
             count.index_add_(0, ids, torch.ones(len(ids), dtype=torch.float64))
         return (total / count).unflatten(1, grid)
-
-
-def clips_of(loop: ShownLoop, spec: InputSpec) -> tuple[Tensor, Tensor]:
-    """Clips (K, 3, T, size, size) that cover a loop, and the sector (size, size) in them."""
-    pixels, sectors = zip(*(loop.clip(spec, start) for start in loop.starts(spec)), strict=True)
-    return torch.stack(pixels), sectors[0]
 
 
 def cells_of(sector: Tensor, grid: tuple[int, int, int]) -> Tensor:

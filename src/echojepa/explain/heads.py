@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from echojepa.config import AttendConfig
@@ -14,32 +13,23 @@ from echojepa.evaluation.probes.stored import StoredProbe, find_probes
 from echojepa.models.probe import Probes
 
 
-@dataclass(frozen=True)
-class Reader:
-    """A probe, and the unit of what it predicts."""
-
-    head: Probes
-    unit: str
-    """Empty for classes."""
-
-
-def reader_of(config: AttendConfig, one: ComparedBackbone) -> Reader | None:
+def reader_of(config: AttendConfig, one: ComparedBackbone) -> tuple[Probes, str] | None:
     """The head that an encoder was fine-tuned with, or the probe of `config.results` that reads these
-    weights.
+    weights, and the unit of what it predicts, "" for classes.
 
     None where there is neither; UserError where the results hold none for a trained backbone, or one that is
     no head on tokens.
     """
     folder = Path(one.source)
     if (folder / RECORD).is_file():
-        return Reader(load_finetuned(folder)[1].model, StoredProbe(folder).card().unit)
+        return load_finetuned(folder)[1].model, StoredProbe(folder).card().unit
     if config.results is None:
         return None
     for calibrated in (False, True):
         for stored in find_probes(config.results, config.task, config.probe, calibrated=calibrated).values():
             card = stored.card()
             if card.weights and one.weights.startswith(card.weights):
-                return Reader(head_in(stored, config.probe), card.unit)
+                return head_in(stored, config.probe), card.unit
     if one.random:
         return None
     raise UserError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -43,6 +44,13 @@ class ListedLoop:
     synthetic: bool
 
 
+def synthetic_words(loops: Sequence[ListedLoop]) -> str:
+    """Which of some loops are synthetic; nothing where none is."""
+    synthetic = sum(loop.synthetic for loop in loops)
+    which = "All" if synthetic == len(loops) else f"{synthetic} of {len(loops)} loops"
+    return f"{which} are synthetic: nothing here is clinical." if synthetic else ""
+
+
 @dataclass(frozen=True)
 class ShownLoop:
     """A loop in its true pixels and at its true times."""
@@ -72,6 +80,11 @@ class ShownLoop:
         length, span = float(moments[-1]) + own, interval * spec.frames
         count = max(1, int(np.ceil(length / span - 1e-6)))
         return np.linspace(0, max(0.0, length - span), count).tolist()
+
+    def clips(self, spec: InputSpec) -> tuple[Tensor, Tensor]:
+        """Clips (K, 3, T, size, size) that cover the loop, and the sector (size, size) in them."""
+        pixels, sectors = zip(*(self.clip(spec, start) for start in self.starts(spec)), strict=True)
+        return torch.stack(pixels), sectors[0]
 
     def slots(self, spec: InputSpec, starts: Sequence[float], count: int) -> tuple[NDArray[np.int64], ...]:
         """Which clip (T,), and which of its `count` time slots (T,), each stored frame belongs to: of two
@@ -138,8 +151,12 @@ def first_of_patients(root: Path, split: str, view: str | None, most: int) -> Ch
             f"{root} has no cine loop of the split '{split}' and the view '{view or 'any'}'; it has "
             f"{', '.join(sorted(known))}"
         )
-    every = list(first.values())
-    return of_rows(store, table, [every[place] for place in sorted(evenly_spaced(len(every), most))])
+    return of_rows(store, table, spaced(list(first.values()), most))
+
+
+def spaced(rows: Sequence[int], most: int) -> list[int]:
+    """At most so many of some rows, evenly spaced."""
+    return [rows[place] for place in sorted(evenly_spaced(len(rows), most))]
 
 
 def of_rows(store: LoopStore, table: Sequence[dict[str, Any]], rows: Sequence[int]) -> ChosenLoops:

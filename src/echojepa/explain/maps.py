@@ -17,6 +17,10 @@ NEIGHBOURS = 15
 """Neighbours of UMAP's graph, and those whose class purity counts."""
 
 
+RESAMPLES = 1000
+"""Of patients, for intervals."""
+
+
 @dataclass(frozen=True)
 class Islands:
     """How far loops of a class lie together, in all dimensions and not on the map."""
@@ -53,14 +57,7 @@ def embedding_map(
     return np.asarray(layout.fit_transform(scaled))
 
 
-def islands(
-    embeddings: NDArray[np.float32],
-    classes: NDArray[Any],
-    patients: NDArray[Any],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Islands | None:
+def islands(embeddings: NDArray[np.float32], classes: NDArray[Any], patients: NDArray[Any]) -> Islands | None:
     """Silhouette and nearest-neighbour purity of embeddings (n, D), with 95 % intervals by patient.
 
     Loops of one patient are no neighbours: that they are alike says nothing of a class. None where there is
@@ -78,6 +75,6 @@ def islands(
     pure = (np.take_along_axis(same, order, axis=1) & counted).sum(1) / np.maximum(1, counted.sum(1))
     chance = ((same & others).sum(1) / others.sum(1)).mean()
     silhouette, purity = (
-        mean_over_patients(values, patients, resamples=resamples, seed=seed) for values in (each, pure)
+        mean_over_patients(values, patients, resamples=RESAMPLES, seed=0) for values in (each, pure)
     )
     return Islands(silhouette, purity, float(chance))

@@ -6,7 +6,6 @@ data set has `truth.parquet`, exactly.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +49,16 @@ def pixel_regions(loop: ShownLoop, indices: NDArray[np.int64]) -> Masks:
 class PhantomTruth:
     """`truth.parquet` beside a data set that `echojepa simulate --layout store` wrote."""
 
-    def __init__(self, root: Path) -> None:
-        self.path = root / TRUTH
-        self.seed = LoopStore.open(root).split_seed
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed = path, seed
+        self.table = pq.read_table(path)
+        self.places = {name: place for place, name in enumerate(self.table["loop_id"].to_pylist())}
 
-    @property
-    def there(self) -> bool:
-        """Whether there is any."""
-        return self.path.is_file()
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Rows by loop."""
-        return {name: place for place, name in enumerate(self.table["loop_id"].to_pylist())}
-
-    @cached_property
-    def table(self) -> Any:
-        """All rows."""
-        return pq.read_table(self.path)
+    @classmethod
+    def beside(cls, root: Path) -> PhantomTruth | None:
+        """That of a data set, where there is any."""
+        path = root / TRUTH
+        return cls(path, LoopStore.open(root).split_seed) if path.is_file() else None
 
     def row(self, loop_id: str) -> dict[str, Any] | None:
         """What is true of a loop; None for one that is not the phantom's, and for one without a heart."""

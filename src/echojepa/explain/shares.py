@@ -107,16 +107,6 @@ def rows_of(
         yield whose.row(region, measure, unit, each, patients)
 
 
-def share_rows(whose: Whose, clips: Sequence[ClipMap]) -> Iterator[AttentionRow]:
-    """How much of the maps lies in each region, and how much of that is due to this heart."""
-    return rows_of(whose, clips, share_values(clips))
-
-
-def beat_rows(whose: Whose, clips: Sequence[ClipMap], cavity: str) -> Iterator[AttentionRow]:
-    """Whether maps beat with the heart, see `beat_values`."""
-    return rows_of(whose, clips, beat_values(clips, cavity))
-
-
 PAIRED = ("enrichment", "enrichment, own minus others'")
 """Measures of regions that are told as differences, beside all correlations."""
 
@@ -125,7 +115,7 @@ def paired_rows(
     whose: Whose, clips: Sequence[ClipMap], starts: Sequence[ClipMap], cavity: str
 ) -> Iterator[AttentionRow]:
     """Measures of maps of clips less those of the random start's maps of the same clips, loop by loop."""
-    mine, theirs = (share_values(some) | beat_values(some, cavity) for some in (clips, starts))
+    mine, theirs = (values_of(some, cavity) for some in (clips, starts))
     both = {
         (region, measure, unit): mine[region, measure, unit] - theirs[region, measure, unit]
         for region, measure, unit in mine.keys() & theirs.keys()
@@ -133,6 +123,11 @@ def paired_rows(
     }
     ordered = {key: both[key] for key in mine if key in both and not np.isnan(both[key]).all()}
     return rows_of(whose, clips, ordered)
+
+
+def values_of(clips: Sequence[ClipMap], cavity: str) -> LoopValues:
+    """How much of the maps lies in each region, and whether they beat with the heart."""
+    return share_values(clips) | beat_values(clips, cavity)
 
 
 def share_values(clips: Sequence[ClipMap]) -> LoopValues:
@@ -157,13 +152,17 @@ def share_values(clips: Sequence[ClipMap]) -> LoopValues:
     return found
 
 
+def others_of(clip: ClipMap, clips: Sequence[ClipMap]) -> list[ClipMap]:
+    """The next clips after one of them, around the end, that are of other patients in the same view."""
+    begin = next(place for place, one in enumerate(clips) if one is clip)
+    turned = [*clips[begin + 1 :], *clips[:begin]]
+    return [one for one in turned if one.patient != clip.patient and one.view == clip.view][:OTHERS]
+
+
 def enriched_elsewhere(clip: ClipMap, region: str, clips: Sequence[ClipMap]) -> float:
     """Mean enrichment of a map in the regions of other patients in the same view; nan where there are
     none."""
-    begin = next(place for place, one in enumerate(clips) if one is clip)
-    turned = [*clips[begin + 1 :], *clips[:begin]]
-    others = [one for one in turned if one.patient != clip.patient and one.view == clip.view][:OTHERS]
-    found = [inside(clip, region, other) for other in others]
+    found = [inside(clip, region, other) for other in others_of(clip, clips)]
     ratios = [share / area for share, area in found if area > 0]
     return float(np.mean(ratios)) if ratios else float("nan")
 
@@ -207,20 +206,20 @@ def distance(one: Floats, other: Floats) -> float:
     return float(50 * np.abs(one / one.sum() - other / other.sum()).sum())
 
 
+def mean_distance(clip: ClipMap, others: Sequence[ClipMap]) -> float:
+    """How far a map lies from others, %; nan where there are none."""
+    return float(np.mean([distance(clip.map, other.map) for other in others] or [np.nan]))
+
+
 def shift_rows(whose: Whose, series: Sequence[Sequence[ClipMap]]) -> Iterator[AttentionRow]:
     """What other speckle alone moves of a map, beside what another patient does; `series` are the same
     recording of a patient with other speckle, the patient's own first."""
     several = [one for one in series if len(one) > 1]
-    moved = [float(np.mean([distance(one[0].map, other.map) for other in one[1:]])) for one in several]
-    patients = [one[0].patient for one in several]
+    own = [one[0] for one in several]
+    moved = [mean_distance(one[0], one[1:]) for one in several]
+    patients = [clip.patient for clip in own]
     yield whose.row("", "moved by other speckle", "%", moved, patients)
-    others = []
-    for place, one in enumerate(several):
-        turned = [other[0] for other in (*several[place + 1 :], *several[:place])]
-        same = [other for other in turned if other.patient != one[0].patient and other.view == one[0].view]
-        others.append(
-            float(np.mean([distance(one[0].map, other.map) for other in same[:OTHERS]] or [np.nan]))
-        )
+    others = [mean_distance(clip, others_of(clip, own)) for clip in own]
     if not np.isnan(others).all():
         yield whose.row("", "moved by another patient", "%", others, patients)
         yield whose.row("", "moved by speckle, of what another patient moves", "%",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.attend import Work
 from echojepa.explain.films import LoopMap, film
 from echojepa.explain.foreseen import TrainedRun
-from echojepa.explain.loops import ChosenLoops, cells_inside
+from echojepa.explain.loops import ChosenLoops, cells_inside, synthetic_words
 from echojepa.explain.unlike import (
     SCORES,
     SURPRISE,
@@ -33,7 +33,7 @@ from echojepa.explain.unlike import (
     split_loops,
     told,
 )
-from echojepa.explain.writing import write_loop
+from echojepa.explain.writing import Seen, write_loop
 from echojepa.files.durable import write_text
 from echojepa.files.records import plain, write_record
 from echojepa.files.tables import write_csv, write_parquet
@@ -63,19 +63,7 @@ below 0.5 the kind scores *lower*. [95 % interval, patients of both resampled.]
 """
 
 
-@dataclass(frozen=True)
-class Surprised:
-    """What was made."""
-
-    page: str
-    """The numbers, in Markdown."""
-    folders: tuple[Path, ...]
-    """Of loops that are shown."""
-    left_out: tuple[str, ...]
-    """Why files are not among the loops."""
-
-
-def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
+def surprise(config: SurpriseConfig, progress: Progress) -> Seen:
     """Learn from training loops what is usual, score validation loops and those of each kind, and show some.
 
     Calls progress(loops measured, all of them). CheckpointError for a run that is not whole; ConfigError and
@@ -113,22 +101,17 @@ def surprise(config: SurpriseConfig, progress: Progress) -> Surprised:
     folders = [show(config.out, run, kind, place, found) for kind, place, found in shown]
     page = HEAD.format(
         run=run.name, train=len(train), train_patients=len({fact.patient for fact in train.facts}),
-        synthetic=said_of(kinds),
+        synthetic=synthetic_words([fact for kind in kinds for fact in kind.loops.facts]),
     ) + unlike_table(rows)  # fmt: skip
     write(config, run, page, rows, scored)
-    return Surprised(page, tuple(folders), tuple(why for kind in kinds for why in kind.loops.left_out))
+    return Seen(page, tuple(folders), tuple(why for kind in kinds for why in kind.loops.left_out))
 
 
 def middle_clips(loops: ChosenLoops, run: TrainedRun) -> Iterator[Tensor]:
     """The middle clip of each loop, some together."""
-    waiting = []
-    for loop in loops:
-        waiting.append(loop.clip(run.spec, even_start(loop.times, run.spec, 0, 1))[0])
-        if len(waiting) == STATISTICS_BATCH:
-            yield torch.stack(waiting)
-            waiting = []
-    if waiting:
-        yield torch.stack(waiting)
+    for start in range(0, len(loops), STATISTICS_BATCH):
+        some = (loops[place] for place in range(start, min(start + STATISTICS_BATCH, len(loops))))
+        yield torch.stack([loop.clip(run.spec, even_start(loop.times, run.spec, 0, 1))[0] for loop in some])
 
 
 def measured(measures: Measures, loops: ChosenLoops, work: Work, note: str) -> list[Measured]:
@@ -138,15 +121,6 @@ def measured(measures: Measures, loops: ChosenLoops, work: Work, note: str) -> l
         found.append(measures.measure(loop))
         work.step(note)
     return found
-
-
-def said_of(kinds: Sequence[Kinds]) -> str:
-    """Which loops are synthetic."""
-    facts = [fact for kind in kinds for fact in kind.loops.facts]
-    synthetic = sum(fact.synthetic for fact in facts)
-    if synthetic == len(facts):
-        return "All are synthetic: nothing here is clinical."
-    return f"{synthetic} of {len(facts)} loops are synthetic: nothing here is clinical." if synthetic else ""
 
 
 def show(out: Path, run: TrainedRun, kind: Kinds, place: int, surprise: Tensor) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from echojepa.explain.loops import ListedLoop, synthetic_words
 from echojepa.explain.shares import AttentionRow
 
 HEAD = """# Where maps lie
@@ -57,12 +58,10 @@ def source_table(rows: Sequence[AttentionRow]) -> list[str]:
     return lines
 
 
-def numbers_page(rows: Sequence[AttentionRow], said: dict[str, str], loops: int, synthetic: int) -> str:
-    """The page; `said` has words for each backbone's source, `synthetic` of the loops are the phantom's."""
-    known = {0: "", loops: "All are synthetic: nothing here is clinical."}
-    words = known.get(synthetic, f"{synthetic} are synthetic: nothing here is clinical.")
+def numbers_page(rows: Sequence[AttentionRow], said: dict[str, str], loops: Sequence[ListedLoop]) -> str:
+    """The page; `said` has words for each backbone's source."""
     patients = max(row.patients for row in rows)
-    lines = [HEAD.format(loops=loops, patients=patients, synthetic=words).rstrip()]
+    lines = [HEAD.format(loops=len(loops), patients=patients, synthetic=synthetic_words(loops)).rstrip()]
     for source in dict.fromkeys(row.source for row in rows):
         meant = dict.fromkeys(text for name, text in said.items() if name.endswith(f", {source}"))
         lines += ["", f"## {source}", "", f"{'; '.join(meant)}.", ""]

@@ -15,18 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from echojepa.backbones.contract import Backbone
 from echojepa.data.store.loop_store import TABLE, LoopStore
-from echojepa.data.verify.verify import evenly_spaced
 from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.likeness import Likeness, fit_likeness
-from echojepa.evaluation.statistics.intervals import Estimate, estimates
+from echojepa.evaluation.statistics.intervals import estimates
 from echojepa.evaluation.statistics.metrics import AUROC
-from echojepa.explain.foreseen import Errors, TrainedRun, Usual, cells_of, clips_of, score_of
-from echojepa.explain.loops import FACTS, ChosenLoops, ListedLoop, ShownLoop, of_files, of_rows
+from echojepa.explain.foreseen import Errors, TrainedRun, Usual, cells_of, score_of
+from echojepa.explain.loops import FACTS, ChosenLoops, ListedLoop, ShownLoop, of_files, of_rows, spaced
 from echojepa.vocabulary import Kind, Split
 
 WORD = re.compile(r"(?P<name>[^=\[\]]+)=(?P<path>[^\[\]]+?)(?:\[(?P<key>[^=\[\]]+)=(?P<value>[^\[\]]+)\])?")
@@ -100,11 +98,6 @@ def meeting(store: LoopStore, table: Sequence[dict[str, str]], key: str, value: 
     yield from (number for number, row in enumerate(table) if row["study_id"] in studies)
 
 
-def spaced(rows: Sequence[int], most: int) -> list[int]:
-    """At most so many of some rows, evenly spaced."""
-    return [rows[place] for place in sorted(evenly_spaced(len(rows), most))]
-
-
 def split_loops(root: Path, split: Split, most: int) -> ChosenLoops:
     """Cine loops of a split, evenly spaced; UserError where there is none."""
     store = LoopStore.open(root)
@@ -146,7 +139,7 @@ class Measures:
 
     def measure(self, loop: ShownLoop) -> Measured:
         """Of all clips that cover the loop, by itself: no other loop changes it."""
-        clips, sector = clips_of(loop, self.run.spec)
+        clips, sector = loop.clips(self.run.spec)
         vectors = {name: one(clips).pooled.float().cpu().mean(0) for name, one in self.encoders.items()}
         vectors["pixels"] = pixel_vector(clips, self.run.grid[1:])
         cells = cells_of(sector, self.run.grid)
@@ -216,7 +209,8 @@ def told(
     rows = []
     for name in SCORES:
         values = np.array([one.scores[name] for one in both])
-        found = area(truth, values, patients, resamples, seed)
+        sides = np.stack([-values, values], axis=1)
+        found = estimates(truth, sides, patients, {"AUROC": AUROC}, resamples=resamples, seed=seed)["AUROC"]
         rows.append(
             UnlikeRow(
                 kind=kind, score=name, auroc=found.value, lo=found.low, hi=found.high,
@@ -225,18 +219,6 @@ def told(
             )
         )  # fmt: skip
     return rows
-
-
-def area(
-    truth: NDArray[np.int64],
-    values: NDArray[np.float64],
-    patients: NDArray[np.str_],
-    resamples: int,
-    seed: int,
-) -> Estimate:
-    """AUROC of a score, patients resampled."""
-    scores = np.stack([-values, values], axis=1)
-    return estimates(truth, scores, patients, {"AUROC": AUROC}, resamples=resamples, seed=seed)["AUROC"]
 
 
 def of_same_views(kind: Sequence[ScoredLoop], others: Sequence[ScoredLoop]) -> tuple[list[ScoredLoop], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,18 @@ MILLISECONDS = Fraction(1, 1000)
 CODEC = "libvpx-vp9"
 """Free to use (BSD), unlike the H.264 and H.265 encoders that come in the same library; browsers play it."""
 QUALITY = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a command made for a person to look at."""
+
+    page: str
+    """The numbers, in Markdown."""
+    folders: tuple[Path, ...]
+    """Of loops that are shown."""
+    left_out: tuple[str, ...]
+    """Why files are not among the loops."""
 
 
 def durations(times: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -88,8 +88,8 @@ def receiving(settings: ListenConfig, studies: Studies, audit: Audit) -> Iterato
         (events.EVT_C_ECHO, taking.echo),
         (events.EVT_C_STORE, taking.store),
         (events.EVT_PDU_RECV, taking.measure),
-        (events.EVT_REJECTED, taking.rejected),
-        (events.EVT_ABORTED, taking.aborted),
+        (events.EVT_REJECTED, lambda event: audit("association refused")),  # its AE title, or too many
+        (events.EVT_ABORTED, lambda event: audit("association aborted")),
     ]
     try:
         server = node.start_server((settings.host, settings.port), block=False, evt_handlers=handlers)
@@ -129,14 +129,6 @@ class Taking:
         """A C-ECHO."""
         self.audit("echo")
         return SUCCESS
-
-    def rejected(self, event: Any) -> None:
-        """An association that was not let in: an AE title that is not allowed, or too many at once."""
-        self.audit("association refused")
-
-    def aborted(self, event: Any) -> None:
-        """An association that broke off."""
-        self.audit("association aborted")
 
     def measure(self, event: Any) -> None:
         """A part of an instance, which is in memory until it is whole: end its association beyond the bound,

@@ -42,34 +42,28 @@ class Destination:
         return cls(title, host, int(port))
 
 
-@dataclass(frozen=True)
-class Sender:
-    """Sends as `own` to an archive."""
-
-    own: str
-    to: Destination
-
-    def __call__(self, files: Sequence[Path]) -> None:
-        """Send files over one association; NotSent unless every one is acknowledged."""
-        node = library().AE(ae_title=self.own)
-        node.connection_timeout, node.maximum_pdu_size = PATIENCE, PIECE
+def send_files(own: str, to: Destination, files: Sequence[Path]) -> None:
+    """Send files as `own` to an archive, over one association; NotSent unless every one is
+    acknowledged."""
+    node = library().AE(ae_title=own)
+    node.connection_timeout, node.maximum_pdu_size = PATIENCE, PIECE
+    for path in files:
+        header = header_of(path)
+        assert header is not None, "we wrote it"
+        node.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
+    link = node.associate(to.host, to.port, ae_title=to.title)
+    if not link.is_established:
+        raise NotSent("association refused" if link.is_rejected else "no association")
+    try:
         for path in files:
-            header = header_of(path)
-            assert header is not None, "we wrote it"
-            node.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
-        link = node.associate(self.to.host, self.to.port, ae_title=self.to.title)
-        if not link.is_established:
-            raise NotSent("association refused" if link.is_rejected else "no association")
-        try:
-            for path in files:
-                status = link.send_c_store(path).get("Status")
-                if status is None:
-                    raise NotSent("no reply")
-                if status != 0 and status not in WARNINGS:
-                    raise NotSent(f"status {status:04X}")
-            link.release()
-        except (ValueError, RuntimeError):  # no context was accepted for the class, or the association ended
-            raise NotSent("its storage class is not accepted, or the association ended") from None
-        finally:
-            if link.is_established:
-                link.abort()
+            status = link.send_c_store(path).get("Status")
+            if status is None:
+                raise NotSent("no reply")
+            if status != 0 and status not in WARNINGS:
+                raise NotSent(f"status {status:04X}")
+        link.release()
+    except (ValueError, RuntimeError):  # no context was accepted for the class, or the association ended
+        raise NotSent("its storage class is not accepted, or the association ended") from None
+    finally:
+        if link.is_established:
+            link.abort()

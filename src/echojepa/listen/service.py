@@ -9,28 +9,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
-from echojepa.answer.process import Answerer
+from echojepa.answer.process import AnsweringProcess
 from echojepa.answer.worker import Answered
 from echojepa.config import ListenConfig
 from echojepa.errors import UserError
 from echojepa.listen.audit import Audit
 from echojepa.listen.receiving import no_library_talks, receiving
 from echojepa.listen.sending import NotSent
-from echojepa.listen.studies import SUFFIX, Bounds, HeldStudy, Studies
+from echojepa.listen.studies import SUFFIX, HeldStudy, Studies
 
 FIRST_WAIT, LONGEST_WAIT = 2.0, 600.0
 """Seconds until an answer is sent again, doubled with each attempt up to the longest."""
 TICK = 0.2
 """Seconds between two looks at what there is to do."""
-
-
-class Attempts(NamedTuple):
-    """Of sending a study's answer."""
-
-    made: int
-    next_at: float
 
 
 class Listener:
@@ -43,17 +35,15 @@ class Listener:
     def __init__(
         self,
         settings: ListenConfig,
-        answerer: Answerer,
+        answerer: AnsweringProcess,
         send: Callable[[Sequence[Path]], None] | None,
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.answerer, self.send, self.clock = settings, answerer, send, clock
-        bounds = Bounds(int(settings.most_gib * 2**30), settings.most_instances, settings.most_studies)
-        self.studies = Studies(settings.out, bounds, keep=settings.keep, clock=clock)
+        self.studies = Studies(settings, clock)
         self.audit = Audit(settings.out / "audit.jsonl", tell)
         self.port = 0
-        self._attempts: dict[int, Attempts] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._open = ExitStack()
@@ -121,27 +111,23 @@ class Listener:
 
     def send_next(self) -> bool:
         """Have the next answer arrive; whether there was one whose time has come."""
-        none = Attempts(0, float("-inf"))
-        due = [
-            (attempts.next_at, study.number, study)
-            for study in self.studies.waiting
-            if study.answered and (attempts := self._attempts.get(study.number, none)).next_at <= self.clock()
-        ]
+        due = [one for one in self.studies.waiting if one.answered and one.next_at <= self.clock()]
         if not due:
             return False
-        _, number, study = min(due, key=lambda one: one[:2])
+        study = min(due, key=lambda one: (one.next_at, one.number))
         files = sorted(study.results.rglob("*" + SUFFIX))
         try:
             if self.send and files:
                 self.send(files)
             deleted = self.studies.settle(study, leave=self.send is None or self.settings.keep)
         except (NotSent, OSError) as error:
-            made = self._attempts.get(number, none).made + 1
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(made - 1, 16))
-            self._attempts[number] = Attempts(made, self.clock() + wait)
+            study.attempts += 1
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(study.attempts - 1, 16))
+            study.next_at = self.clock() + wait
             why = str(error) if isinstance(error, NotSent) else type(error).__name__
-            self.audit("not sent", study=number, attempt=made, seconds_to_next=wait, why=why)
+            self.audit("not sent", study=study.number, attempt=study.attempts, seconds_to_next=wait, why=why)
             return True
-        self._attempts.pop(number, None)
-        self.audit("sent" if self.send else "left here", study=number, objects=len(files), deleted=deleted)
+        study.attempts, study.next_at = 0, float("-inf")
+        step = "sent" if self.send else "left here"
+        self.audit(step, study=study.number, objects=len(files), deleted=deleted)
         return True

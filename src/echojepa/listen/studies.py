@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from echojepa.config import ListenConfig
 from echojepa.data.identity.deidentify import pseudonym
 from echojepa.data.reading.dicom.attributes import identifier
 from echojepa.data.reading.dicom.reader import header_of
@@ -47,17 +48,6 @@ class InstanceNames:
     instances: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a listener holds at most."""
-
-    size: int
-    """Bytes of instances."""
-    instances: int
-    studies: int
-    """That wait: for more instances, for an answer, or for their archive."""
-
-
 @dataclass
 class HeldStudy:
     """One study: what is here of it, and what is known."""
@@ -74,6 +64,10 @@ class HeldStudy:
     """Whether answering went wrong, and nothing came since."""
     last: float = 0.0
     """When the last instance came."""
+    attempts: int = 0
+    """How often its answer was sent in vain."""
+    next_at: float = float("-inf")
+    """When it is sent again."""
 
     @property
     def inbox(self) -> Path:
@@ -94,10 +88,9 @@ class HeldStudy:
 class Studies:
     """All of them, for several threads."""
 
-    def __init__(
-        self, out: Path, bounds: Bounds, *, keep: bool, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.out, self.bounds, self.keep, self.clock = out, bounds, keep, clock
+    def __init__(self, settings: ListenConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings, self.clock = settings, clock
+        self.out = out = settings.out
         self._lock = threading.RLock()
         check_own(out)
         self._open = ExitStack()
@@ -119,14 +112,12 @@ class Studies:
 
     @property
     def waiting(self) -> list[HeldStudy]:
-        """Those that are not finished, by number."""
+        """Those that are not finished, by number: there is an answer to send, or something is to be done with
+        what was received."""
         with self._lock:
-            found = [study for study in self._studies.values() if study.answered or self._is_open(study)]
+            every, keep = self._studies.values(), self.settings.keep
+            found = [one for one in every if one.answered or one.new or (one.received and not keep)]
             return sorted(found, key=lambda study: study.number)
-
-    def _is_open(self, study: HeldStudy) -> bool:
-        """Whether something is to be done with what was received."""
-        return study.new or (bool(study.received) and not self.keep)
 
     def receive(self, study_uid: str, instance_uid: str, content: bytes) -> tuple[HeldStudy, bool]:
         """Put an instance on the disk, and only then return: its study, and whether it was not here already.
@@ -157,11 +148,11 @@ class Studies:
     def _check_room(self, study: HeldStudy | None, size: int) -> None:
         """NoRoom where an instance of so many bytes would pass a bound."""
         held = [other.received.values() for other in self._studies.values()]
-        if sum(map(len, held)) + 1 > self.bounds.instances:
+        if sum(map(len, held)) + 1 > self.settings.most_instances:
             raise NoRoom("too many instances are held")
-        if sum(map(sum, held)) + size > self.bounds.size:
+        if sum(map(sum, held)) + size > self.settings.most_gib * 2**30:
             raise NoRoom("too many bytes are held")
-        if (study is None or study not in self.waiting) and len(self.waiting) >= self.bounds.studies:
+        if (study is None or study not in self.waiting) and len(self.waiting) >= self.settings.most_studies:
             raise NoRoom("too many studies wait")
         if shutil.disk_usage(self.out).free < size + SPARE:
             raise NoRoom("the disk is full")
@@ -222,7 +213,7 @@ class Studies:
     def release(self, study: HeldStudy) -> int:
         """Delete the files of a study that holds nothing new, unless they are kept; how many there were."""
         with self._lock:
-            names = [] if study.new or self.keep else list(study.received)
+            names = [] if study.new or self.settings.keep else list(study.received)
             for name in names:
                 (study.inbox / (name + SUFFIX)).unlink(missing_ok=True)
                 del study.received[name]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -170,15 +168,15 @@ def agreement_figures(
             picture = bland_altman_panels(values, units.get(task, ""))
             figures.append((f"{task.upper()}: Bland-Altman", Markup(picture), caption))
         if classes:
-            drawn: list[tuple[str, Any, str]] = [
-                ("calibration", partial(calibration_panels, classes),
-                 f"By {found.probe}: the share of test items that have the class, among items predicted "
-                 "with this probability. The line is perfect calibration; points are tenths of "
-                 "probability, and their area shows the number of items."),
-                ("risk and coverage", partial(risk_panel, classes),
-                 f"By {found.probe}: how often the likeliest class is wrong if only the most certain "
-                 "items are answered. If the line rises to the right, the probe's certainty shows when "
-                 "it errs."),
-            ]  # fmt: skip
-            figures += [(f"{task.upper()}: {title}", Markup(make()), said) for title, make, said in drawn]
+            caption = (
+                f"By {found.probe}: the share of test items that have the class, among items predicted with "
+                "this probability. The line is perfect calibration; points are tenths of probability, and "
+                "their area shows the number of items."
+            )
+            figures.append((f"{task.upper()}: calibration", Markup(calibration_panels(classes)), caption))
+            caption = (
+                f"By {found.probe}: how often the likeliest class is wrong if only the most certain items "
+                "are answered. If the line rises to the right, the probe's certainty shows when it errs."
+            )
+            figures.append((f"{task.upper()}: risk and coverage", Markup(risk_panel(classes)), caption))
     return figures

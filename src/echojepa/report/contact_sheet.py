@@ -17,7 +17,7 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.verify.loop_checks import PIXEL_CHECKS, ROW_CHECKS, SHORT, WITHOUT_VIEW, inspect, shown
 from echojepa.data.verify.verify import evenly_spaced, read_rows
 from echojepa.progress import Progress
-from echojepa.report.page import jpeg_uri, write_page
+from echojepa.report.page import fitted_into, jpeg_uri, write_page
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason
 
 THUMBNAIL = 208
@@ -50,10 +50,8 @@ class Card:
 
 def thumbnail(frame: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
     """A small JPEG data URI of (H, W) or (H, W, 3), the outline of the mask (H, W) drawn on it."""
-    factor = THUMBNAIL / max(mask.shape)
-    size = max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor))
-    picture = Image.fromarray(frame).convert("RGB").resize(size, Image.Resampling.BILINEAR)
-    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    picture = fitted_into(frame, THUMBNAIL).convert("RGB")
+    small = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
     edge = small & np.logical_not(binary_erosion(small))
     pixels = np.array(picture)
     pixels[edge] = (pixels[edge] + OUTLINE) // 2

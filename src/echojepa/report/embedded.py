@@ -28,8 +28,6 @@ class Embedded:
 
     items: Names
     """Ids (n,)."""
-    loops: Names
-    """Ids of the loops themselves, or of a study's first."""
     patients: Names
     vectors: NDArray[np.float32]
     """(n, D), mean-pooled."""
@@ -56,7 +54,7 @@ def read_embedded(results: Path, store: LoopStore) -> dict[str, Embedded]:
         vectors = np.array(table["embedding"], dtype=np.float32)
         facts = [known.get(loop, {}) for loop in table["loop_id"]]
         classes = {VIEW: views} | classes_of(facts)
-        found[table["backbone"][0]] = Embedded(loops, loops, patients, vectors, facts, classes)
+        found[table["backbone"][0]] = Embedded(loops, patients, vectors, facts, classes)
     return found
 
 
@@ -74,9 +72,7 @@ def by_study(every: Mapping[str, Embedded]) -> dict[str, Embedded]:
         vectors = (total / np.bincount(place)[:, None]).astype(np.float32)
         chosen = np.flatnonzero(known)[first]
         facts = [one.facts[number] for number in chosen]
-        found[name] = Embedded(
-            studies, one.loops[chosen], one.patients[chosen], vectors, facts, classes_of(facts)
-        )
+        found[name] = Embedded(studies, one.patients[chosen], vectors, facts, classes_of(facts))
     return found
 
 

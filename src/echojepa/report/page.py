@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from echojepa.files.durable import write_text
 from echojepa.version import __version__
@@ -24,12 +24,14 @@ def jpeg_uri(pixels: NDArray[np.uint8], quality: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def small_jpeg(frame: NDArray[np.uint8], side: float, quality: int) -> str:
+def fitted_into(frame: NDArray[np.uint8], side: int) -> Image.Image:
+    """A frame (H, W) or (H, W, 3) as a picture whose longer side is `side` pixels."""
+    return ImageOps.contain(Image.fromarray(frame), (side, side), Image.Resampling.BILINEAR)
+
+
+def small_jpeg(frame: NDArray[np.uint8], side: int, quality: int) -> str:
     """A frame (H, W) or (H, W, 3), its longer side `side` pixels, as a JPEG data URI."""
-    height, width = frame.shape[:2]
-    factor = side / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return jpeg_uri(np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)), quality)
+    return jpeg_uri(np.asarray(fitted_into(frame, side)), quality)
 
 
 def code(text: str) -> Markup:

@@ -25,13 +25,12 @@ NEEDED = {
 }
 """What a table of a plan needs beside the plan."""
 THEIR_MODELS: dict[Place, str] = {
-    (f"{model} (project page)", column): said
-    for model, cells in {
-        "VideoMAE-L": ("ViT-L (300M)", "525K"),
-        "EchoJEPA-L": ("ViT-L (300M)", "525K"),
-        "EchoJEPA-G": ("ViT-G (1.1B)", "18.1M"),
-    }.items()
-    for column, said in zip(("backbone", "videos"), cells, strict=True)
+    ("VideoMAE-L (project page)", "backbone"): "ViT-L (300M)",
+    ("VideoMAE-L (project page)", "videos"): "525K",
+    ("EchoJEPA-L (project page)", "backbone"): "ViT-L (300M)",
+    ("EchoJEPA-L (project page)", "videos"): "525K",
+    ("EchoJEPA-G (project page)", "backbone"): "ViT-G (1.1B)",
+    ("EchoJEPA-G (project page)", "videos"): "18.1M",
 }
 BESIDE = {"EchoPrime": "EchoPrime", "PanEcho": "PanEcho", "EchoMAE-L": "MAE"}
 """Models of the page, and what a name of ours begins with that can stand beside them."""

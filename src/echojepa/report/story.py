@@ -45,18 +45,14 @@ class Told:
 def came_in(store: LoopStore) -> dict[str, Any]:
     """A still of each kind of loop, and how much there is."""
     rows = store.metadata([*CAME_IN]).to_pylist()
-    kinds = Counter((row["site"], row["view"] or "view not stated") for row in rows)
-    first: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows):
-        first.setdefault((row["site"], row["view"] or "view not stated"), number)
-    sites = list(dict.fromkeys(site for site, _ in kinds))
-    ranked = sorted(kinds, key=lambda kind: -kinds[kind])
-    chosen = list(dict.fromkeys([next(k for k in ranked if k[0] == site) for site in sites] + ranked))[
-        :STILLS
-    ]
+    kinds = [(row["site"], row["view"] or "view not stated") for row in rows]
+    ranked = [kind for kind, _ in Counter(kinds).most_common()]
+    sites = dict.fromkeys(row["site"] for row in rows)
+    first = [next(kind for kind in ranked if kind[0] == site) for site in sites]
+    chosen = list(dict.fromkeys(first + ranked))[:STILLS]
     stills = []
     for site, view in sorted(chosen, key=ranked.index):
-        number = first[site, view]
+        number = kinds.index((site, view))
         loop = store.loop(number)
         synthetic = ", synthetic" if rows[number]["manufacturer"] == SYNTHETIC_MANUFACTURER else ""
         picture = thumbnail(loop.frames([len(loop) // 2])[0], loop.mask)
@@ -66,7 +62,7 @@ def came_in(store: LoopStore) -> dict[str, Any]:
         f"{counted(len(rows), 'loop')} of {counted(patients, 'patient')} from {counted(len(sites), 'site')}"
     )
     says = (
-        f"{came} came in, with {counted(len(kinds), 'combination')} of site and view; "
+        f"{came} came in, with {counted(len(ranked), 'combination')} of site and view; "
         f"{counted(rejected, 'file')} did not. Below, the middle frame of one loop of each:"
     )
     return {"says": says, "stills": stills}
@@ -82,8 +78,9 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
     if maps is None:
         return Told("The loss over time; the results have no embeddings of test loops.", curves, "Loss")
     parts = [
-        f"{100 * one.value:.0f} % [{100 * one.low:.0f}, {100 * one.high:.0f}] by {name}"
-        for name, one in ((name, found.purity) for name, found in islands.items())
+        f"{100 * found.purity.value:.0f} % [{100 * found.purity.low:.0f}, {100 * found.purity.high:.0f}] by "
+        f"{name}"
+        for name, found in islands.items()
     ]
     if not parts:
         return Told("Features of test loops.", maps, "Map of test embeddings")

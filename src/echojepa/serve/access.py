@@ -147,8 +147,9 @@ class Guard:
         headers = Headers(scope=scope)
         most = PIECE if headers.get("content-type", "") == "application/octet-stream" else BODY
         stated = headers.get("content-length", "0")
+        too_large = Refusal(413, f"a body has at most {most} bytes; this one has more")
         if stated.isdecimal() and int(stated[:20]) > most:
-            raise Refusal(413, f"a body has at most {most} bytes; this one has more")
+            raise too_large
         found = bytearray()
         try:
             async with asyncio.timeout(self.body_seconds):
@@ -158,7 +159,7 @@ class Guard:
                         return None
                     found += message.get("body", b"")
                     if len(found) > most:
-                        raise Refusal(413, f"a body has at most {most} bytes; this one has more")
+                        raise too_large
                     if not message.get("more_body", False):
                         return bytes(found)
         except TimeoutError:

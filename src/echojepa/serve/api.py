@@ -10,10 +10,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from echojepa.answer.values import NOTICE
-from echojepa.answer.worker import Ready, Step
+from echojepa.answer.worker import Ready
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import LONGEST
-from echojepa.serve.service import DOWNLOADS, JobView, ServedLimits, Service
+from echojepa.serve.service import DOWNLOADS, JobOut, ServedLimits, Service
 from echojepa.serve.uploads import UploadedFile
 
 LARGEST = 1 << 50
@@ -62,43 +62,17 @@ class NewReview(BaseModel):
     reason: str = Field("", max_length=LONGEST)
 
 
-class JobOut(BaseModel):
-    """The state of a study."""
-
-    id: str
-    number: int
-    state: Literal["uploading", "waiting", "running", "done", "failed", "lost"]
-    sentence: str
-    """Why the study failed or was lost."""
-    files: list[UploadedFile]
-    """During the upload: how much of each file is stored."""
-    before: int | None
-    """While it waits: number of studies ahead."""
-    step: Step | None
-    """While it runs: the current step."""
-    studies: int
-    """Number of answered studies: /api/jobs/{id}/studies/1 and so on."""
-
-    @classmethod
-    def of(cls, view: JobView) -> JobOut:
-        """From the service's view of a job."""
-        record = view.record
-        return cls(
-            id=record.id,
-            number=record.number,
-            state=record.state.value,
-            sentence=record.sentence,
-            files=view.files,
-            before=view.before,
-            step=view.step,
-            studies=record.studies,
-        )
-
-
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Refusal statuses of an operation, for the description."""
     always = (400, 401, 403, 408, 413, 421, 422)
     return {status: {"model": Sentence} for status in sorted({*always, *statuses})}
+
+
+A_FILM: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {**says(404, 409), 200: {"content": {"application/json": {}}}},
+}
+"""What an operation that gives a film answers with: the JSON of its file, as it is."""
 
 
 def api_router(service: Service, version: str) -> APIRouter:
@@ -113,17 +87,17 @@ def api_router(service: Service, version: str) -> APIRouter:
     @api.get("/jobs", responses=says())
     def jobs() -> list[JobOut]:
         """All studies on the server, newest first."""
-        return [JobOut.of(service.view(record.id)) for record in service.store.all()]
+        return [service.view(record.id) for record in service.store.all()]
 
     @api.post("/jobs", status_code=201, responses=says(429, 507))
     def create() -> JobOut:
         """Create a study. Then announce its files, send them, and start it."""
-        return JobOut.of(service.view(service.store.create().id))
+        return service.view(service.store.create().id)
 
     @api.get("/jobs/{job}", responses=says(404))
     def view(job: JobId) -> JobOut:
         """Get the state of a study."""
-        return JobOut.of(service.view(job))
+        return service.view(job)
 
     @api.delete("/jobs/{job}", status_code=204, responses=says(404))
     def delete(job: JobId) -> None:
@@ -165,7 +139,7 @@ def add_uploads(api: APIRouter, service: Service) -> None:
     @api.post("/jobs/{job}/start", status_code=202, responses=says(404, 409, 429))
     def start(job: JobId) -> JobOut:
         """Start a study, once all its files are complete."""
-        return JobOut.of(service.start(job))
+        return service.start(job)
 
 
 def add_answers(api: APIRouter, service: Service) -> None:
@@ -190,20 +164,12 @@ def add_answers(api: APIRouter, service: Service) -> None:
         path = service.download(job, number, name)
         return FileResponse(path, media_type=DOWNLOADS[name], filename=name)
 
-    @api.get(
-        "/jobs/{job}/studies/{number}/films/{loop}",
-        response_class=Response,
-        responses={**says(404, 409), 200: {"content": {"application/json": {}}}},
-    )
+    @api.get("/jobs/{job}/studies/{number}/films/{loop}", **A_FILM)
     def film(job: JobId, number: Number, loop: Number) -> Response:
         """Get a loop's frames as data URIs, with the milliseconds that each is shown."""
         return Response(service.film(job, number, loop).read_bytes(), media_type="application/json")
 
-    @api.get(
-        "/jobs/{job}/studies/{number}/films/{loop}/attention",
-        response_class=Response,
-        responses={**says(404, 409), 200: {"content": {"application/json": {}}}},
-    )
+    @api.get("/jobs/{job}/studies/{number}/films/{loop}/attention", **A_FILM)
     def attention(job: JobId, number: Number, loop: Number) -> Response:
         """Get the same film with the last layer's attention, for a loop behind a number."""
         path = service.film(job, number, loop, attention=True)

@@ -62,11 +62,10 @@ class Pages:
 
     def job(self, job: str) -> Response:
         """How a study stands; its answer where there is one."""
-        view = self.service.view(job)
-        record = view.record
+        view, record = self.service.view(job), self.service.store.get(job)
         if record.state is JobState.DONE and self.is_one_study(job):
             return RedirectResponse(f"/jobs/{job}/studies/1", 303)
-        return self.show("job.html", view=view, told=told(record, view.before, view.step))
+        return self.show("job.html", record=record, view=view, told=told(record, view.before, view.step))
 
     def is_one_study(self, job: str) -> bool:
         """Whether all answers of an upload are of one study: one, or one by each of two models."""
@@ -75,7 +74,7 @@ class Pages:
             studies == 2 and self.service.beside(job, 1, self.service.document(job, 1)) is not None
         )
 
-    def study(self, job: str, number: int) -> HTMLResponse:
+    def study(self, job: str, number: Annotated[int, Path(ge=1)]) -> HTMLResponse:
         """An answer."""
         folder, document = self.service.study(job, number), self.service.document(job, number)
         place = f"/jobs/{job}/studies/{number}"
@@ -120,7 +119,7 @@ def told(record: JobRecord, before: int | None = None, step: Step | None = None)
         return f"{record.state.value.capitalize()}: {record.sentence}"
     if record.state is JobState.DONE:
         return f"Done: {record.studies} {'answer' if record.studies == 1 else 'answers'}"
-    return f"{record.state.value.capitalize()}"
+    return record.state.value.capitalize()
 
 
 async def form_of(request: Request) -> Form:
@@ -138,17 +137,9 @@ def page_router(service: Service, rules: AccessRules) -> APIRouter:
     """Every page."""
     pages, router = Pages(service, rules), APIRouter(include_in_schema=False)
 
-    @router.get("/")
-    def home() -> HTMLResponse:
-        return pages.home()
-
-    @router.get("/jobs/{job}")
-    def job(job: str) -> Response:
-        return pages.job(job)
-
-    @router.get("/jobs/{job}/studies/{number}")
-    def study(job: str, number: Annotated[int, Path(ge=1)]) -> HTMLResponse:
-        return pages.study(job, number)
+    router.add_api_route("/", pages.home)
+    router.add_api_route("/jobs/{job}", pages.job)
+    router.add_api_route("/jobs/{job}/studies/{number}", pages.study)
 
     @router.post("/jobs/{job}/delete")
     def delete(job: str) -> RedirectResponse:

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections import deque
 
-from echojepa.answer.process import Answerer
+from echojepa.answer.process import AnsweringProcess
 from echojepa.answer.worker import Answered, Step
 from echojepa.serve.jobs import INPUT, STUDIES, JobState, JobStore
 from echojepa.serve.refusals import Refusal
@@ -18,12 +18,12 @@ STARTING = Step(0, 0, "starting")
 class Runner:
     """A bounded queue and the thread that works it off."""
 
-    def __init__(self, store: JobStore, answerer: Answerer, most: int) -> None:
+    def __init__(self, store: JobStore, answerer: AnsweringProcess, most: int) -> None:
         self.store, self.answerer, self.most = store, answerer, most
         self._waiting: deque[str] = deque()
         self._running: str | None = None
         self._given_up = False
-        self._steps: dict[str, Step] = {}
+        self._step = STARTING
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._work, name="studies", daemon=True)
@@ -55,7 +55,8 @@ class Runner:
 
     def step(self, job: str) -> Step | None:
         """What is being done with a study that runs."""
-        return self._steps.get(job)
+        with self._changed:
+            return self._step if job == self._running else None
 
     def give_up(self, job: str) -> None:
         """Take a study out of the queue, or end the work on it; returns once nothing works on it."""
@@ -80,28 +81,25 @@ class Runner:
                 if self._stopped:
                     return
                 job = self._running = self._waiting.popleft()
-                self._given_up = False
+                self._given_up, self._step = False, STARTING
                 self.store.change(job, state=JobState.RUNNING)
-                self._steps[job] = STARTING
             self._answer(job)
             with self._changed:
                 self._running = None
-                del self._steps[job]
                 self._changed.notify_all()
+
+    def _tell(self, step: Step) -> None:
+        self._step = step
 
     def _answer(self, job: str) -> None:
         """Have it answered, and delete what was uploaded."""
         folder = self.store.place(job)
-        said = self.answerer.answer(
-            folder / INPUT,
-            folder / STUDIES,
-            lambda step: self._steps.update({job: step}),
-            lambda: self._given_up,
-        )
-        shutil.rmtree(folder / INPUT, ignore_errors=True)
+        inbox, out = folder / INPUT, folder / STUDIES
+        said = self.answerer.answer(inbox, out, self._tell, lambda: self._given_up)
+        shutil.rmtree(inbox, ignore_errors=True)
         with contextlib.suppress(OSError):  # a full disk: what is in memory is right, and is what is shown
             if isinstance(said, Answered):
                 self.store.change(job, state=JobState.DONE, studies=said.studies)
             else:
-                shutil.rmtree(folder / STUDIES, ignore_errors=True)
+                shutil.rmtree(out, ignore_errors=True)
                 self.store.change(job, state=JobState.FAILED, sentence=said.sentence)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echojepa.answer.process import Answerer
+from echojepa.answer.process import AnsweringProcess
 from echojepa.answer.worker import Ready, Step
 from echojepa.answer.writing.films import attention_file, film_file
 from echojepa.answer.writing.output import CSV, HTML, JSON
 from echojepa.answer.writing.structured_report import KEY_IMAGE, REPORT
 from echojepa.config import ServeConfig
 from echojepa.files.records import read_plain
-from echojepa.serve.jobs import ENDED, STUDIES, JobRecord, JobState, JobStore
+from echojepa.serve.jobs import ENDED, STUDIES, JobState, JobStore
 from echojepa.serve.refusals import Refusal
 from echojepa.serve.reviews import Verdict, write_review
 from echojepa.serve.runner import Runner
@@ -66,33 +66,42 @@ class ServedLimits:
 
 
 @dataclass(frozen=True)
-class JobView:
-    """A study as it stands."""
+class JobOut:
+    """The state of a study."""
 
-    record: JobRecord
+    id: str
+    number: int
+    state: JobState
+    sentence: str
+    """Why the study failed or was lost."""
     files: list[UploadedFile]
-    """While it is uploaded."""
+    """During the upload: how much of each file is stored."""
     before: int | None
-    """Studies that come first, where it waits."""
+    """While it waits: number of studies ahead."""
     step: Step | None
-    """What is being done, where it runs."""
+    """While it runs: the current step."""
+    studies: int
+    """Number of answered studies: /api/jobs/{id}/studies/1 and so on."""
 
 
 class Service:
     """Studies from their upload to their answer; safe for threads."""
 
-    def __init__(self, store: JobStore, limits: ServedLimits, answerer: Answerer, model: Ready) -> None:
+    def __init__(
+        self, store: JobStore, limits: ServedLimits, answerer: AnsweringProcess, model: Ready
+    ) -> None:
         self.store, self.limits, self.model = store, limits, model
         self.uploads = Uploads(store, limits.files, limits.bytes)
         self.runner = Runner(store, answerer, limits.queue)
         self._reviewing = threading.Lock()
 
-    def view(self, job: str) -> JobView:
+    def view(self, job: str) -> JobOut:
         """A study as it stands; Refusal where there is none."""
-        record = self.store.get(job)
-        return JobView(record, self.uploads.files(job), self.runner.position(job), self.runner.step(job))
+        one, runner = self.store.get(job), self.runner
+        files, before, step = self.uploads.files(job), runner.position(job), runner.step(job)
+        return JobOut(one.id, one.number, one.state, one.sentence, files, before, step, one.studies)
 
-    def start(self, job: str) -> JobView:
+    def start(self, job: str) -> JobOut:
         """Put a whole study into the queue."""
         self.uploads.check_whole(job)
         self.runner.add(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from echojepa.serve.jobs import INPUT, JobState, JobStore
@@ -29,27 +29,26 @@ class Uploads:
 
     def __init__(self, store: JobStore, most_files: int, most_bytes: int) -> None:
         self.store, self.most_files, self.most_bytes = store, most_files, most_bytes
-        self._sizes: dict[str, list[int]] = {}
-        self._offsets: dict[str, list[int]] = {}
+        self._files: dict[str, list[UploadedFile]] = {}
         self._lock = threading.RLock()
 
     def announce(self, job: str, sizes: list[int]) -> list[UploadedFile]:
         """Say which files will come, by their sizes in bytes; Refusal beyond the limits. All of the study."""
         with self._lock:
             self._open(job)
-            known = self._sizes.get(job, []) + sizes
-            if len(known) > self.most_files or sum(known) > self.most_bytes:
+            there = self.files(job)
+            new = [UploadedFile(place, size, 0) for place, size in enumerate(sizes, start=len(there) + 1)]
+            count, size = len(there + new), sum(one.size for one in there + new)
+            if count > self.most_files or size > self.most_bytes:
                 raise Refusal(
                     413,
                     f"a study may have {self.most_files} files of {self.most_bytes / 1e6:.0f} MB in all; "
-                    f"this one has {len(known)} files of {sum(known) / 1e6:.1f} MB",
+                    f"this one has {count} files of {size / 1e6:.1f} MB",
                 )
-            self.store.change(job, files=len(known), size=sum(known))
-            self._sizes[job] = known
-            offsets = self._offsets.setdefault(job, [])
-            for number in range(len(offsets) + 1, len(known) + 1):
-                self._path(job, number).touch(0o600)
-                offsets.append(0)
+            self.store.change(job, files=count, size=size)
+            for one in new:
+                self._path(job, one.file).touch(0o600)
+            self._files[job] = there + new
             return self.files(job)
 
     def append(self, job: str, file: int, offset: int, piece: bytes) -> UploadedFile:
@@ -74,9 +73,9 @@ class Uploads:
             with self._path(job, file).open("r+b") as out:
                 out.seek(offset)
                 out.write(piece)
-            self._offsets[job][file - 1] += len(piece)
+            self._files[job][file - 1] = now = replace(there, offset=there.offset + len(piece))
             self.store.change(job)
-            return self._one(job, file)
+            return now
 
     def _check_same(self, job: str, file: int, offset: int, piece: bytes) -> None:
         with self._path(job, file).open("rb") as kept:
@@ -87,13 +86,7 @@ class Uploads:
     def files(self, job: str) -> list[UploadedFile]:
         """The files of a study that is being uploaded, by place; none of one that is further."""
         with self._lock:
-            sizes = self._sizes.get(job, [])
-            return [
-                UploadedFile(number, size, offset)
-                for number, (size, offset) in enumerate(
-                    zip(sizes, self._offsets.get(job, []), strict=True), start=1
-                )
-            ]
+            return list(self._files.get(job, ()))
 
     def check_whole(self, job: str) -> None:
         """Refusal where a file is missing or not whole."""
@@ -113,8 +106,7 @@ class Uploads:
     def forget(self, job: str) -> None:
         """Nothing more comes for a study."""
         with self._lock:
-            self._sizes.pop(job, None)
-            self._offsets.pop(job, None)
+            self._files.pop(job, None)
 
     def _open(self, job: str) -> None:
         state = self.store.get(job).state

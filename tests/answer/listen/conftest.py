@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pydicom
 import pynetdicom
@@ -18,7 +19,6 @@ import pytest
 from pynetdicom import evt
 
 from echojepa.answer.model import Model
-from echojepa.answer.process import Answerer
 from echojepa.answer.worker import Answered, Unanswered, WorkerSettings, answer_folder
 from echojepa.config import ListenConfig
 from echojepa.listen.service import Listener
@@ -138,7 +138,7 @@ def listener(settings: ListenConfig, canned: Canned, clock: Clock) -> Iterator[C
     made: list[Listener] = []
 
     def make(
-        send: Callable[[Sequence[Path]], None] | None = None, answerer: Answerer = canned, **other: object
+        send: Callable[[Sequence[Path]], None] | None = None, answerer: Any = canned, **other: object
     ) -> Listener:
         for one in made:
             one.studies.close()

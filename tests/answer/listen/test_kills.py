@@ -12,8 +12,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from echojepa.config import ListenConfig
 from echojepa.data.identity.deidentify import pseudonym
-from echojepa.listen.studies import Bounds, Studies
+from echojepa.listen.studies import Studies
 
 from ..conftest import Made
 from .conftest import called
@@ -78,7 +79,7 @@ def sent_until_killed(out: Path, source: pydicom.Dataset, moment: int) -> dict[s
 def check_nothing_lost(out: Path, acknowledged: dict[str, str]) -> None:
     """Every instance is here, whole, or an answer that is here rests on it."""
     key = (out / "key").read_bytes()
-    held = Studies(out, Bounds(1 << 40, 1 << 20, 1 << 20), keep=False)
+    held = Studies(ListenConfig(out, most_gib=1024, most_instances=1 << 20, most_studies=1 << 20))
     held.close()
     here = {path.stem: path for path in out.glob("studies/*/received/*")}
     answered = {name for path in out.rglob("rests on.txt") for name in path.read_text().split()}

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pydicom
@@ -23,7 +24,7 @@ from echojepa.data.reading.dicom.pixels import SYNTAXES
 from echojepa.errors import ConfigError, UserError
 from echojepa.listen import service
 from echojepa.listen.receiving import RETIRED
-from echojepa.listen.sending import Destination, NotSent, Sender
+from echojepa.listen.sending import Destination, NotSent, send_files
 from echojepa.listen.service import Listener
 
 from ..conftest import Made
@@ -42,7 +43,7 @@ def test_a_study_comes_in_and_its_report_goes_back_into_it_and_nothing_else_name
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Archive().at() as archive:
-        send = Sender("ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", archive.port))
+        send = partial(send_files, "ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", archive.port))
         with open_listener(ByModel(model), send, quiet=0.5, allow=(SCANNER,)) as listener:
             with called(listener.port, SCANNER) as link:
                 statuses = [link.send_c_store(path).Status for path in planted.files * 2]
@@ -165,7 +166,7 @@ def test_an_answer_waits_for_an_archive_that_is_down(
     files = sorted(made.tested.iterdir())
     with Archive().at() as gone:
         port = gone.port
-    send = Sender("ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", port))
+    send = partial(send_files, "ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", port))
     with open_listener(send=send, quiet=0.2) as listener:
         assert set(sent(listener.port, files)) == {0}
         wait_for(tmp_path / "out", "not sent")
@@ -180,9 +181,8 @@ def test_an_archive_that_does_not_take_reports_is_told_of(written: Path) -> None
     node.add_supported_context("1.2.840.10008.1.1")
     server = node.start_server(("127.0.0.1", 0), block=False)
     with pytest.raises(NotSent):
-        Sender("ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", server.server_address[1]))(
-            sorted(written.glob("*.dcm"))
-        )
+        archive = Destination("ARCHIVE", "127.0.0.1", server.server_address[1])
+        send_files("ECHOJEPA", archive, sorted(written.glob("*.dcm")))
     server.shutdown()
 
 

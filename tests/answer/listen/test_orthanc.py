@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from programs import program
 
 from echojepa.answer.model import Model
-from echojepa.listen.sending import Destination, Sender
+from echojepa.listen.sending import Destination, send_files
 from echojepa.listen.service import Listener
 
 from ..conftest import Made
@@ -88,7 +89,7 @@ def test_a_study_sent_from_orthanc_has_its_report_beside_it_and_asks_for_no_othe
     with orthanc(tmp_path / "orthanc", port) as archive:
         for path in files:
             study = archive.ask("/instances", path.read_bytes())["ParentStudy"]
-        send = Sender("ECHOJEPA", Destination("ORTHANC", "127.0.0.1", archive.dicom))
+        send = partial(send_files, "ECHOJEPA", Destination("ORTHANC", "127.0.0.1", archive.dicom))
         with open_listener(ByModel(model), send, quiet=1.0, port=port, allow=("ORTHANC",)) as listener:
             archive.ask("/modalities/echojepa/echo", b"{}")
             assert archive.ask("/modalities/echojepa/store", study.encode())["FailedInstancesCount"] == 0

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from echojepa.answer.values import NOTICE, LoopFinding, StudyAnswer, TaskAnswer
+from echojepa.files.records import plain
 
 FORMAT_VERSION = 3
 """Of `prediction.json`: 2 may hold reviews, 3 frames at end-diastole; what reads it reads 1 and 2, too."""
@@ -21,9 +22,13 @@ def schema() -> dict[str, Any]:
     return json.loads(text)
 
 
-def rounded(number: float | None) -> float | None:
-    """A number of few digits."""
-    return None if number is None else float(f"{number:.{DIGITS}g}")
+def rounded(value: Any) -> Any:
+    """Plain values with all their fractions of few digits."""
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def document_of(answer: StudyAnswer) -> dict[str, Any]:
@@ -32,34 +37,29 @@ def document_of(answer: StudyAnswer) -> dict[str, Any]:
         "format": "echojepa prediction",
         "format_version": FORMAT_VERSION,
         "notice": NOTICE,
-        "model": dict(vars(answer.model)),
+        "model": plain(answer.model),
         "study": {"number": answer.number, "files": answer.files, "loops": len(answer.loops)},
-        "tasks": [task_entry(task) for task in answer.tasks],
-        "loops": [loop_entry(loop) for loop in answer.loops],
-        "unused_files": [dict(vars(file)) for file in answer.unused],
+        "tasks": [rounded(task_entry(task)) for task in answer.tasks],
+        "loops": [rounded(loop_entry(loop)) for loop in answer.loops],
+        "unused_files": plain(answer.unused),
     }
 
 
 def task_entry(task: TaskAnswer) -> dict[str, Any]:
     """A task."""
     interval = task.interval and {
-        "low": rounded(task.interval.low),
-        "high": rounded(task.interval.high),
-        "level": rounded(task.interval.level),
+        "low": task.interval.low,
+        "high": task.interval.high,
+        "level": task.interval.level,
         "calibration_patients": task.interval.patients,
     }
-    abstention = task.abstention and {"reason": task.abstention.value, "detail": task.detail}
-    loops = [
-        {"loop": share.loop, "weight": rounded(share.weight), "value": rounded(share.value)}
-        for share in task.loops
-    ]
     return {
         "name": task.name,
         "unit": task.unit,
-        "value": rounded(task.value),
+        "value": task.value,
         "interval": interval,
-        "loops": loops,
-        "abstention": abstention,
+        "loops": plain(task.loops),
+        "abstention": task.abstention and {"reason": task.abstention.value, "detail": task.detail},
     }
 
 
@@ -68,12 +68,8 @@ def loop_entry(loop: LoopFinding) -> dict[str, Any]:
     view = {
         "name": loop.view,
         "source": loop.view_source,
-        "probability": rounded(loop.view_probability),
+        "probability": loop.view_probability,
         "likeliest": loop.likeliest_view,
-    }
-    quality = {
-        name: value if isinstance(value, bool) else rounded(value)
-        for name, value in vars(loop.quality).items()
     }
     return {
         "number": loop.number,
@@ -82,7 +78,7 @@ def loop_entry(loop: LoopFinding) -> dict[str, Any]:
         "colour": loop.colour,
         "end_diastole": list(loop.end_diastole),
         "view": view,
-        "quality": quality,
+        "quality": plain(loop.quality),
         "used_for": list(loop.used_for),
         "left_out": loop.left_out and loop.left_out.value,
         "picture_withheld": loop.picture_withheld,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,9 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Band:
-    """A part of a strip with a meaning."""
+    """A part of a strip with a meaning, up to where the next one begins."""
 
     low: float
-    high: float
     name: str
     kind: str
     """`good`, `fair` or `poor`."""
@@ -49,17 +49,13 @@ REFERENCES = {
     "lvef": Reference(
         10,
         80,
-        (
-            Band(10, 41, "reduced", "poor"),
-            Band(41, 50, "mild", "fair"),
-            Band(50, 80, "preserved", "good"),
-        ),
+        (Band(10, "reduced", "poor"), Band(41, "mild", "fair"), Band(50, "preserved", "good")),
         "Bands: universal definition of heart failure (Bozkurt 2021).",
     ),
     "rvsp": Reference(
         10,
         90,
-        (Band(10, 36, "up to 35 mmHg", "good"), Band(36, 90, "raised", "fair")),
+        (Band(10, "up to 35 mmHg", "good"), Band(36, "raised", "fair")),
         "Upper limit 35 mmHg: Rudski, right heart in adults (2010).",
     ),
 }
@@ -171,15 +167,10 @@ def strip(task: Entry) -> Entry:
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
+    edges = pairwise([low, *(band.low for band in reference.bands[1:]), high])
     bands = [
-        {
-            "left": place(max(low, band.low) if number else low),
-            "width": place(high if number == len(reference.bands) - 1 else band.high)
-            - place(band.low if number else low),
-            "name": band.name,
-            "kind": band.kind,
-        }
-        for number, band in enumerate(reference.bands)
+        {"left": place(start), "width": place(end) - place(start), "name": band.name, "kind": band.kind}
+        for band, (start, end) in zip(reference.bands, edges, strict=False)
     ]
     ticks = [{"at": place(edge), "text": f"{edge:.0f}"} for edge in ticks_of(low, high)]
     return {

@@ -26,6 +26,7 @@ from echojepa.data.reading.dicom.attributes import day, value
 from echojepa.data.store.memory import loop_of
 from echojepa.errors import UserError
 from echojepa.files.durable import write_file
+from echojepa.report.page import fitted_into
 
 REPORT, KEY_IMAGE = "prediction.sr.dcm", "prediction.key.dcm"
 Code = tuple[str, str, str]
@@ -77,6 +78,11 @@ def sources_of(answer: StudyAnswer, task: TaskAnswer) -> list[LoopFinding]:
     return [loop for share in task.loops if (loop := loops[share.loop]).header is not None]
 
 
+def uid_of(text: str) -> str:
+    """The UID that is a hash of some words."""
+    return f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"
+
+
 @dataclass(frozen=True)
 class ReturnAddress:
     """Where results belong, and what makes their ids and times."""
@@ -102,8 +108,7 @@ class ReturnAddress:
 
     def uid(self, what: str) -> str:
         """A UID of something of this model and study."""
-        text = f"{self.model}/{self.header.StudyInstanceUID}/{what}"
-        return f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"
+        return uid_of(f"{self.model}/{self.header.StudyInstanceUID}/{what}")
 
     def settle(self, made: Any) -> Any:
         """An object with the source's patient and study modules, and no clock of this machine."""
@@ -139,12 +144,7 @@ def report_of(answer: StudyAnswer, answered: Sequence[TaskAnswer], place: Return
         procedure_reported=concept(PROCEDURE),
         imaging_measurements=[measured(answer, task, algorithm, place) for task in answered],
     )
-    for sentence in comments(answer):
-        content[0].ContentSequence.append(
-            sr.TextContentItem(
-                name=concept(COMMENT), value=sentence, relationship_type=sr.RelationshipTypeValues.CONTAINS
-            )
-        )
+    content[0].ContentSequence.extend(text_item(COMMENT, sentence) for sentence in comments(answer))
     made = sr.EnhancedSR(
         evidence=list(sources.values()),
         content=content[0],
@@ -165,23 +165,20 @@ def write_reviews(path: Path, sentences: Sequence[str]) -> None:
     instance of its series, by a hash of the sentences."""
     with discreetly():
         made = check_installed().sr.srread(path)
-        kept = [item for item in made.ContentSequence if not is_review(item)]
-        said = [
-            check_installed().sr.TextContentItem(
-                name=concept(REVIEW), value=sentence, relationship_type="CONTAINS"
-            )
-            for sentence in sentences
+        kept = [
+            item for item in made.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue != REVIEW[0]
         ]
-        made.ContentSequence = [*kept, *said]
-        text = "/".join((made.SeriesInstanceUID, *sentences))
-        made.SOPInstanceUID = f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}"
+        made.ContentSequence = [*kept, *(text_item(REVIEW, sentence) for sentence in sentences)]
+        made.SOPInstanceUID = uid_of("/".join((made.SeriesInstanceUID, *sentences)))
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
         write_file(path, lambda file: made.save_as(file), private=True)
 
 
-def is_review(item: Any) -> bool:
-    """Whether an item of an SR is what a person said."""
-    return item.ConceptNameCodeSequence[0].CodeValue == REVIEW[0]
+def text_item(name: Code, sentence: str) -> Any:
+    """A sentence in an SR."""
+    return check_installed().sr.TextContentItem(
+        name=concept(name), value=sentence, relationship_type="CONTAINS"
+    )
 
 
 def measured(answer: StudyAnswer, task: TaskAnswer, algorithm: Any, place: ReturnAddress) -> Any:
@@ -282,11 +279,8 @@ def key_picture(loop: LoopFinding, lines: Sequence[str]) -> NDArray[np.uint8]:
     canvas = Image.new("RGB", (PICTURE, PICTURE + 34 * len(lines) + 16))
     if not loop.picture_withheld:
         frame = loop_of(loop.row).frames([loop.frames // 2])[0]
-        picture = Image.fromarray(frame).convert("RGB")
-        factor = PICTURE / max(picture.size)
-        size = (round(picture.width * factor), round(picture.height * factor))
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-        canvas.paste(picture, ((PICTURE - size[0]) // 2, (PICTURE - size[1]) // 2))
+        picture = fitted_into(frame, PICTURE)
+        canvas.paste(picture, ((PICTURE - picture.width) // 2, (PICTURE - picture.height) // 2))
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=22)
     for number, line in enumerate(lines):
         pen.text((14, PICTURE + 8 + 34 * number), line, fill=(235, 240, 245), font=font)
