@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,6 @@ class PhantomLoop:
     """(H, W) where on the screen the ultrasound truly is."""
     overlay: NDArray[np.bool_]
     """(T, H, W) pixels drawn by the screen, beside the ultrasound or over it."""
-    drawn: Drawn
-    """All that was drawn for it."""
 
 
 def record_loop(drawn: Drawn) -> Acquisition:
@@ -80,30 +79,29 @@ def simulate_loop(
     if layout is not None:
         drawn = replace(drawn, scanner=replace(drawn.scanner, height=layout.picture))
     screen = screen_of(study, drawn, layout, planted)
-    loop = cine_of(study, drawn, screen.frames, (screen.region,))
-    return PhantomLoop(loop, screen.sector, screen.overlay, drawn)
+    facts = facts_of(study, drawn, len(screen.frames), screen.region)
+    waves = drawn.patient.rhythm.r_waves - drawn.start
+    shown = waves[(waves >= 0) & (waves <= facts["times"][-1])]
+    loop = CineLoop(frames=screen.frames, r_waves=tuple(shown.tolist()), **facts)
+    return PhantomLoop(loop, screen.sector, screen.overlay)
 
 
-def cine_of(study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]) -> CineLoop:
-    """Frames with the facts that a scanner states of them."""
+def facts_of(study: Study, drawn: Drawn, frames: int, region: Region) -> dict[str, Any]:
+    """What a scanner states of so many frames, by the names of `LoopFacts`."""
     patient = drawn.patient
-    times = np.arange(len(frames)) / drawn.scanner.frame_rate
-    waves = patient.rhythm.r_waves - drawn.start
-    return CineLoop(
-        frames=frames,
-        times=times,
-        r_waves=tuple(waves[(waves >= 0) & (waves <= times[-1])].tolist()),
-        time_source="simulated",
-        patient_id=study.patient_id,
-        study_id=study.study_id,
-        loop_id=study.loop_id(drawn),
-        view=drawn.view,
-        regions=regions,
-        heart_rate=patient.heart_rate,
-        sex="M" if patient.male else "F",
-        age=patient.age,
-        manufacturer=SYNTHETIC_MANUFACTURER,
-    )
+    return {
+        "times": np.arange(frames) / drawn.scanner.frame_rate,
+        "time_source": "simulated",
+        "patient_id": study.patient_id,
+        "study_id": study.study_id,
+        "loop_id": study.loop_id(drawn),
+        "view": drawn.view,
+        "regions": (region,),
+        "heart_rate": patient.heart_rate,
+        "sex": "M" if patient.male else "F",
+        "age": patient.age,
+        "manufacturer": SYNTHETIC_MANUFACTURER,
+    }
 
 
 def one_loop(

@@ -281,12 +281,6 @@ class CamusWriter(Writer):
             text = "".join(f"{key}: {value}\n" for key, value in facts.items())
             (folder / f"Info_{name}.cfg").write_text(text, encoding="utf-8")
 
-    def take(self, made: None) -> None:
-        """Nothing: the files are written."""
-
-    def finish(self, labels: Labels) -> None:
-        """Nothing: each view's facts stand beside it."""
-
 
 def write_meta_image(path: Path, frames: NDArray[np.uint8], spacing: float) -> None:
     """A stack (T, H, W) as MetaImage: values in `.raw`, the header that names them last."""

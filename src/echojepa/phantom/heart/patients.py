@@ -33,6 +33,10 @@ REGION_MEAN = 0.3125
 """Mean over a circle of ((1 + cos x) / 2)^3, the shape of a regional wall motion abnormality."""
 
 
+Body = tuple[float, float, float, float]
+"""Age in years, height in cm, weight in kg, beats a minute."""
+
+
 class Population(StrEnum):
     """Whom a site examines."""
 
@@ -201,23 +205,19 @@ def clipped(rng: np.random.Generator, mean: float, deviation: float, low: float,
 def draw_patient(rng: np.random.Generator, population: Population = Population.ADULT) -> Patient:
     """Draw one person."""
     male = bool(rng.random() < 0.5)
-    if population == Population.ADULT:
-        age, height, weight = draw_adult_body(rng, male)
-        rate = clipped(rng, 70, 11, 45, 115)
-    else:
-        age, height, weight, rate = draw_child_body(rng)
-    return draw_heart_of(rng, population, male, age, height, weight, rate)
+    body = draw_adult_body(rng, male) if population == Population.ADULT else draw_child_body(rng)
+    return draw_heart_of(rng, population, male, body)
 
 
-def draw_adult_body(rng: np.random.Generator, male: bool) -> tuple[float, float, float]:
-    """Age in years, height in cm, weight in kg."""
+def draw_adult_body(rng: np.random.Generator, male: bool) -> Body:
+    """An adult's, 18 to 92 years old."""
     height = clipped(rng, 176, 7, 155, 200) if male else clipped(rng, 163, 6.5, 142, 188)
-    mass_index = float(np.clip(27 * math.exp(rng.normal(0, 0.17)), 17, 45))
-    return clipped(rng, 60, 16, 18, 92), height, mass_index * (height / 100) ** 2
+    weight = float(np.clip(27 * math.exp(rng.normal(0, 0.17)), 17, 45)) * (height / 100) ** 2
+    return clipped(rng, 60, 16, 18, 92), height, weight, clipped(rng, 70, 11, 45, 115)
 
 
-def draw_child_body(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Age from birth to 17 years with many infants, height in cm, weight in kg, beats a minute."""
+def draw_child_body(rng: np.random.Generator) -> Body:
+    """A child's, from birth to 17 years with many infants."""
     age = 17.9 * rng.random() ** 1.6
     height = float(np.interp(age, CHILD_AGES, CHILD_HEIGHTS)) * math.exp(rng.normal(0, 0.04))
     weight = float(np.interp(age, CHILD_AGES, CHILD_WEIGHTS)) * math.exp(rng.normal(0, 0.12))
@@ -252,16 +252,9 @@ def draw_left_size(
     return index * bsa * dilation
 
 
-def draw_heart_of(
-    rng: np.random.Generator,
-    population: Population,
-    male: bool,
-    age: float,
-    height: float,
-    weight: float,
-    rate: float,
-) -> Patient:
+def draw_heart_of(rng: np.random.Generator, population: Population, male: bool, body: Body) -> Patient:
     """A heart for a body."""
+    age, height, weight, rate = body
     child = population == Population.CHILD
     bsa = 0.024265 * weight**0.5378 * height**0.3964 if child else math.sqrt(height * weight / 3600)
     scale = math.sqrt(bsa / 1.85)
