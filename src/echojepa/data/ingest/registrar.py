@@ -12,6 +12,7 @@ from echojepa.data.identity.splits import assign_split
 from echojepa.data.ingest.convert import ConvertedLoop, Refused, placed
 from echojepa.data.ingest.known import Known, Link
 from echojepa.data.reading.rejection import Rejected
+from echojepa.data.store.companions import REJECTED_SCHEMA
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import StoredLoop
 from echojepa.vocabulary import Kind, Reason
@@ -66,13 +67,9 @@ class Registrar:
             keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
             if loops:
                 self.store.append(loops)
-            self.store.replace_rejected(
-                [
-                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
-                    for r in refused
-                ],
-                came_in={loop.file_id for loop in loops},
-            )
+            columns = ((r.file_id, r.why.reason.value, r.why.detail) for r in refused)
+            rows = [dict(zip(REJECTED_SCHEMA.names, row, strict=True)) for row in columns]
+            self.store.replace_rejected(rows, came_in={loop.file_id for loop in loops})
         for loop in loops:
             self.came.count(loop)
         self.came.rejected.update(r.why.reason.value for r in refused)

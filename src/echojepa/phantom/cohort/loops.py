@@ -15,7 +15,7 @@ from echojepa.phantom.cohort.study import Drawn, Study, draw_study
 from echojepa.phantom.heart.body import Slab, empty_scene, heart_scene
 from echojepa.phantom.scanner.recording import Acquisition, record
 from echojepa.phantom.screen.layouts import small_layout
-from echojepa.phantom.screen.screens import Case, Identity, PlantedText, Screen, ScreenLayout, show
+from echojepa.phantom.screen.screens import Case, Identity, PlantedText, ScreenLayout, show
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
 
 SLAB = 6.0
@@ -47,24 +47,6 @@ def record_loop(drawn: Drawn) -> Acquisition:
     return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 
-def screen_of(
-    study: Study, drawn: Drawn, layout: ScreenLayout | None, planted: tuple[PlantedText, ...]
-) -> Screen:
-    """One loop on a screen; without a layout on the small one."""
-    identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
-    colour = drawn.scanner.colour
-    case = Case(
-        drawn.scanner,
-        drawn.patient.rhythm.r_waves,
-        drawn.patient.heart_rate,
-        drawn.start,
-        identity,
-        colour.nyquist if colour else None,
-    )
-    made = record_loop(drawn)
-    return show(made.pictures, made.sector, layout or small_layout(drawn.scanner), case, planted)
-
-
 def simulate_loop(
     study: Study,
     number: int,
@@ -73,14 +55,18 @@ def simulate_loop(
 ) -> PhantomLoop:
     """One loop of a study as a scanner stores it; `planted` is burned into the picture.
 
-    With a layout its height in pixels is that of the layout.
+    On a screen of this layout, which states the picture's height, or else on the small one.
     """
-    drawn = study.loops[number]
-    if layout is not None:
-        drawn = replace(drawn, scanner=replace(drawn.scanner, height=layout.picture))
-    screen = screen_of(study, drawn, layout, planted)
+    drawn, patient = study.loops[number], study.loops[number].patient
+    layout = layout or small_layout(drawn.scanner)
+    scanner = replace(drawn.scanner, height=layout.picture)
+    made = record_loop(replace(drawn, scanner=scanner))
+    identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
+    waves, nyquist = patient.rhythm.r_waves, scanner.colour.nyquist if scanner.colour else None
+    case = Case(scanner, waves, patient.heart_rate, drawn.start, identity, nyquist)
+    screen = show(made.pictures, made.sector, layout, case, planted)
     facts = facts_of(study, drawn, len(screen.frames), screen.region)
-    waves = drawn.patient.rhythm.r_waves - drawn.start
+    waves = waves - drawn.start
     shown = waves[(waves >= 0) & (waves <= facts["times"][-1])]
     loop = CineLoop(frames=screen.frames, r_waves=tuple(shown.tolist()), **facts)
     return PhantomLoop(loop, screen.sector, screen.overlay)

@@ -119,9 +119,8 @@ def labels_of(truth: pa.Table, order: Order) -> Labels:
     units = {"lvef": "%", "edv": "mL", "esv": "mL", "rvsp": "mmHg"}
     for row in truth.select(["study_id", "factor_value", *units]).to_pylist():
         for label, unit in units.items():
-            if row[label] is None:
-                continue
-            found[row["study_id"], label] = (row[label], unit)
+            if row[label] is not None:
+                found[row["study_id"], label] = (row[label], unit)
         if order.factor is not None:
             found[row["study_id"], f"varied {order.factor}"] = (row["factor_value"], "")
     return [(study, label, value, unit) for (study, label), (value, unit) in found.items()]

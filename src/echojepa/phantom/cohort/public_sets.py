@@ -214,37 +214,25 @@ class MimicWriter(TableWriter):
         subject = 10_000_000 + study.ordinal
         number = 90_000_000 + 100 * study.ordinal + study.step
         folder = Path("files") / f"p{subject // 1_000_000}" / f"p{subject}" / f"s{number}"
-        when, records = "2150-01-01 08:00:00", []
+        whose: Row = {"subject_id": subject, "study_id": number}
+        when, records = "2150-01-01 08:00:00", list[Row]()
         for drawn in study.loops:
             path = folder / f"{number}_{drawn.number + 1:04d}.dcm"
             write_dicom(order.out / path, study, drawn.number, order)
-            records.append(
-                {
-                    "subject_id": subject,
-                    "study_id": number,
-                    "acquisition_datetime": when,
-                    "dicom_filepath": path.as_posix(),
-                }
-            )
+            records.append({**whose, "acquisition_datetime": when, "dicom_filepath": path.as_posix()})
         patient, measurement = study.loops[0].patient, f"{subject}-{number}"
         results: list[tuple[str, float, str]] = [
             ("lvef", loop_truth(study.loops[0]).lvef, "%"),
             ("resting_hr", patient.heart_rate, "bpm"),
             ("height_cm", patient.height, "cm"),
         ]
-        listed: Row = {
-            "subject_id": subject,
-            "study_id": number,
-            "study_datetime": when,
-            "measurement_id": measurement,
-        }
         measured: list[Row] = [
             {"measurement_id": measurement, "measurement": name, "result": f"{value:.1f}", "unit": unit}
             for name, value, unit in results
         ]
         return {
             "echo-record-list.csv": records,
-            "echo-study-list.csv": [listed],
+            "echo-study-list.csv": [{**whose, "study_datetime": when, "measurement_id": measurement}],
             "structured-measurement.csv": measured,
         }
 

@@ -152,7 +152,8 @@ def stored_loop(study: Study, drawn: Drawn) -> StoredLoop:
     size = (drawn.scanner.mm_per_pixel, drawn.scanner.mm_per_pixel)
     height, width = made.sector.shape
     region = Region(0, 0, width - 1, height - 1, mm_per_pixel=size)
-    facts = facts_of(study, drawn, len(made.pictures), region) | {"age": coarse_age(drawn.patient.age)}
+    facts = facts_of(study, drawn, len(made.pictures), region)
+    facts["age"] = coarse_age(drawn.patient.age)
     recording = Recording(pixels=FramesInMemory(made.pictures), **facts)
     job = Job(Path(), recording.loop_id, b"", study.site.name, max(height, width), cleared=True)
     return keep(recording, looked_at(recording.pixels), Sector(made.sector), job)
