@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,11 +70,9 @@ class ConvertedLoop(StoredLoop):
     """Other pseudonyms that are of the same person."""
 
 
-AS_THEY_ARE = {one.name for one in fields(LoopFacts)} & {one.name for one in fields(ConvertedLoop)} - {
-    "times"
-}
+COLUMNS = {column.name for column in fields(ConvertedLoop)} - {"times"}
+AS_THEY_ARE = [fact.name for fact in fields(LoopFacts) if fact.name in COLUMNS]
 """What a row takes over from the file's facts."""
-AnyLoop = TypeVar("AnyLoop", bound=StoredLoop)
 
 
 def convert(job: Job) -> ConvertedLoop | Refused:
@@ -232,8 +229,3 @@ def lost(job: Job, over_time: bool) -> Refused:
     if over_time:
         return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more CPU time than a file may"))
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
-
-
-def placed(loop: AnyLoop, ordinal: int, split: str) -> AnyLoop:
-    """The same row with its patient's place in the protocol."""
-    return replace(loop, patient_ordinal=ordinal, split=split)

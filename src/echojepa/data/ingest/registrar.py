@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echojepa.data.identity.people import People, most_guarded
 from echojepa.data.identity.private import keep_pictures
 from echojepa.data.identity.splits import assign_split
-from echojepa.data.ingest.convert import ConvertedLoop, Refused, placed
+from echojepa.data.ingest.convert import ConvertedLoop, Refused
 from echojepa.data.ingest.known import Known, Link
 from echojepa.data.reading.rejection import Rejected
 from echojepa.data.store.companions import REJECTED_SCHEMA
@@ -147,7 +147,7 @@ class Registrar:
             )
             people.place(loop.patient_id, split)
             self.came.moved += loop.split not in ("", split)
-            whole.append(placed(loop, ordinal, split))
+            whole.append(replace(loop, patient_ordinal=ordinal, split=split))
         return whole
 
 

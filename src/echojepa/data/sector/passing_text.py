@@ -136,12 +136,7 @@ def is_lettered(sharp: Mask, word: TextBox) -> bool:
 
 def is_near(one: TextBox, other: TextBox) -> bool:
     """Whether two words are of one place and size, but for a few pixels."""
-    sides = zip(
-        (one.top, one.left, one.bottom, one.right),
-        (other.top, other.left, other.bottom, other.right),
-        strict=True,
-    )
-    return all(abs(mine - theirs) <= MOVED for mine, theirs in sides)
+    return all(abs(mine - theirs) <= MOVED for mine, theirs in zip(one, other, strict=True))
 
 
 def bar_pixels(grey: NDArray[np.uint8], inside: Mask) -> Mask:

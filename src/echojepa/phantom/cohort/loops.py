@@ -62,11 +62,11 @@ def simulate_loop(
     scanner = replace(drawn.scanner, height=layout.picture)
     made = record_loop(replace(drawn, scanner=scanner))
     identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
-    waves, nyquist = patient.rhythm.r_waves, scanner.colour.nyquist if scanner.colour else None
-    case = Case(scanner, waves, patient.heart_rate, drawn.start, identity, nyquist)
+    nyquist = scanner.colour.nyquist if scanner.colour else None
+    case = Case(scanner, patient.rhythm.r_waves, patient.heart_rate, drawn.start, identity, nyquist)
     screen = show(made.pictures, made.sector, layout, case, planted)
     facts = facts_of(study, drawn, len(screen.frames), screen.region)
-    waves = waves - drawn.start
+    waves = patient.rhythm.r_waves - drawn.start
     shown = waves[(waves >= 0) & (waves <= facts["times"][-1])]
     loop = CineLoop(frames=screen.frames, r_waves=tuple(shown.tolist()), **facts)
     return PhantomLoop(loop, screen.sector, screen.overlay)

@@ -54,13 +54,13 @@ class TableWriter(Writer):
             write_csv(path, rows)
 
 
-def squared(pictures: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Pictures (T, h, w) in a black square of `side` pixels, and the column and row they begin at."""
+def squared(pictures: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pictures (T, h, w) in the middle of a black square of `side` pixels."""
     height, width = pictures.shape[1:3]
     left, top = (side - width) // 2, (side - height) // 2
     square = np.zeros((len(pictures), side, side), dtype=np.uint8)
     square[:, top : top + height, left : left + width] = pictures
-    return square, (left, top)
+    return square
 
 
 def write_square(path: Path, drawn: Drawn, side: int) -> Row:
@@ -68,7 +68,7 @@ def write_square(path: Path, drawn: Drawn, side: int) -> Row:
     rate = Fraction(drawn.scanner.frame_rate).limit_denominator(1000)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, squared(record_loop(drawn).pictures, side)[0], rate)
+        write_video(path, squared(record_loop(drawn).pictures, side), rate)
     return {
         "FrameHeight": side,
         "FrameWidth": side,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from echojepa.data.identity.deidentify import coarse_age
 from echojepa.data.identity.splits import assign_split
-from echojepa.data.ingest.convert import Job, keep, looked_at, placed
+from echojepa.data.ingest.convert import Job, keep, looked_at
 from echojepa.data.reading.cine import Recording, Region
 from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.data.reading.frames import FramesInMemory
@@ -118,7 +119,8 @@ class StoreWriter(Writer):
     def make(study: Study, order: Order) -> list[StoredLoop]:
         """The rows of a study."""
         split = assign_split(order.seed, study.ordinal)
-        return [placed(stored_loop(study, drawn), study.ordinal, split) for drawn in study.loops]
+        loops = (stored_loop(study, drawn) for drawn in study.loops)
+        return [replace(loop, patient_ordinal=study.ordinal, split=split) for loop in loops]
 
     def finished(self) -> set[str]:
         """Studies of the data set: a commit holds whole ones."""

@@ -111,20 +111,13 @@ class Patient:
 
     @property
     def bsa(self) -> float:
-        """Body surface area, m^2 [BSA]."""
-        if self.population == Population.CHILD:
-            return 0.024265 * self.weight**0.5378 * self.height**0.3964
-        return math.sqrt(self.height * self.weight / 3600)
+        """Body surface area, m^2."""
+        return body_surface(self.population, self.height, self.weight)
 
     @property
     def scale(self) -> float:
         """Size of whatever has no parameter of its own, over a 1.85 m^2 adult's: lengths go as BSA^0.5."""
         return math.sqrt(self.bsa / 1.85)
-
-    @property
-    def esv(self) -> float:
-        """Left ventricular end-systolic volume."""
-        return self.edv * (1 - self.ejection)
 
     @property
     def load(self) -> float:
@@ -142,6 +135,13 @@ class Patient:
         return Rhythm(
             self.heart_rate, self.variability, self.fibrillation, self.early_share, self.rhythm_seed
         )
+
+
+def body_surface(population: Population, height: float, weight: float) -> float:
+    """Area in m^2 of a body of so many cm and kg [BSA]."""
+    if population == Population.CHILD:
+        return 0.024265 * weight**0.5378 * height**0.3964
+    return math.sqrt(height * weight / 3600)
 
 
 def pressure_load(rvsp: float) -> float:
@@ -256,7 +256,7 @@ def draw_heart_of(rng: np.random.Generator, population: Population, male: bool, 
     """A heart for a body."""
     age, height, weight, rate = body
     child = population == Population.CHILD
-    bsa = 0.024265 * weight**0.5378 * height**0.3964 if child else math.sqrt(height * weight / 3600)
+    bsa = body_surface(population, height, weight)
     scale = math.sqrt(bsa / 1.85)
     ejection = draw_ejection(rng, population, male)
     edv = draw_left_size(rng, population, male, bsa, ejection)
