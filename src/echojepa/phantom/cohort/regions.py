@@ -63,6 +63,11 @@ LEAFLET_DENSITY = 1.0
 """Points of leaflets in a mm^3 (`draw_leaflets` takes several times as many): no pixel of one is missed."""
 
 
+def with_arrays(struct: dict[str, Any]) -> dict[str, Any]:
+    """A struct of `truth.parquet`, its lists as arrays."""
+    return {name: np.array(value) if isinstance(value, list) else value for name, value in struct.items()}
+
+
 @dataclass(frozen=True)
 class Recorded:
     """What the regions of a loop depend on."""
@@ -92,12 +97,9 @@ class Recorded:
         if row["volume"] is None:
             raise UserError("a loop without a heart has no regions; leave it out")
         chance = Draws.of(derive_seed(seed, "chance", row["ordinal"], row["number"]))
-        pose, drift = (
-            {name: np.array(value) if isinstance(value, list) else value for name, value in row[part].items()}
-            for part in ("pose", "drift")
-        )
         patient, scanner = decode_plain(Patient, row["patient"]), decode_plain(Scanner, row["scanner"])
-        return cls(patient, Pose(**pose), scanner, Drift(**drift), row["start"], chance.artefacts)
+        pose, drift = Pose(**with_arrays(row["pose"])), Drift(**with_arrays(row["drift"]))
+        return cls(patient, pose, scanner, drift, row["start"], chance.artefacts)
 
     @cached_property
     def truth(self) -> Truth:

@@ -57,7 +57,10 @@ def _region_kind(item: Dataset) -> RegionKind:
     for kind, part in STRIPS:
         if stated[part] == REGION_CODES[kind][part]:
             return kind
-    return next((kind for kind in PICTURES if stated == REGION_CODES[kind]), "other")
+    for kind in PICTURES:
+        if stated == REGION_CODES[kind]:
+            return kind
+    return "other"
 
 
 def kind_of(regions: Sequence[Region], frames: int) -> Kind:
