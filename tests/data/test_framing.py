@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
-from echojepa.data.reading.dicom.pixels import Pixels
+from echojepa.data.reading.dicom.pixels import DicomFrames
 from echojepa.data.reading.recording import open_recording
 from echojepa.vocabulary import Kind, Reason
 
@@ -184,7 +184,7 @@ def test_all_of_these_come_in_together_and_a_file_is_not_held_in_memory(tmp_path
     assert len(found.rows) == 3 and not found.rejected and not found.dry.refused
     large = native(tmp_path / "large.dcm", np.tile(FRAMES, (50, 1, 1)))
     pixels = open_recording(large, b"k" * 16).pixels
-    assert isinstance(pixels, Pixels)
+    assert isinstance(pixels, DicomFrames)
     frame = pixels.decode(0, False).samples
     while isinstance(frame.base, np.ndarray):
         frame = frame.base

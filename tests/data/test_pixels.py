@@ -30,7 +30,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_wind
 from echojepa.data.reading import frames
 from echojepa.data.reading.dicom import codecs
 from echojepa.data.reading.dicom.framing import pixels_in
-from echojepa.data.reading.dicom.pixels import NATIVE, Pixels, open_pixels
+from echojepa.data.reading.dicom.pixels import NATIVE, DicomFrames, open_pixels
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.reading.frames import Frames, is_coloured, luma
 from echojepa.data.reading.rejection import Rejected
@@ -219,7 +219,7 @@ def test_grey_of_a_real_cine_is_the_stored_luma() -> None:
 
 def test_twelve_bit_jpeg_of_a_real_file_is_near_its_lossless_twin() -> None:
     lossy, lossless = (opened_pixels(real(name)) for name in ("JPGExtended.dcm", "JPEG-LL.dcm"))
-    assert isinstance(lossy, Pixels) and isinstance(lossless, Pixels)
+    assert isinstance(lossy, DicomFrames) and isinstance(lossless, DicomFrames)
     one, other = (loop.decode(0, False).samples.astype(int) for loop in (lossy, lossless))
     assert (
         other.max() > 255
@@ -455,7 +455,7 @@ def test_frames_come_in_the_order_asked_and_no_others_are_decoded(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = opened(kind)
-    assert isinstance(loop, Pixels)
+    assert isinstance(loop, DicomFrames)
     everything = list(loop.read(range(loop.count)))
     decoded: list[int] = []
     original = loop.decode

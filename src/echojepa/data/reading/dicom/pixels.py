@@ -70,8 +70,10 @@ def open_pixels(data: Dataset, stored: Stored) -> Frames:
     with refusing(Reason.TRUNCATED, "its palette or window cannot be read", DECODE_ERRORS):
         table = None if plain else value_table(data, layout)
     if syntax in NATIVE:
-        return Pixels(layout, count, table, native_decoder(content, layout, syntax, is_words))
-    coded = Pixels(layout, count, table, lambda index, grey: decode(encoded[index], layout, syntax, grey))
+        return DicomFrames(layout, count, table, native_decoder(content, layout, syntax, is_words))
+    coded = DicomFrames(
+        layout, count, table, lambda index, grey: decode(encoded[index], layout, syntax, grey)
+    )
     coded.stored_luma |= syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whatever the header says
     return coded
 
@@ -165,7 +167,7 @@ def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     return video
 
 
-class Pixels(Frames):
+class DicomFrames(Frames):
     """Frames made of stored samples, one by one."""
 
     def __init__(self, layout: Layout, count: int, table: NDArray[np.uint8] | None, decoder: Decoder) -> None:
