@@ -18,6 +18,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from pydicom.pixels import pixel_array
 
 from echojepa.config import IngestConfig, InputSpec
 from echojepa.data.clips.clips import Augment, ClipDataset
-from echojepa.data.ingest.convert import Job, Refused, convert, placed
+from echojepa.data.ingest.convert import Job, Refused, convert
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.store.loop_store import LoopStore
 
@@ -122,7 +123,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         store = LoopStore.create(Path(folder) / "data", 0)
-        store.append([placed(row, 0, "train")] * COPIES)
+        store.append([replace(row, patient_ordinal=0, split="train")] * COPIES)
         stored = store.frames(0)
         for name, frames in (("original", original), ("stored", stored)):
             colour = frames if frames.ndim == 4 else np.repeat(frames[..., None], 3, axis=-1)

@@ -19,6 +19,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
+from echojepa.data.reading.dicom.framing import pixels_in
 from echojepa.data.reading.dicom.pixels import open_pixels
 from echojepa.data.reading.dicom.reader import example_cines
 
@@ -34,7 +35,7 @@ def main() -> None:
     count = int(data.NumberOfFrames)
 
     def ours(grey: bool) -> np.ndarray:
-        loop = open_pixels(data)
+        loop = open_pixels(data, pixels_in(data))
         return np.stack(list(loop.read(range(loop.count), grey=grey)))
 
     sides: dict[str, Callable[[], np.ndarray]] = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from odd_files import fan, refusal, row, whole
 
-from echojepa.data.reading.video import open_video
+from echojepa.data.reading.video import Video
 from echojepa.vocabulary import Reason
 
 FRAMES = fan(count=16)
@@ -105,15 +105,15 @@ def test_a_video_that_was_cut_without_encoding_holds_what_is_shown(
     path = trimmed(tmp_path / "a.mp4", first, **options)
     with av.open(str(path)) as container:
         shown = np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
-    found = open_video(path.read_bytes())
+    found = Video(path.read_bytes())
     np.testing.assert_array_equal(np.stack(list(found.read(range(found.count), grey=True))), shown)
     assert len(row(path).frames) == len(shown) < len(FRAMES)
 
 
 @pytest.mark.parametrize("lost", [{5, 6, 11}, {0}, {15}, {14, 15}])
 def test_frames_that_a_recorder_lost_leave_a_gap_in_the_times(tmp_path: Path, lost: set[int]) -> None:
-    sound = open_video(dropped(tmp_path / "b.avi", set()).read_bytes())
-    found = open_video(dropped(tmp_path / "a.avi", lost).read_bytes())
+    sound = Video(dropped(tmp_path / "b.avi", set()).read_bytes())
+    found = Video(dropped(tmp_path / "a.avi", lost).read_bytes())
     kept = sorted(set(range(16)) - lost)
     np.testing.assert_allclose(found.times, (np.array(kept) - kept[0]) / 25, atol=1e-6)
     for ours, theirs in zip(found.read(range(found.count)), sound.read(kept), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
+from echojepa.data.reading.dicom.pixels import DicomFrames
 from echojepa.data.reading.recording import open_recording
 from echojepa.vocabulary import Kind, Reason
 
@@ -182,7 +184,11 @@ def test_all_of_these_come_in_together_and_a_file_is_not_held_in_memory(tmp_path
     assert len(found.rows) == 3 and not found.rejected and not found.dry.refused
     large = native(tmp_path / "large.dcm", np.tile(FRAMES, (50, 1, 1)))
     pixels = open_recording(large, b"k" * 16).pixels
-    assert not pixels.content.flags.owndata  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(pixels, DicomFrames)
+    frame = pixels.decode(0, False).samples
+    while isinstance(frame.base, np.ndarray):
+        frame = frame.base
+    assert isinstance(frame.base, memoryview) and isinstance(frame.base.obj, mmap)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_wind
 
 from echojepa.data.reading import frames
 from echojepa.data.reading.dicom import codecs
-from echojepa.data.reading.dicom.pixels import NATIVE, EncodedPixels, open_pixels
+from echojepa.data.reading.dicom.framing import pixels_in
+from echojepa.data.reading.dicom.pixels import NATIVE, DicomFrames, open_pixels
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.reading.frames import Frames, is_coloured, luma
 from echojepa.data.reading.rejection import Rejected
@@ -61,6 +62,11 @@ def real(name: str) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pydicom.dcmread(BytesIO(Path(str(path)).read_bytes()))
+
+
+def opened_pixels(data: Dataset) -> Frames:
+    """The frames of a file that was read whole."""
+    return open_pixels(data, pixels_in(data))
 
 
 def make(
@@ -99,7 +105,7 @@ def make(
 
 
 def read(data: Dataset, **options: Any) -> NDArray[np.uint8]:
-    loop = open_pixels(data)
+    loop = opened_pixels(data)
     return np.stack(list(loop.read(range(loop.count), **options)))
 
 
@@ -183,7 +189,7 @@ def test_jpeg_in_each_colour_space_reads_as_pydicom_reads_it(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = pydicom.pixels.iter_pixels(data, indices=indices, decoding_plugin="pillow")
-        for ours, reference in zip(open_pixels(data).read(indices), theirs, strict=True):
+        for ours, reference in zip(opened_pixels(data).read(indices), theirs, strict=True):
             assert apart(ours, reference) <= 1
 
 
@@ -197,7 +203,7 @@ def test_a_jfif_codestream_is_ycbcr_whatever_the_header_says() -> None:
 
 @pytest.mark.parametrize("name", JPEGS)
 def test_grey_of_a_jpeg_is_the_luma_of_its_colour_where_that_does_not_clip(name: str) -> None:
-    loop = open_pixels(real(name))
+    loop = opened_pixels(real(name))
     (colour,), (grey,) = loop.read([0]), loop.read([0], grey=True)
     assert grey.shape == colour.shape[:2]
     kept = (colour.min(-1) > 0) & (colour.max(-1) < 255)
@@ -206,14 +212,14 @@ def test_grey_of_a_jpeg_is_the_luma_of_its_colour_where_that_does_not_clip(name:
 
 def test_grey_of_a_real_cine_is_the_stored_luma() -> None:
     data = real("color3d_jpeg_baseline.dcm")
-    grey = next(open_pixels(data).read([60], grey=True))
+    grey = next(opened_pixels(data).read([60], grey=True))
     stored = pydicom.pixels.pixel_array(data, index=60, raw=True, decoding_plugin="pillow")[..., 0]
     np.testing.assert_array_equal(grey, stored)
 
 
 def test_twelve_bit_jpeg_of_a_real_file_is_near_its_lossless_twin() -> None:
-    lossy, lossless = (open_pixels(real(name)) for name in ("JPGExtended.dcm", "JPEG-LL.dcm"))
-    assert isinstance(lossy, EncodedPixels) and isinstance(lossless, EncodedPixels)
+    lossy, lossless = (opened_pixels(real(name)) for name in ("JPGExtended.dcm", "JPEG-LL.dcm"))
+    assert isinstance(lossy, DicomFrames) and isinstance(lossless, DicomFrames)
     one, other = (loop.decode(0, False).samples.astype(int) for loop in (lossy, lossless))
     assert (
         other.max() > 255
@@ -280,7 +286,7 @@ def test_lossless_syntaxes_return_what_was_encoded(
     data = make(encoded, syntax, stored.shape, photometric, BitsAllocated=bits, BitsStored=bits)
     expected = stored if bits == 8 else np.rint(stored / 257).astype(np.uint8)
     np.testing.assert_array_equal(read(data), expected)
-    assert open_pixels(data).monochrome is not colour
+    assert opened_pixels(data).monochrome is not colour
 
 
 @pytest.mark.parametrize("photometric", ["YBR_RCT", "RGB"])
@@ -410,7 +416,7 @@ def test_a_palette_of_greys_is_monochrome() -> None:
         changes[f"{name}PaletteColorLookupTableData"] = ramp.tobytes()
     data = make(stored, uid.ExplicitVRLittleEndian, stored.shape, "PALETTE COLOR", **changes)
     np.testing.assert_array_equal(read(data), 255 - stored)
-    assert open_pixels(data).monochrome
+    assert opened_pixels(data).monochrome
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
@@ -441,7 +447,7 @@ def test_unused_high_bits_do_not_show() -> None:
 
 
 def opened(kind: str) -> Frames:
-    return open_pixels(real({"native": "emri_small.dcm", "encoded": "examples_ybr_color.dcm"}[kind]))
+    return opened_pixels(real({"native": "emri_small.dcm", "encoded": "examples_ybr_color.dcm"}[kind]))
 
 
 @pytest.mark.parametrize("kind", ["native", "encoded"])
@@ -449,12 +455,11 @@ def test_frames_come_in_the_order_asked_and_no_others_are_decoded(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = opened(kind)
+    assert isinstance(loop, DicomFrames)
     everything = list(loop.read(range(loop.count)))
     decoded: list[int] = []
-    original = type(loop).decode
-    monkeypatch.setattr(
-        type(loop), "decode", lambda self, index, grey: decoded.append(index) or original(self, index, grey)
-    )
+    original = loop.decode
+    monkeypatch.setattr(loop, "decode", lambda index, grey: decoded.append(index) or original(index, grey))
     for index, frame in zip([7, 2, 2, 9], loop.read([7, 2, 2, 9]), strict=True):
         np.testing.assert_array_equal(frame, everything[index])
         assert decoded[-1] == index
@@ -469,9 +474,9 @@ def test_reading_a_loop_holds_no_more_than_a_few_frames(kind: str) -> None:
 
     if kind == "native":
         stored = np.zeros((60, 200, 300, 3), np.uint8)
-        loop = open_pixels(make(stored, uid.ExplicitVRLittleEndian, stored.shape, "RGB"))
+        loop = opened_pixels(make(stored, uid.ExplicitVRLittleEndian, stored.shape, "RGB"))
     else:
-        loop = open_pixels(real("color3d_jpeg_baseline.dcm"))
+        loop = opened_pixels(real("color3d_jpeg_baseline.dcm"))
     tracemalloc.start()
     for _ in loop.read(range(loop.count)):
         pass
@@ -570,7 +575,7 @@ def test_damage_anywhere_is_a_refusal_and_never_another_error(name: str) -> None
         for damaged in (bytes(broken), bytes(content[:cut])):
             data.PixelData = damaged
             try:
-                loop = open_pixels(data)
+                loop = opened_pixels(data)
                 list(loop.read(range(min(loop.count, 3))))
             except Rejected as refusal:
                 refused += 1
@@ -591,7 +596,7 @@ def test_colour_is_seen_inside_the_sector_only() -> None:
 
 def test_a_real_grey_cine_with_a_tinted_logo_is_not_coloured() -> None:
     for path in example_cines():
-        loop = open_pixels(pydicom.dcmread(path))
+        loop = opened_pixels(pydicom.dcmread(path))
         colour = np.stack(list(loop.read(range(0, loop.count, loop.count // 6))))
         inside = find_sector(luma(colour)).mask
         assert not any(is_coloured(frame, inside) for frame in colour)
@@ -609,7 +614,7 @@ def test_a_real_grey_cine_with_a_tinted_logo_is_not_coloured() -> None:
 def test_real_doppler_is_colour_and_a_grey_sector_below_a_blue_bar_is_not(
     name: str, sector: tuple[int, int, int, int], coloured: bool
 ) -> None:
-    frame = next(open_pixels(real(name)).read([0]))
+    frame = next(opened_pixels(real(name)).read([0]))
     inside = np.zeros(frame.shape[:2], bool)
     top, bottom, left, right = sector
     inside[top:bottom, left:right] = True

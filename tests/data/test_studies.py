@@ -25,22 +25,21 @@ def test_a_slot_takes_the_loops_of_its_view_and_colour_and_is_absent_without() -
             ("s3", "A4C", False), ("s1", "PSAX-AV", True), ("s3", None, True), ("s2", "A4C", True),
         ), RVSP, clips=2,
     )  # fmt: skip
-    assert chosen.study_ids == ("s1", "s2")  # s3 has nothing for either slot
-    np.testing.assert_array_equal(chosen.rows, [[[3, 3], [1, 5]], [[2, 7], [-1, -1]]])
-    np.testing.assert_array_equal(chosen.present[1], [[True, True], [False, False]])
+    # s1 and s2: s3 has nothing for either slot
+    np.testing.assert_array_equal(chosen, [[[3, 3], [1, 5]], [[2, 7], [-1, -1]]])
 
 
 def test_stills_and_strips_fill_nothing() -> None:
     loops = table(("s", "A4C", True)).drop_columns("kind")
-    assert choose_slots(loops.append_column("kind", [["doppler"]]), RVSP, 1).study_ids == ()
-    assert choose_slots(loops.append_column("kind", [["still"]]), RVSP, 1).rows.shape == (0, 2, 1)
+    assert choose_slots(loops.append_column("kind", [["doppler"]]), RVSP, 1).shape == (0, 2, 1)
+    assert choose_slots(loops.append_column("kind", [["still"]]), RVSP, 1).shape == (0, 2, 1)
 
 
 def test_fewer_loops_than_clips_take_turns_and_more_leave_the_later_ones_out() -> None:
     loops = table(*[("s", "A4C", False)] * 5)
     slots = [ViewSlot(View.A4C)]
-    assert choose_slots(loops, slots, 3).rows.tolist() == [[[0, 1, 2]]]
-    assert choose_slots(loops.slice(0, 2), slots, 5).rows.tolist() == [[[0, 1, 0, 1, 0]]]
+    assert choose_slots(loops, slots, 3).tolist() == [[[0, 1, 2]]]
+    assert choose_slots(loops.slice(0, 2), slots, 5).tolist() == [[[0, 1, 0, 1, 0]]]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -49,9 +48,9 @@ def test_a_loop_serves_one_slot_and_who_states_colour_chooses_first(seed: int) -
     loops = table(*[("s", str(rng.choice(["A4C", "A2C"])), bool(rng.random() < 0.5)) for _ in range(6)])
     slots = [ViewSlot(View.A4C), ViewSlot(View.A4C, True), ViewSlot(View.A4C), ViewSlot(View.A2C, False)]
     chosen = choose_slots(loops, slots, 2)
-    if not chosen.study_ids:
+    if not len(chosen):
         return
-    used = [set(slot[slot >= 0].tolist()) for slot in chosen.rows[0]]
+    used = [set(slot[slot >= 0].tolist()) for slot in chosen[0]]
     assert sum(map(len, used)) == len(set().union(*used))
     coloured = {r for r, loop in enumerate(loops.to_pylist()) if loop["view"] == "A4C" and loop["colour"]}
     assert used[1] == set(sorted(coloured)[:2])

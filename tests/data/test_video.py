@@ -17,10 +17,11 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from echojepa.data.reading.dicom.framing import pixels_in
 from echojepa.data.reading.dicom.pixels import open_pixels
-from echojepa.data.reading.frames import luma
+from echojepa.data.reading.frames import Frames, luma
 from echojepa.data.reading.rejection import Rejected
-from echojepa.data.reading.video import open_video
+from echojepa.data.reading.video import Video
 from echojepa.vocabulary import Reason
 
 COUNT, HEIGHT, WIDTH = 14, 48, 64
@@ -73,7 +74,7 @@ def encode(
 
 
 def everything(content: bytes, **options: Any) -> NDArray[np.uint8]:
-    video = open_video(content)
+    video = Video(content)
     return np.stack(list(video.read(range(video.count), **options)))
 
 
@@ -118,7 +119,7 @@ def test_grey_is_full_range_and_the_luma_of_the_colour(kind: str) -> None:
 def test_any_order_of_indices_gives_the_frames_of_one_pass(kind: str) -> None:
     content = encode(**KINDS[kind])
     one_pass = everything(content)
-    video = open_video(content)
+    video = Video(content)
     indices = [9, 2, 2, 13, 0, 6, 7, 12, 1]
     for index, frame in zip(indices, video.read(indices), strict=True):
         np.testing.assert_array_equal(frame, one_pass[index])
@@ -151,7 +152,7 @@ class Counted:
 def test_rising_indices_decode_a_frame_once_and_far_ones_are_sought(
     indices: list[int], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    video = open_video(encode("mp4", "libx264"))
+    video = Video(encode("mp4", "libx264"))
     counted = Counted(video, monkeypatch)
     assert len(list(video.read(indices))) == len(indices)
     assert counted.count <= most
@@ -160,33 +161,33 @@ def test_rising_indices_decode_a_frame_once_and_far_ones_are_sought(
 def test_a_variable_rate_keeps_its_times() -> None:
     stamps = tuple(np.cumsum([0, 40, 40, 55, 30, 40, 80, 40, 33, 40, 40, 120, 40, 40]).tolist())
     for container in ("mp4", "matroska"):
-        video = open_video(encode(container, "libx264", stamps=stamps, b_frames=2))
+        video = Video(encode(container, "libx264", stamps=stamps, b_frames=2))
         np.testing.assert_allclose(video.times, np.array(stamps) / 1000, atol=1e-4)
         assert video.times.dtype == np.float64
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("bare")])
 def test_a_container_of_25_frames_a_second_says_so(kind: str) -> None:
-    np.testing.assert_allclose(open_video(encode(**KINDS[kind])).times, np.arange(COUNT) / 25, atol=2e-3)
+    np.testing.assert_allclose(Video(encode(**KINDS[kind])).times, np.arange(COUNT) / 25, atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("bare")])
 def test_a_bare_stream_has_frames_but_no_time(kind: str) -> None:
     with pytest.raises(Rejected) as caught:
-        _ = open_video(encode(**KINDS[kind])).times
+        _ = Video(encode(**KINDS[kind])).times
     assert caught.value.reason == Reason.NO_TIME
 
 
 def test_times_that_no_scanner_has_are_refused() -> None:
     with pytest.raises(Rejected) as caught:
-        _ = open_video(encode("mp4", "libx264", stamps=tuple(range(0, 5000 * COUNT, 5000)))).times
+        _ = Video(encode("mp4", "libx264", stamps=tuple(range(0, 5000 * COUNT, 5000)))).times
     assert caught.value.reason == Reason.NO_TIME
 
 
 @pytest.mark.parametrize("size", [(47, 63), (33, 64), (48, 1)])
 def test_odd_sizes_are_kept(size: tuple[int, int]) -> None:
     content = encode("mov", "mjpeg", pixel_format="yuvj444p", size=size)
-    video = open_video(content)
+    video = Video(content)
     assert (video.height, video.width) == size
     assert everything(content).shape == (COUNT, *size, 3)
 
@@ -194,16 +195,16 @@ def test_odd_sizes_are_kept(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (-90, 3)])
 def test_a_stored_rotation_is_applied(rotation: int, turns: int) -> None:
     upright = everything(encode("mp4", "libx264"))
-    video = open_video(encode("mp4", "libx264", rotation=rotation))
+    video = Video(encode("mp4", "libx264", rotation=rotation))
     found = np.stack(list(video.read(range(COUNT))))
     np.testing.assert_array_equal(found, np.rot90(upright, turns, axes=(1, 2)))
     assert (video.height, video.width) == found.shape[1:3]
 
 
 def test_a_grey_video_is_monochrome() -> None:
-    video = open_video(encode("avi", "rawvideo", pixel_format="gray", grey=True))
+    video = Video(encode("avi", "rawvideo", pixel_format="gray", grey=True))
     assert video.monochrome and next(video.read([0])).shape == (HEIGHT, WIDTH)
-    assert not open_video(encode("mp4", "libx264")).monochrome
+    assert not Video(encode("mp4", "libx264")).monochrome
 
 
 @pytest.mark.parametrize("limit", ["MAX_FRAME_BYTES", "MAX_LOOP_BYTES"])
@@ -214,20 +215,20 @@ def test_a_video_over_the_limits_is_refused_before_decoding(
     monkeypatch.setattr(
         f"echojepa.data.reading.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT)
     )
-    assert open_video(content).count == COUNT
+    assert Video(content).count == COUNT
     monkeypatch.setattr(
         f"echojepa.data.reading.frames.{limit}", HEIGHT * WIDTH * 3 * (1 if "FRAME" in limit else COUNT) - 1
     )
     monkeypatch.setattr("echojepa.data.reading.video.Video._restart", lambda self: pytest.fail("decoded"))
     with pytest.raises(Rejected) as caught:
-        open_video(content)
+        Video(content)
     assert caught.value.reason == Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 99], ids=["empty", "text"])
 def test_what_is_no_video_is_refused(content: bytes) -> None:
     with pytest.raises(Rejected) as caught:
-        open_video(content)
+        Video(content)
     assert caught.value.reason == Reason.UNSUPPORTED
 
 
@@ -240,7 +241,7 @@ def test_a_list_of_files_is_not_followed_to_another_file(
     with av.open(BytesIO(listing)) as followed:  # FFmpeg by itself would
         assert next(followed.decode(video=0)).height == HEIGHT
     with pytest.raises(Rejected) as caught:
-        open_video(listing)
+        Video(listing)
     assert caught.value.reason == Reason.UNSUPPORTED
 
 
@@ -253,7 +254,7 @@ def test_a_file_with_sound_alone_has_no_pixels() -> None:
         out.mux(stream.encode(frame))
         out.mux(stream.encode())
     with pytest.raises(Rejected) as caught:
-        open_video(buffer.getvalue())
+        Video(buffer.getvalue())
     assert caught.value.reason == Reason.NO_PIXELS
 
 
@@ -277,6 +278,10 @@ def test_damage_is_a_refusal_or_a_concealed_frame_and_never_another_error(kind: 
         except Rejected:
             continue
         assert found.dtype == np.uint8
+
+
+def opened_pixels(data: Dataset) -> Frames:
+    return open_pixels(data, pixels_in(data))
 
 
 def in_dicom(content: bytes, syntax: uid.UID, **changes: Any) -> Dataset:
@@ -305,14 +310,14 @@ STREAMS = {
 @pytest.mark.parametrize("syntax", STREAMS, ids=lambda syntax: syntax.name)
 def test_a_stream_inside_dicom_reads_as_the_file_it_is(syntax: uid.UID) -> None:
     content = encode(**KINDS[STREAMS[syntax]])
-    loop = open_pixels(in_dicom(content, syntax))
+    loop = opened_pixels(in_dicom(content, syntax))
     assert loop.count == COUNT and not loop.monochrome
     np.testing.assert_array_equal(np.stack(list(loop.read(range(COUNT)))), everything(content))
 
 
 def test_ten_bit_hevc_reads_as_eight() -> None:
     content = encode("mp4", "libx265", pixel_format="yuv420p10le")
-    found = np.stack(list(open_pixels(in_dicom(content, uid.HEVCM10P51)).read(range(COUNT))))
+    found = np.stack(list(opened_pixels(in_dicom(content, uid.HEVCM10P51)).read(range(COUNT))))
     assert found.dtype == np.uint8 and np.abs(found.astype(int) - pictures()).mean() < 3
 
 
@@ -326,5 +331,5 @@ def test_the_document_says_which_streams_are_untested() -> None:
 @pytest.mark.parametrize("changes", [{"NumberOfFrames": COUNT + 1}, {"Rows": HEIGHT + 2}])
 def test_a_stream_with_less_than_the_header_claims_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(Rejected) as caught:
-        open_pixels(in_dicom(encode("mp4", "libx264"), uid.MPEG4HP41, **changes))
+        opened_pixels(in_dicom(encode("mp4", "libx264"), uid.MPEG4HP41, **changes))
     assert caught.value.reason == Reason.TRUNCATED

@@ -14,7 +14,7 @@ from echojepa.phantom.heart.organs import Organ, find_organs
 from echojepa.phantom.heart.patients import Population, draw_patient
 from echojepa.phantom.heart.rhythm import timing_of
 from echojepa.phantom.heart.truth import Truth, in_plane
-from echojepa.phantom.heart.valves import draw_leaflets, swing
+from echojepa.phantom.heart.valves import draw_leaflets
 from echojepa.phantom.heart.views import APICAL, facing
 from echojepa.phantom.planes import Pose
 from echojepa.vocabulary import View
@@ -148,13 +148,7 @@ def test_leaflets_leave_a_hole_when_open_and_none_when_closed() -> None:
     anatomy = Truth(PATIENTS[1]).motion.anatomy
     sheets = draw_leaflets(anatomy, 1.0, np.random.default_rng(0))
     for opening, low, high in ((0.0, 0.0, 2.5), (1.0, 4.0, 20.0)):
-        points = swing(
-            sheets.hinge,
-            sheets.hinge + sheets.closed,
-            sheets.hinge + sheets.opened,
-            sheets.arterial,
-            (opening,) * 2,
-        )
+        points = sheets.swing(sheets.ends, (opening, opening))
         valve = anatomy.left.valve
         mitral = points[
             ~sheets.arterial & (np.linalg.norm(sheets.hinge - valve, axis=1) < anatomy.left.annulus + 1)

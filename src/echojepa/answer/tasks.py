@@ -101,7 +101,7 @@ def clips_for(task: Task, found: Sequence[LoopFinding], each: int) -> NDArray[np
         "colour": [loop.colour for loop in found],
         "kind": [Kind.CINE.value] * len(found),
     })  # fmt: skip
-    rows = choose_slots(table, [ViewSlot(*slot) for slot in task.slots], task.clips).rows
+    rows = choose_slots(table, [ViewSlot(*slot) for slot in task.slots], task.clips)
     rows = rows.reshape(len(rows), len(task.slots) * task.clips)
     number = np.tile(np.arange(task.clips), (len(rows), len(task.slots)))
     clips = np.stack([np.zeros_like(rows), rows, number], axis=2)

@@ -26,18 +26,14 @@ def write_file(path: Path, fill: Callable[[Path], object], *, private: bool = Fa
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
     """Write bytes, as `write_file`."""
-    write_file(path, lambda file: file.write_bytes(content))
+    write_file(path, lambda file: file.write_bytes(content), private=private)
 
 
 def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Write UTF-8 text as it is, as `write_file`; paths that are no text survive a round trip."""
-
-    def fill(file: Path) -> None:
-        file.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-
-    write_file(path, fill, private=private)
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), private=private)
 
 
 def flush(path: Path) -> None:

@@ -102,11 +102,10 @@ def keep_record(path: Path, settings: Any, what: str, free: Collection[str] = ()
 def decode(cls: type[Record], text: str | bytes) -> Record:
     """The value of type `cls` in JSON text; unknown, missing or ill-typed entries raise ConfigError."""
     try:
-        return decode_plain(cls, json.loads(text))
+        value = json.loads(text)
     except ValueError as error:
-        if isinstance(error, ConfigError):
-            raise
         raise ConfigError(f"not the JSON of a {cls.__name__}: {error}") from error
+    return decode_plain(cls, value)
 
 
 def read_record(cls: type[Record], path: Path) -> Record:

@@ -32,7 +32,7 @@ def loops() -> list[NDArray[np.uint8]]:
     """Six synthetic apical loops (T, 112, 112), black outside the sector."""
     order = replace(PRESETS["tiny"], side=SIDE, protocol=Protocol((Planned(View.A4C),)))
     studies = [draw_study(order, ordinal) for ordinal in range(6)]
-    return [squared(record_loop(study.loops[0]).pictures[:FRAMES], SIDE)[0] for study in studies]
+    return [squared(record_loop(study.loops[0]).pictures[:FRAMES], SIDE) for study in studies]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from echojepa.cli import main
 from echojepa.config import IngestConfig
 from echojepa.data.importers.listing import LayoutError, Listing
 from echojepa.data.ingest.dry_run import dry_run
-from echojepa.data.reading.video import open_video
+from echojepa.data.reading.video import Video
 from echojepa.files.tables import TableError
 
 
@@ -76,7 +76,7 @@ def test_dynamic_keeps_its_splits_labels_and_rates(dynamic, bring_in, labels_by_
 
 def test_a_cropped_video_is_kept_whole_bit_for_bit(dynamic, bring_in) -> None:
     store, _ = bring_in("echonet-dynamic", dynamic)
-    video = open_video((dynamic / "Videos/0XA.avi").read_bytes())
+    video = Video((dynamic / "Videos/0XA.avi").read_bytes())
     np.testing.assert_array_equal(store.frames(0), np.stack(list(video.read(range(6), grey=True))))
     assert store.mask(0).all() and store.frames(0).shape == (6, 112, 112)
 

@@ -35,26 +35,11 @@ class ViewSlot:
         return view == self.view and self.colour in (None, colour)
 
 
-@dataclass(frozen=True)
-class StudySlots:
-    """Which loop fills which slot of each study."""
+def choose_slots(metadata: pa.Table, slots: Sequence[ViewSlot], clips: int) -> NDArray[np.int64]:
+    """Fill V slots of K `clips` each, for every study, by the rules above: rows (n, V, K) of the table.
 
-    study_ids: tuple[str, ...]
-    """The n studies with a loop for at least one slot, in the order they came in."""
-    rows: NDArray[np.int64]
-    """(n, V, K) rows of the data set's table; -1 where absent."""
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """(n, V, K) slots that have a loop; view-major once flattened, as probes read them."""
-        return self.rows >= 0
-
-
-def choose_slots(metadata: pa.Table, slots: Sequence[ViewSlot], clips: int) -> StudySlots:
-    """Fill V slots of `clips` clips each, for every study, by the rules above.
-
-    `metadata` has the columns study_id, view, colour and kind of a whole table, in row order. ValueError for
-    no slot or no clip.
+    The n studies are those with a loop for at least one slot, in the order they came in. `metadata` has the
+    columns study_id, view, colour and kind of a whole table, in row order. ValueError for no slot or no clip.
     """
     if not slots or clips < 1:
         raise ValueError(f"a study needs at least one view slot and one clip; got {len(slots)} and {clips}")
@@ -64,10 +49,9 @@ def choose_slots(metadata: pa.Table, slots: Sequence[ViewSlot], clips: int) -> S
     for row, (study, view, colour, kind) in enumerate(zip(*columns, strict=True)):
         if kind == Kind.CINE and view in wanted:
             studies[study][row] = (view, colour)
-    filled = {study: fill(loops, slots, clips) for study, loops in studies.items()}
-    chosen = {study: rows for study, rows in filled.items() if (rows >= 0).any()}
-    empty = np.empty((0, len(slots), clips), dtype=np.int64)
-    return StudySlots(tuple(chosen), np.stack(list(chosen.values())) if chosen else empty)
+    filled = [fill(loops, slots, clips) for loops in studies.values()]
+    rows = np.array(filled, dtype=np.int64).reshape(-1, len(slots), clips)
+    return rows[(rows >= 0).any(axis=(1, 2))]
 
 
 def fill(loops: dict[int, tuple[str, bool]], slots: Sequence[ViewSlot], clips: int) -> NDArray[np.int64]:

@@ -46,6 +46,11 @@ def leave_out_unlisted(listing: Listing, files: dict[str, Path]) -> None:
             listing.leave_out("file without a row in the table", path)
 
 
+def only_video(study: str, split: Split, view: View, rate: float | None) -> Stated:
+    """What is known of a video that is its patient's only one."""
+    return Stated(patient=study, study=study, split=split, view=view, frame_rate=rate, cropped=True)
+
+
 def read_dynamic(folder: Path, config: IngestConfig) -> Listing:
     """`FileList.csv`, `VolumeTracings.csv` and `Videos/` of EchoNet-Dynamic; a video is a patient's A4C."""
     listing, files = Listing(), videos_below(folder / "Videos")
@@ -56,14 +61,7 @@ def read_dynamic(folder: Path, config: IngestConfig) -> Listing:
         if split is None:
             listing.leave_out("row without a split", name)
             continue
-        stated = Stated(
-            patient=study,
-            study=study,
-            split=split,
-            view=View.A4C,
-            frame_rate=listing.frame_rate(row["FPS"], name),
-            cropped=True,
-        )
+        stated = only_video(study, split, View.A4C, listing.frame_rate(row["FPS"], name))
         if listing.add_video(files.get(name, folder / "Videos" / f"{name}{ENDING}"), stated):
             for label, column, unit in (("lvef", "EF", "%"), ("esv", "ESV", "mL"), ("edv", "EDV", "mL")):
                 listing.add_label(study, label, row[column], unit)
@@ -181,14 +179,7 @@ def read_lvh(folder: Path, config: IngestConfig) -> Listing:
             continue
         if len(named) > 1:
             listing.leave_out(f"rows of one video in several splits: {split} kept", name)
-        stated = Stated(
-            patient=study,
-            study=study,
-            split=split,
-            view=View.PLAX,
-            frame_rate=listing.frame_rate(rates[name], name),
-            cropped=True,
-        )
+        stated = only_video(study, split, View.PLAX, listing.frame_rate(rates[name], name))
         listing.add_video(files.get(name, folder / f"{name}{ENDING}"), stated)
     for row in rows:
         name = bare(row["HashedFileName"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -65,6 +66,8 @@ class Listing:
     """(study, label) to (value, unit)."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """Why something is left out, and what it is: a name of the data set's own, for its owner only."""
+    plausible: Mapping[str, tuple[float, float]] = field(default_factory=lambda: PLAUSIBLE)
+    """Label to the lowest and the highest value that is kept."""
 
     def leave_out(self, why: str, what: object) -> None:
         """Note that something does not come in."""
@@ -103,7 +106,7 @@ class Listing:
         if text is None or not str(text).strip():
             return
         value = number(text)
-        low, high = PLAUSIBLE.get(label, (-math.inf, math.inf))
+        low, high = self.plausible.get(label, (-math.inf, math.inf))
         if value is None:
             self.leave_out(f"{label}: not a number", study)
         elif not low <= value <= high:
@@ -171,11 +174,5 @@ def split_of(word: object) -> Split | None:
 
 def sex_of(word: object) -> Literal["F", "M", "O"] | None:
     """F, M or O; None where nothing of the kind is stated."""
-    match str(word).strip().lower()[:1]:
-        case "f":
-            return "F"
-        case "m":
-            return "M"
-        case "o":
-            return "O"
-    return None
+    sexes: dict[str, Literal["F", "M", "O"]] = {"f": "F", "m": "M", "o": "O"}
+    return sexes.get(str(word).strip().lower()[:1])

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from echojepa.config import IngestConfig
-from echojepa.data.importers.listing import LayoutError, Listing, Stated
+from echojepa.data.importers.listing import PLAUSIBLE, LayoutError, Listing, Stated
 from echojepa.files.tables import identity, read_rows
 
 UNITS = {
@@ -34,7 +34,7 @@ def read_mimic(folder: Path, config: IngestConfig) -> Listing:
 
     There is no official split. LayoutError without the table of records.
     """
-    listing = Listing()
+    listing = Listing(plausible=PLAUSIBLE | RANGES)
     for row in read_rows(table_in(folder, "echo-record-list"), ("subject_id", "study_id", "dicom_filepath")):
         person, study = (f"mimic-iv-echo/{identity(row[name])}" for name in ("subject_id", "study_id"))
         listing.add_video(folder / row["dicom_filepath"], Stated(patient=person, study=study))
@@ -75,13 +75,10 @@ def add_measurements(listing: Listing, folder: Path) -> None:
             continue
         unit = units.setdefault(label, row["unit"])
         value = measured(row["result"])
-        low, high = RANGES.get(label, (float("-inf"), float("inf")))
         if value is None and row["result"]:
             listing.leave_out("measurement whose result is no number", f"{study} {label}")
         elif row["unit"] and spelled(row["unit"]) != spelled(unit):
             listing.leave_out(f"{label}: in another unit than '{unit}'", study)
-        elif value is not None and not low <= value <= high:
-            listing.leave_out(f"{label}: outside {low:g} to {high:g} {unit}".rstrip(), study)
         else:
             listing.add_label(study, label, value, unit)
     for name in sorted(elsewhere):  # once each, not once a row: v1.0 measures 206,488 studies

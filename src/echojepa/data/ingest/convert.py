@@ -6,9 +6,8 @@ No more than the looked-at frames are in memory at once, whatever the length of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from echojepa.data.importers.listing import NOTHING, Stated
 from echojepa.data.reading.boundary import one_file
-from echojepa.data.reading.cine import Recording, RegionKind
+from echojepa.data.reading.cine import LoopFacts, Recording, RegionKind
 from echojepa.data.reading.frames import Frames, is_coloured, luma
 from echojepa.data.reading.recording import open_recording
 from echojepa.data.reading.rejection import Rejected
@@ -71,7 +70,9 @@ class ConvertedLoop(StoredLoop):
     """Other pseudonyms that are of the same person."""
 
 
-AnyLoop = TypeVar("AnyLoop", bound=StoredLoop)
+COLUMNS = {column.name for column in fields(ConvertedLoop)} - {"times"}
+AS_THEY_ARE = [fact.name for fact in fields(LoopFacts) if fact.name in COLUMNS]
+"""What a row takes over from the file's facts."""
 
 
 def convert(job: Job) -> ConvertedLoop | Refused:
@@ -189,32 +190,21 @@ def keep(recording: Recording, looked: NDArray[np.uint8], sector: Sector, job: J
     )
     lossless = job.lossless or job.stated.cropped
     pixels = encode_loop(reduced, reduced_mask, Encoding.PNG if lossless else Encoding.JPEG)
+    facts = {name: getattr(recording, name) for name in AS_THEY_ARE}
     times = recording.times
     size = mm_per_pixel(recording.regions, sector.mask) or recording.mm_per_pixel
     height, width = (side / factor for side in size) if size else (None, None)
     return ConvertedLoop(
         **vars(pixels),
-        also=recording.also,
-        loop_id=recording.loop_id,
+        **facts,
         file_id=job.file_id,
-        study_id=recording.study_id,
-        patient_id=recording.patient_id,
         patient_ordinal=-1,
         split=job.stated.split or "",
         site=job.site,
-        view=recording.view,
-        kind=recording.kind,
         times=times.tolist(),
         frame_rate=1 / float(np.median(np.diff(times))) if len(times) > 1 else None,
-        time_source=recording.time_source,
-        time_warning=recording.time_warning,
         pixel_height_mm=height,
         pixel_width_mm=width,
-        heart_rate=recording.heart_rate,
-        sex=recording.sex,
-        age=recording.age,
-        study_date=recording.study_date,
-        manufacturer=recording.manufacturer,
     )
 
 
@@ -239,8 +229,3 @@ def lost(job: Job, over_time: bool) -> Refused:
     if over_time:
         return Refused(job.file_id, Rejected(Reason.LIMITS, "it needs more CPU time than a file may"))
     return Refused(job.file_id, Rejected(Reason.CRASHED, "the process that decoded it ended"))
-
-
-def placed(loop: AnyLoop, ordinal: int, split: str) -> AnyLoop:
-    """The same row with its patient's place in the protocol."""
-    return replace(loop, patient_ordinal=ordinal, split=split)

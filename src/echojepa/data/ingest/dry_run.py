@@ -123,9 +123,8 @@ def dry_run(config: IngestConfig, progress: Progress) -> DryRun:
     for result in convert_all(chosen, replace(config, ray=None)):
         results.append(result)
         progress(len(jobs) + len(results), len(jobs) + len(chosen))
-    seconds, size = time.perf_counter() - began, 0
-    for result in results:
-        size += 0 if isinstance(result, Refused) else sum(map(len, result.frames))
+    seconds = time.perf_counter() - began
+    size = sum(len(frame) for result in results if not isinstance(result, Refused) for frame in result.frames)
     share = len(good) / max(1, len(chosen))
     table = beside(config.key, "dry-run")
     looked = zip(jobs, verdicts, strict=True)

@@ -105,16 +105,13 @@ class Pairs:
 
     def add(self, patients: Numbers, studies: Numbers, rows: NDArray[np.int64]) -> None:
         """Rows that come after all others."""
-        self._put(*last_of_each(patients, studies, rows))
-        if len(self.rows) > max(2 * self._tidy, HELD_ROWS):
-            pairs = last_of_each(self.patients, self.studies, self.rows)
-            self.patients, self.studies, self.rows = pairs
-            self._tidy = len(self.rows)
-
-    def _put(self, patients: Numbers, studies: Numbers, rows: NDArray[np.int64]) -> None:
+        patients, studies, rows = last_of_each(patients, studies, rows)
         self.patients = np.concatenate([self.patients, patients])
         self.studies = np.concatenate([self.studies, studies])
         self.rows = np.concatenate([self.rows, rows])
+        if len(self.rows) > max(2 * self._tidy, HELD_ROWS):
+            self.patients, self.studies, self.rows = last_of_each(self.patients, self.studies, self.rows)
+            self._tidy = len(self.rows)
 
     def beside(self, numbers: Numbers, linked: Numbers) -> Numbers:
         """The patients of the studies among these numbers, and what ties the patients among them to others:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echojepa.data.identity.people import People, most_guarded
 from echojepa.data.identity.private import keep_pictures
 from echojepa.data.identity.splits import assign_split
-from echojepa.data.ingest.convert import ConvertedLoop, Refused, placed
+from echojepa.data.ingest.convert import ConvertedLoop, Refused
 from echojepa.data.ingest.known import Known, Link
 from echojepa.data.reading.rejection import Rejected
+from echojepa.data.store.companions import REJECTED_SCHEMA
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import StoredLoop
 from echojepa.vocabulary import Kind, Reason
@@ -66,13 +67,9 @@ class Registrar:
             keep_pictures(self.pictures, {r.file_id: r.picture for r in refused if r.picture})
             if loops:
                 self.store.append(loops)
-            self.store.replace_rejected(
-                [
-                    {"file_id": r.file_id, "reason": r.why.reason.value, "detail": r.why.detail}
-                    for r in refused
-                ],
-                came_in={loop.file_id for loop in loops},
-            )
+            columns = ((r.file_id, r.why.reason.value, r.why.detail) for r in refused)
+            rows = [dict(zip(REJECTED_SCHEMA.names, row, strict=True)) for row in columns]
+            self.store.replace_rejected(rows, came_in={loop.file_id for loop in loops})
         for loop in loops:
             self.came.count(loop)
         self.came.rejected.update(r.why.reason.value for r in refused)
@@ -150,7 +147,7 @@ class Registrar:
             )
             people.place(loop.patient_id, split)
             self.came.moved += loop.split not in ("", split)
-            whole.append(placed(loop, ordinal, split))
+            whole.append(replace(loop, patient_ordinal=ordinal, split=split))
         return whole
 
 

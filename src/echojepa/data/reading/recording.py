@@ -20,7 +20,7 @@ from echojepa.data.reading.containers import is_video
 from echojepa.data.reading.dicom.reader import open_dicom
 from echojepa.data.reading.rejection import Rejected
 from echojepa.data.reading.times import pause_warning
-from echojepa.data.reading.video import Video, open_video
+from echojepa.data.reading.video import Video
 from echojepa.data.reading.volumes import HEADER, is_volume, open_volume
 from echojepa.vocabulary import Kind, Reason
 
@@ -77,21 +77,16 @@ def check_regular(path: Path) -> None:
 def restate(recording: Recording, stated: Stated, key: bytes) -> Recording:
     """The recording with what is stated in place of what its file says."""
     age = None if stated.age is None else coarse_age(stated.age)
-    ids = {
-        f"{kind}_id": pseudonym(key, kind, name)
-        for kind, name in (("patient", stated.patient), ("study", stated.study))
-        if name is not None
-    }
-    facts = {"view": stated.view, "sex": stated.sex, "age": age}
-    also = () if "patient_id" in ids else recording.also
-    return replace(
-        recording, also=also, **ids, **{name: fact for name, fact in facts.items() if fact is not None}
-    )
+    facts: dict[str, Any] = {"view": stated.view, "sex": stated.sex, "age": age}
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    ids = {"patient": stated.patient, "study": stated.study}
+    known |= {f"{kind}_id": pseudonym(key, kind, name) for kind, name in ids.items() if name is not None}
+    return replace(recording, **{"also": recording.also if stated.patient is None else (), **known})
 
 
 def open_plain_video(content: bytes, path: Path, key: bytes, stated: Stated) -> Recording:
     """A video without facts of its own but its times, where the tables have stated none."""
-    video = open_video(content)
+    video = Video(content)
     times, source, warning = video_times(video, stated)
     return Recording(
         pixels=video,

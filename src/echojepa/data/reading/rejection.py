@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from echojepa.errors import UserError
@@ -18,3 +20,14 @@ class Rejected(UserError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason, self.detail)
+
+
+@contextmanager
+def refusing(reason: Reason, what: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Raise these errors, which damaged data cause, as Rejected: with their kind, never with their text."""
+    try:
+        yield
+    except Rejected:
+        raise
+    except errors as error:
+        raise Rejected(reason, f"{what} ({type(error).__name__})") from None

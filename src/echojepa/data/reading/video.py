@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from echojepa.data.reading.containers import indexed_frames, states_no_rate
 from echojepa.data.reading.frames import DECODE_ERRORS, MAX_FRAME_BYTES, Frames, check_size
-from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.rejection import Rejected, refusing
 from echojepa.data.reading.times import LONGEST_PAUSE, STEPS, plausible
 from echojepa.files.durable import write_file
 from echojepa.vocabulary import Reason
@@ -60,32 +60,23 @@ def encode_mjpeg(path: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
         container.mux(stream.encode())
 
 
-def open_video(content: bytes) -> Video:
-    """The video in a file's content.
+class Video(Frames):
+    """Frames of the video in a file's content, turned upright; pixels that are not square are left so.
 
     Raises Rejected: UNSUPPORTED (no known container, or no decoder), NO_PIXELS (no video stream),
     TRUNCATED (fewer frames than its header says, or the first does not decode) or TOO_LARGE.
     """
-    return Video(content)
-
-
-class Video(Frames):
-    """Frames of one video stream, turned upright; pixels that are not square are left so."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         container, stream = self._open()
         check_size(1, stream.height, stream.width)
-        try:
+        with container, refusing(Reason.TRUNCATED, "its stream breaks", VIDEO_ERRORS):
             packets = [packet for packet in container.demux(stream) if packet.size or packet.dts is not None]
             points = [(p.pts, p.is_keyframe) for p in packets if p.size and not p.is_discard]
             self._has_gaps = len(packets) > sum(packet.size > 0 for packet in packets)
             claimed, self._format = stream.frames, container.format.name
             self._unit = float(stream.time_base or 0)
-        except VIDEO_ERRORS as error:
-            raise Rejected(Reason.TRUNCATED, f"its stream breaks ({type(error).__name__})") from None
-        finally:
-            container.close()
         self.count = len(points)
         check_size(self.count, stream.height, stream.width)
         if len(packets) < claimed and max(self._all_packets(), indexed_frames(self._content)) < claimed:
@@ -133,33 +124,21 @@ class Video(Frames):
             frame = self._decode_to(index)
             if (frame.height, frame.width) != (self._first.height, self._first.width):
                 raise Rejected(Reason.TRUNCATED, f"frame {index} has another size than the first")
-            try:
+            with refusing(Reason.UNSUPPORTED, f"pixel format {frame.format.name}", VIDEO_ERRORS):
                 # FFmpeg's scaler brings limited-range luma (16 to 235) to 0 to 255 in both.
                 picture = frame.to_ndarray(format="gray" if grey or self.monochrome else "rgb24")
-            except VIDEO_ERRORS as error:
-                raise Rejected(
-                    Reason.UNSUPPORTED, f"pixel format {frame.format.name} ({type(error).__name__})"
-                ) from None
             yield np.ascontiguousarray(np.rot90(picture, self._turns)) if self._turns else picture
 
     def _all_packets(self) -> int:
         """How many packets there are, those too that an edit list (a video cut without encoding it again)
         leaves out."""
         container, stream = self._open({"ignore_editlist": "1"})
-        try:
+        with container, refusing(Reason.TRUNCATED, "its stream breaks", VIDEO_ERRORS):
             return sum(packet.size > 0 for packet in container.demux(stream))
-        except VIDEO_ERRORS as error:
-            raise Rejected(Reason.TRUNCATED, f"its stream breaks ({type(error).__name__})") from None
-        finally:
-            container.close()
 
     def _open(self, more: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
-        try:
+        with refusing(Reason.UNSUPPORTED, "not a video of a known kind", VIDEO_ERRORS):
             container = av.open(BytesIO(self._content), "r", options=_OPTIONS | (more or {}))
-        except VIDEO_ERRORS as error:
-            raise Rejected(
-                Reason.UNSUPPORTED, f"not a video of a known kind ({type(error).__name__})"
-            ) from None
         stream: Any = container.streams.best("video")
         if stream is None:
             container.close()
@@ -178,12 +157,8 @@ class Video(Frames):
 
     def _seek(self, key: int) -> None:
         """Stand before a key frame."""
-        try:
+        with refusing(Reason.TRUNCATED, f"frame {key} cannot be reached", VIDEO_ERRORS):
             self._container.seek((self._stamps or [])[key], stream=self._stream)
-        except VIDEO_ERRORS as error:
-            raise Rejected(
-                Reason.TRUNCATED, f"frame {key} cannot be reached ({type(error).__name__})"
-            ) from None
         self._begin()
 
     def _begin(self) -> None:
@@ -207,14 +182,10 @@ class Video(Frames):
             self._restart()
         at, frame = self._last
         while at != target:
-            try:
-                frame = next(self._decoded)
-            except StopIteration:
-                raise Rejected(Reason.TRUNCATED, f"the stream ends before frame {target}") from None
-            except VIDEO_ERRORS as error:
-                raise Rejected(
-                    Reason.TRUNCATED, f"a frame up to {target} does not decode ({type(error).__name__})"
-                ) from None
+            with refusing(Reason.TRUNCATED, f"a frame up to {target} does not decode", VIDEO_ERRORS):
+                frame = next(self._decoded, None)
+            if frame is None:
+                raise Rejected(Reason.TRUNCATED, f"the stream ends before frame {target}")
             at = self._index_of.get(frame.pts, -1) if self._seekable else at + 1
             if self._seekable and at > target:
                 raise Rejected(Reason.TRUNCATED, f"the stream lacks frame {target}")

@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from echojepa.data.reading.frames import Frames, check_size
-from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.rejection import Rejected, refusing
 from echojepa.vocabulary import Reason
 
 GZIP, NIFTI, META = b"\x1f\x8b", b"n+1\x00", b"ObjectType"
@@ -35,6 +35,9 @@ ELEMENTS: dict[str, DTypeLike] = {
     "MET_INT": "i4", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 """MetaImage's types of a value (insight toolkit, metaTypes.h)."""
+NIFTI_ERRORS = (HeaderDataError, KeyError, ValueError, OverflowError)
+GZIP_ERRORS = (OSError, EOFError, zlib.error)
+"""What damaged headers, and damaged data of gzip, raise."""
 SQUARE = 0.01
 """Sides of a pixel that differ by no more than this share are equal."""
 
@@ -85,7 +88,10 @@ def open_volume(content: bytes, path: Path) -> tuple[Volume, bytes]:
 def open_nifti(content: bytes) -> Volume:
     """The stack in a NIfTI file, gzipped or not; no more is unpacked than its header says there is."""
     stream = gzip.GzipFile(fileobj=BytesIO(content)) if content.startswith(GZIP) else BytesIO(content)
-    try:
+    with (
+        refusing(Reason.UNSUPPORTED, "a NIfTI header that breaks", NIFTI_ERRORS),
+        refusing(Reason.TRUNCATED, "gzip breaks", GZIP_ERRORS),
+    ):
         head = stream.read(HEADER)
         if head[HEADER - len(NIFTI) :] != NIFTI:
             raise Rejected(Reason.UNSUPPORTED, "not a NIfTI file with its data inside")
@@ -95,18 +101,10 @@ def open_nifti(content: bytes) -> Volume:
         offset = max(HEADER, header.get_data_offset())
         across, down = (float(side) for side in tuple(header.get_zooms())[:2])
         millimetres = MILLIMETRES.get(str(header.get_xyzt_units()[0]), math.nan)
-    except Rejected:
-        raise
-    except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
-        raise Rejected(Reason.UNSUPPORTED, f"a NIfTI header that breaks ({type(error).__name__})") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise Rejected(Reason.TRUNCATED, f"gzip breaks ({type(error).__name__})") from None
     sides = stack_shape(shape)
-    try:
+    with refusing(Reason.TRUNCATED, "gzip breaks", GZIP_ERRORS):
         stream.read(offset - HEADER)
         raw = stream.read(math.prod(sides) * kind.itemsize)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Rejected(Reason.TRUNCATED, f"gzip breaks ({type(error).__name__})") from None
     scale = 1.0 if slope is None else slope, 0.0 if shift is None else shift
     return Volume(as_bytes(raw, kind, sides, scale), (down * millimetres, across * millimetres))
 
@@ -115,15 +113,11 @@ def open_meta(content: bytes, path: Path) -> tuple[Volume, bytes]:
     """The stack of a MetaImage header and the file beside it that it names, deflated or not."""
     lines = (line.partition("=") for line in content.decode("latin-1").splitlines())
     facts = {name.strip(): value.strip() for name, _, value in lines}
-    try:
+    with refusing(Reason.UNSUPPORTED, "a MetaImage header that breaks", (KeyError, ValueError)):
         sides = stack_shape([int(side) for side in facts["DimSize"].split()])
         element, name = facts["ElementType"], facts["ElementDataFile"]
         spacing = [float(side) for side in facts.get("ElementSpacing", "0 0").split()]
         across, down = spacing[:2]
-    except (KeyError, ValueError) as error:
-        raise Rejected(
-            Reason.UNSUPPORTED, f"a MetaImage header that breaks ({type(error).__name__})"
-        ) from None
     if element not in ELEMENTS or facts.get("ElementNumberOfChannels", "1") != "1":
         raise Rejected(Reason.UNSUPPORTED, "a MetaImage whose values are not single numbers")
     if Path(name).name != name or not (path.parent / name).is_file():

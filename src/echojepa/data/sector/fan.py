@@ -150,9 +150,7 @@ def fit_edges(alive: Mask) -> tuple[tuple[float, float], tuple[float, float]] | 
 def fit_fan(alive: Mask) -> Fan | None:
     """The fan around the alive pixels (H, W) of one piece; None where they are no fan."""
     edges = fit_edges(alive)
-    if edges is None:
-        return None
-    return between(alive, *edges)
+    return between(alive, *edges) if edges else None
 
 
 def mirrored(fan: Fan, alive: Mask) -> Fan | None:

@@ -66,17 +66,21 @@ def _of_grey(
 
 def traces(still: Mask) -> Mask:
     """(H, W) still pixels in pieces that are hardly thicker than a line: what an ECG has written."""
-    labels, count = pieces.label(still, np.ones((3, 3)))
-    if not count:
-        return still
-    longer = [max(side.stop - side.start for side in box) for box in pieces.find_objects(labels)]
-    pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    thin = (np.array(longer) >= TRACE) & (pixels <= THICK * np.array(longer))
-    return np.array([False, *thin])[labels]
+    labels, sides = joined_pixels(still)
+    longer = sides.max(axis=1)
+    pixels = np.bincount(labels.ravel(), minlength=len(sides) + 1)[1:]
+    return np.append(False, (longer >= TRACE) & (pixels <= THICK * longer))[labels]
 
 
 def long_ones(lines: Mask) -> Mask:
     """The pixels that stand in chains which are long; gaps of two pixels do not break one."""
-    chains, _ = pieces.label(pieces.binary_dilation(lines, np.ones((3, 3))), np.ones((3, 3)))
-    sides = [sum(side.stop - side.start for side in box) for box in pieces.find_objects(chains)]
-    return lines & np.array([False, *(length >= LONG for length in sides)])[chains]
+    chains, sides = joined_pixels(pieces.binary_dilation(lines, np.ones((3, 3))))
+    return lines & np.append(False, sides.sum(axis=1) >= LONG)[chains]
+
+
+def joined_pixels(chosen: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Pieces of pixels that touch, corners too: the number of each pixel's (H, W), 0 for none, and the
+    (n, 2) height and width of the boxes around them."""
+    labels, _ = pieces.label(chosen, np.ones((3, 3)))
+    sides = [[side.stop - side.start for side in box] for box in pieces.find_objects(labels)]
+    return labels, np.array(sides, dtype=np.int64).reshape(-1, 2)

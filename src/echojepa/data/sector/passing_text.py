@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echojepa.data.sector.fan import Mask
+from echojepa.data.sector.lines import joined_pixels
 from echojepa.data.sector.strokes import (
     DARKEST,
     FRAME,
@@ -76,11 +77,8 @@ def is_crossed(word: TextBox, curves: Mask) -> bool:
 def long_curves(grey: NDArray[np.uint8]) -> Mask:
     """(H, W) thin bright pieces that are longer than letters: an ECG over the picture."""
     thin = filters.white_tophat(grey, 5) > STEP
-    labels, count = filters.label(thin, np.ones((3, 3)))
-    if not count:
-        return thin
-    sides = [max(side.stop - side.start for side in box) for box in filters.find_objects(labels)]
-    return np.array([False, *(side >= CURVE for side in sides)])[labels]
+    labels, sides = joined_pixels(thin)
+    return np.append(False, sides.max(axis=1) >= CURVE)[labels]
 
 
 def words_of_frames(grey: NDArray[np.uint8], inside: Mask) -> list[list[TextBox]]:
@@ -138,12 +136,7 @@ def is_lettered(sharp: Mask, word: TextBox) -> bool:
 
 def is_near(one: TextBox, other: TextBox) -> bool:
     """Whether two words are of one place and size, but for a few pixels."""
-    sides = zip(
-        (one.top, one.left, one.bottom, one.right),
-        (other.top, other.left, other.bottom, other.right),
-        strict=True,
-    )
-    return all(abs(mine - theirs) <= MOVED for mine, theirs in sides)
+    return all(abs(mine - theirs) <= MOVED for mine, theirs in zip(one, other, strict=True))
 
 
 def bar_pixels(grey: NDArray[np.uint8], inside: Mask) -> Mask:

@@ -76,9 +76,9 @@ def find_sector(frames: NDArray[np.uint8], regions: Sequence[Region] = ()) -> Se
     pieces = pieces_of(alive)
     piece, around = largest_piece(pieces, regions)
     check_single(alive, pieces, piece | around, regions)
-    found = fan_of(alive, around) or fan_of(alive, piece)
-    mask = found[1] if found else None
-    if mask is None:
+    if found := fan_of(alive, around) or fan_of(alive, piece):
+        _, mask = found
+    else:
         if len(looked) == 1:
             raise Rejected(Reason.NO_SECTOR, "a single frame without a visible fan")
         hull = convex_hull(piece)

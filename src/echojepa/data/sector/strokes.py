@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,7 @@ LOOP = Rule(link=6, even=6.0, edges=4, sharp=4.5, fewest=2, same=12, enough=5.0)
 FRAME = Rule(link=2, even=6.0, edges=3, sharp=4.5, fewest=4, same=4, enough=10.0)
 
 
-@dataclass(frozen=True)
-class TextBox:
+class TextBox(NamedTuple):
     """Where a word stands: rows and columns of the screen, the upper ends exclusive."""
 
     top: int

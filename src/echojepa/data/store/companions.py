@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 
 from echojepa.data.store.facts import StoreError
 from echojepa.data.store.location import Location
-from echojepa.files.durable import disk_full
 
 LABELS, REJECTED, LINKS = "labels.parquet", "rejected.parquet", "links.parquet"
 LABEL_SCHEMA = pa.schema(
@@ -31,9 +30,3 @@ def read_companion(place: Location, name: str) -> pa.Table:
         return SCHEMAS[name].empty_table()
     except pa.ArrowInvalid as error:
         raise StoreError(f"{place.child(name)} is damaged; delete it and {REMEDIES[name]}") from error
-
-
-def why_not_written(place: Location, error: OSError) -> str:
-    """What a failed write means, and what to do."""
-    other = f"{place} cannot be written ({type(error).__name__}: {error}); finished work is kept"
-    return disk_full(error, place) or other

@@ -28,8 +28,8 @@ from echojepa.data.store.companions import (
     LINKS,
     REJECTED,
     REJECTED_SCHEMA,
+    SCHEMAS,
     read_companion,
-    why_not_written,
 )
 from echojepa.data.store.facts import (
     FACTS,
@@ -43,6 +43,7 @@ from echojepa.data.store.location import Location
 from echojepa.data.store.rows import READ_COLUMNS, DamagedLoop, Loop, StoredLoop
 from echojepa.data.store.scan import sorted_digest
 from echojepa.errors import UserError
+from echojepa.files.durable import disk_full
 from echojepa.files.tables import compute, parquet_bytes
 
 TABLE = "loops.lance"
@@ -87,7 +88,7 @@ class LoopStore:
         with store.writing():
             place.make()
             seen = place.names()
-            if seen - {TABLE, LABELS, REJECTED, LINKS} and FACTS not in seen:
+            if seen - {TABLE, *SCHEMAS} and FACTS not in seen:
                 raise StoreError(f"{place} is not empty and is not a data set; give a new folder")
             with store.lock():
                 if place.exists(FACTS):
@@ -96,9 +97,8 @@ class LoopStore:
                     place.delete_folder(TABLE)
                 empty = SCHEMA.empty_table()
                 lance.write_dataset(empty, place.child(TABLE), data_storage_version=FILES_VERSION)
-                place.replace(LABELS, parquet_bytes(LABEL_SCHEMA.empty_table()))
-                place.replace(REJECTED, parquet_bytes(REJECTED_SCHEMA.empty_table()))
-                place.replace(LINKS, parquet_bytes(LINK_SCHEMA.empty_table()))
+                for name, schema in SCHEMAS.items():
+                    place.replace(name, parquet_bytes(schema.empty_table()))
                 write_facts(place, {"format_version": FORMAT_VERSION, "split_seed": seed})
         return store
 
@@ -128,11 +128,6 @@ class LoopStore:
                 write_facts(self.location, facts | stated)
 
     @property
-    def moves(self) -> int:
-        """How often patients were put into another split: who has read `split` before must read it again."""
-        return int(read_facts(self.location).get("moves", 0))
-
-    @property
     def table(self) -> lance.LanceDataset:
         """The Lance table, opened in this process; StoreError where it is damaged or has other columns."""
         if self._table is None:
@@ -159,7 +154,10 @@ class LoopStore:
         try:
             yield
         except OSError as error:
-            raise StoreError(why_not_written(self.location, error)) from error
+            why = (
+                f"{self.location} cannot be written ({type(error).__name__}: {error}); finished work is kept"
+            )
+            raise StoreError(disk_full(error, self.location) or why) from error
 
     def refresh(self) -> None:
         """See what other processes have committed since the table was opened."""
@@ -172,7 +170,10 @@ class LoopStore:
             self._table = lance.write_dataset(rows, self.location.child(TABLE), mode="append")
 
     def move(self, splits: dict[str, str]) -> None:
-        """Put patients into other splits, in one atomic commit that leaves every row in its place."""
+        """Put patients into other splits, in one atomic commit that leaves every row in its place.
+
+        `moves` of `dataset.json` counts it first: who has read `split` before must read it again.
+        """
         ids = pa.array(list(splits), pa.string())
         new = pa.table({"patient_id": ids, "split": pa.array(list(splits.values()), pa.string())})
         table, changed, fields_changed = self.table, [], set[int]()

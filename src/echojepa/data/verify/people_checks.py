@@ -8,7 +8,7 @@ from echojepa.data.identity.people import People
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.scan import COUNT, counted, distinct, number_of, rows_that_share
 from echojepa.data.verify.loop_checks import shown
-from echojepa.data.verify.set_check import Found, SetCheck
+from echojepa.data.verify.set_check import Found, SetCheck, named
 from echojepa.files.tables import compute
 
 FEWEST_LOOPS = 5
@@ -22,8 +22,7 @@ def split_studies(store: LoopStore) -> Found:
     splits = distinct(store.batches(["study_id", "split"]))
     shared = rows_that_share(pairs, "study_id")["study_id"]
     leaked = rows_that_share(splits.filter(compute.is_in(splits["study_id"], shared)), "study_id")["study_id"]
-    found = sorted(leaked.unique().to_pylist(), key=str)
-    return Found("studies", number_of(pairs["study_id"]), [f"study {shown(s)}" for s in found])
+    return Found("studies", number_of(pairs["study_id"]), named("study", leaked))
 
 
 def split_people(store: LoopStore) -> Found:
@@ -58,24 +57,18 @@ def possibly_tied(rows: pa.Table, linked: pa.Array) -> pa.Table:
 def patients_of_one_study(store: LoopStore) -> Found:
     """Patients that share a study with another."""
     pairs = distinct(store.batches(["patient_id", "study_id"]))
-    sharing = rows_that_share(pairs, "study_id")["patient_id"].unique()
-    return Found(
-        "patients", number_of(pairs["patient_id"]),
-        [f"patient {shown(one)}" for one in sorted(sharing.to_pylist(), key=str)],
-    )  # fmt: skip
+    sharing = rows_that_share(pairs, "study_id")["patient_id"]
+    return Found("patients", number_of(pairs["patient_id"]), named("patient", sharing))
 
 
 def one_for_all(store: LoopStore) -> Found:
     """Patients who hold more than half of the loops."""
     counts, total = counted(store.batches(["patient_id"])), store.table.count_rows()
-    large = counts.filter(
-        (compute.field(COUNT) > total / 2) & (compute.field(COUNT) >= FEWEST_LOOPS)
-    ).to_pylist()
-    return Found(
-        "patients",
-        counts.num_rows,
-        [f"patient {shown(row['patient_id'])} has {row[COUNT]} of {total} loops" for row in large],
-    )
+    large = counts.filter((compute.field(COUNT) > total / 2) & (compute.field(COUNT) >= FEWEST_LOOPS))
+    faults = [
+        f"patient {shown(row['patient_id'])} has {row[COUNT]} of {total} loops" for row in large.to_pylist()
+    ]
+    return Found("patients", counts.num_rows, faults)
 
 
 PEOPLE_CHECKS = (

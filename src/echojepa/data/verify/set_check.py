@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from echojepa.data.store.loop_store import ROWS_AT_ONCE, LoopStore
-from echojepa.data.verify.loop_checks import Severity
+from echojepa.data.verify.loop_checks import Severity, shown
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class SetCheck:
     severity: Severity
     find: Callable[[LoopStore], Found]
     advice: str
+
+
+def named(what: str, ids: pa.ChunkedArray) -> list[str]:
+    """Each different id once, in order, after the word for what it is of."""
+    return [f"{what} {shown(one)}" for one in sorted(ids.unique().to_pylist(), key=str)]
 
 
 def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:

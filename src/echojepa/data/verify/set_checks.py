@@ -12,7 +12,7 @@ from echojepa.data.store.loop_store import LoopStore, StoreError
 from echojepa.data.store.scan import distinct, number_of, rows_that_repeat, rows_that_share
 from echojepa.data.verify.loop_checks import PSEUDONYM, shown
 from echojepa.data.verify.people_checks import PEOPLE_CHECKS
-from echojepa.data.verify.set_check import Found, SetCheck, rows_of
+from echojepa.data.verify.set_check import Found, SetCheck, named, rows_of
 from echojepa.files.tables import compute
 from echojepa.tasks import TASKS, Task
 from echojepa.vocabulary import Kind, Split
@@ -24,8 +24,8 @@ FEWEST_VALUES = 10
 def split_patients(store: LoopStore) -> Found:
     """Patients with loops in more than one split."""
     pairs = distinct(store.batches(["patient_id", "split"]))
-    leaked = sorted(rows_that_share(pairs, "patient_id")["patient_id"].unique().to_pylist(), key=str)
-    return Found("patients", number_of(pairs["patient_id"]), [f"patient {shown(p)}" for p in leaked])
+    leaked = rows_that_share(pairs, "patient_id")["patient_id"]
+    return Found("patients", number_of(pairs["patient_id"]), named("patient", leaked))
 
 
 def pixels_across_splits(store: LoopStore) -> Found:
@@ -54,8 +54,7 @@ def came_in_and_not(store: LoopStore) -> Found:
     rejected = store.rejected()["file_id"]
     pieces = store.batches(["file_id"])
     both = distinct(piece.filter(compute.is_in(piece["file_id"], rejected)) for piece in pieces)
-    files = sorted(both["file_id"].to_pylist(), key=str)
-    return Found("rejected files", len(rejected), [f"file {shown(file_id)}" for file_id in files])
+    return Found("rejected files", len(rejected), named("file", both["file_id"]))
 
 
 def ids_that_are_no_pseudonyms(store: LoopStore) -> Found:

@@ -123,9 +123,9 @@ NEAR_DUPLICATES: tuple[str, Severity, str, str] = (
 )  # fmt: skip
 
 
-def take(checks: Sequence[Check[Any]], tallies: list[Tally], subject: Any, loop_id: str) -> None:
+def take(checks: Sequence[tuple[Check[Any], Tally]], subject: Any, loop_id: str) -> None:
     """Put one loop to every check."""
-    for check, tally in zip(checks, tallies, strict=True):
+    for check, tally in checks:
         tally.add(check.fails(subject), f"loop {shown(loop_id)}")
 
 
@@ -136,23 +136,22 @@ def verify(store: LoopStore, pixels: int, progress: Progress) -> tuple[Finding, 
     """
     total = store.table.count_rows()
     sample = evenly_spaced(total, pixels)
-    of_rows = [Tally() for _ in ROW_CHECKS]
-    of_pixels = [Tally() for _ in PIXEL_CHECKS]
+    of_rows = [(check, Tally()) for check in ROW_CHECKS]
+    of_pixels = [(check, Tally()) for check in PIXEL_CHECKS]
     prints = Fingerprints(len(sample))
     done = 0
     for number, row in enumerate(read_rows(store)):
-        take(ROW_CHECKS, of_rows, row, row["loop_id"])
+        take(of_rows, row, row["loop_id"])
         if number in sample:
             look = inspect(store, number, row)
-            take(PIXEL_CHECKS, of_pixels, look, row["loop_id"])
+            take(of_pixels, look, row["loop_id"])
             prints.add(look)
             done += 1
             progress(done, len(sample))
     findings = [whole_set(store, check) for check in SET_CHECKS]
     findings.append(prints.tally().finding(*NEAR_DUPLICATES))
-    for checks, tallies in ((ROW_CHECKS, of_rows), (PIXEL_CHECKS, of_pixels)):
-        for check, tally in zip(checks, tallies, strict=True):
-            findings.append(tally.finding(check.name, check.severity, "loops", check.advice))
+    for check, tally in (*of_rows, *of_pixels):
+        findings.append(tally.finding(check.name, check.severity, "loops", check.advice))
     return tuple(findings)
 
 

@@ -122,7 +122,7 @@ def study_clips(cohort: Cohort, task: Task) -> NDArray[np.int64]:
     for store, source in enumerate(cohort.stores):
         rows, facts = rows_of_studies(source, cohort.labelled(task))
         chosen = choose_slots(facts, slots, task.clips)
-        for places in chosen.rows.reshape(-1, len(number)):
+        for places in chosen.reshape(-1, len(number)):
             there = np.stack([np.full_like(places, store), rows[places]], axis=1)
             known = cohort.loops.numbers(place_numbers(there)) >= 0
             if known.any():

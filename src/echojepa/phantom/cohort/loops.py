@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from echojepa.phantom.cohort.study import Drawn, Study, draw_study
 from echojepa.phantom.heart.body import Slab, empty_scene, heart_scene
 from echojepa.phantom.scanner.recording import Acquisition, record
 from echojepa.phantom.screen.layouts import small_layout
-from echojepa.phantom.screen.screens import Case, Identity, PlantedText, Screen, ScreenLayout, show
+from echojepa.phantom.screen.screens import Case, Identity, PlantedText, ScreenLayout, show
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, View
 
 SLAB = 6.0
@@ -31,8 +32,6 @@ class PhantomLoop:
     """(H, W) where on the screen the ultrasound truly is."""
     overlay: NDArray[np.bool_]
     """(T, H, W) pixels drawn by the screen, beside the ultrasound or over it."""
-    drawn: Drawn
-    """All that was drawn for it."""
 
 
 def record_loop(drawn: Drawn) -> Acquisition:
@@ -48,24 +47,6 @@ def record_loop(drawn: Drawn) -> Acquisition:
     return record(scene, drawn.pose, scanner, drawn.frames, drawn.start, drawn.chance, density)
 
 
-def screen_of(
-    study: Study, drawn: Drawn, layout: ScreenLayout | None, planted: tuple[PlantedText, ...]
-) -> Screen:
-    """One loop on a screen; without a layout on the small one."""
-    identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
-    colour = drawn.scanner.colour
-    case = Case(
-        drawn.scanner,
-        drawn.patient.rhythm.r_waves,
-        drawn.patient.heart_rate,
-        drawn.start,
-        identity,
-        colour.nyquist if colour else None,
-    )
-    made = record_loop(drawn)
-    return show(made.pictures, made.sector, layout or small_layout(drawn.scanner), case, planted)
-
-
 def simulate_loop(
     study: Study,
     number: int,
@@ -74,36 +55,39 @@ def simulate_loop(
 ) -> PhantomLoop:
     """One loop of a study as a scanner stores it; `planted` is burned into the picture.
 
-    With a layout its height in pixels is that of the layout.
+    On a screen of this layout, which states the picture's height, or else on the small one.
     """
-    drawn = study.loops[number]
-    if layout is not None:
-        drawn = replace(drawn, scanner=replace(drawn.scanner, height=layout.picture))
-    screen = screen_of(study, drawn, layout, planted)
-    loop = cine_of(study, drawn, screen.frames, (screen.region,))
-    return PhantomLoop(loop, screen.sector, screen.overlay, drawn)
-
-
-def cine_of(study: Study, drawn: Drawn, frames: NDArray[np.uint8], regions: tuple[Region, ...]) -> CineLoop:
-    """Frames with the facts that a scanner states of them."""
-    patient = drawn.patient
-    times = np.arange(len(frames)) / drawn.scanner.frame_rate
+    drawn, patient = study.loops[number], study.loops[number].patient
+    layout = layout or small_layout(drawn.scanner)
+    scanner = replace(drawn.scanner, height=layout.picture)
+    made = record_loop(replace(drawn, scanner=scanner))
+    identity = Identity(f"PHANTOM {study.ordinal:05d}", f"ID {study.ordinal:05d}", "2026-01-01")
+    nyquist = scanner.colour.nyquist if scanner.colour else None
+    case = Case(scanner, patient.rhythm.r_waves, patient.heart_rate, drawn.start, identity, nyquist)
+    screen = show(made.pictures, made.sector, layout, case, planted)
+    facts = facts_of(study, drawn, len(screen.frames), screen.region)
     waves = patient.rhythm.r_waves - drawn.start
-    return CineLoop(
-        frames=frames,
-        times=times,
-        r_waves=tuple(waves[(waves >= 0) & (waves <= times[-1])].tolist()),
-        time_source="simulated",
-        patient_id=study.patient_id,
-        study_id=study.study_id,
-        loop_id=study.loop_id(drawn),
-        view=drawn.view,
-        regions=regions,
-        heart_rate=patient.heart_rate,
-        sex="M" if patient.male else "F",
-        age=patient.age,
-        manufacturer=SYNTHETIC_MANUFACTURER,
-    )
+    shown = waves[(waves >= 0) & (waves <= facts["times"][-1])]
+    loop = CineLoop(frames=screen.frames, r_waves=tuple(shown.tolist()), **facts)
+    return PhantomLoop(loop, screen.sector, screen.overlay)
+
+
+def facts_of(study: Study, drawn: Drawn, frames: int, region: Region) -> dict[str, Any]:
+    """What a scanner states of so many frames, by the names of `LoopFacts`."""
+    patient = drawn.patient
+    return {
+        "times": np.arange(frames) / drawn.scanner.frame_rate,
+        "time_source": "simulated",
+        "patient_id": study.patient_id,
+        "study_id": study.study_id,
+        "loop_id": study.loop_id(drawn),
+        "view": drawn.view,
+        "regions": (region,),
+        "heart_rate": patient.heart_rate,
+        "sex": "M" if patient.male else "F",
+        "age": patient.age,
+        "manufacturer": SYNTHETIC_MANUFACTURER,
+    }
 
 
 def one_loop(

@@ -44,26 +44,17 @@ class StudyJob:
     """Whether only its truth is wanted."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a worker returns of a study."""
-
-    truth: pa.Table
-    rows: Any
-    """What its writer made; None for a study that was finished."""
-
-
 def study_of(order: Order, ordinal: int, step: int | None = None) -> Study:
     """A patient's study; at a step of the order's factor, where it has one."""
     study = draw_study(order, ordinal)
     return study if step is None else counterfactual(study, order, step)
 
 
-def make(job: StudyJob) -> Made:
-    """Make one study in a worker."""
+def make(job: StudyJob) -> tuple[pa.Table, Any]:
+    """Make one study in a worker: its truth, and what its writer made, None for a study that was finished."""
     study = study_of(job.order, job.ordinal, job.step)
     rows = None if job.finished else WRITERS[job.order.written_as].make(study, job.order)
-    return Made(truth_table(study), rows)
+    return truth_table(study), rows
 
 
 @dataclass(frozen=True)
@@ -114,9 +105,10 @@ def run(jobs: list[StudyJob], writer: Writer, workers: int, progress: Progress) 
     for number, made in enumerate(run_in_order(make, jobs, workers, lambda _: LIMITS, __name__), start=1):
         if isinstance(made, Died):
             raise UserError("the process that made a study ended; run the same command again to resume")
-        truths.append(made.truth)
-        if made.rows is not None:
-            writer.take(made.rows)
+        truth, rows = made
+        truths.append(truth)
+        if rows is not None:
+            writer.take(rows)
         progress(number, len(jobs))
     return pa.concat_tables(truths, promote_options="permissive")
 
@@ -127,9 +119,8 @@ def labels_of(truth: pa.Table, order: Order) -> Labels:
     units = {"lvef": "%", "edv": "mL", "esv": "mL", "rvsp": "mmHg"}
     for row in truth.select(["study_id", "factor_value", *units]).to_pylist():
         for label, unit in units.items():
-            if row[label] is None:
-                continue
-            found[row["study_id"], label] = (row[label], unit)
+            if row[label] is not None:
+                found[row["study_id"], label] = (row[label], unit)
         if order.factor is not None:
             found[row["study_id"], f"varied {order.factor}"] = (row["factor_value"], "")
     return [(study, label, value, unit) for (study, label), (value, unit) in found.items()]

@@ -54,7 +54,6 @@ pictures of the two views that LVEF is read from."""
 
 def order_of(config: SimulateConfig) -> Order:
     """A preset with what was said in its place; UserError for what cannot be."""
-    preset = PRESETS[config.preset]
     said = {
         "patients": config.patients,
         "seconds": config.seconds,
@@ -63,7 +62,7 @@ def order_of(config: SimulateConfig) -> Order:
     }
     said = {name: value for name, value in said.items() if value is not None}
     order = replace(
-        preset,
+        PRESETS[config.preset],
         **said,
         out=config.out,
         seed=config.seed,

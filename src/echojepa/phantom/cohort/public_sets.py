@@ -54,13 +54,13 @@ class TableWriter(Writer):
             write_csv(path, rows)
 
 
-def squared(pictures: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Pictures (T, h, w) in a black square of `side` pixels, and the column and row they begin at."""
+def squared(pictures: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pictures (T, h, w) in the middle of a black square of `side` pixels."""
     height, width = pictures.shape[1:3]
     left, top = (side - width) // 2, (side - height) // 2
     square = np.zeros((len(pictures), side, side), dtype=np.uint8)
     square[:, top : top + height, left : left + width] = pictures
-    return square, (left, top)
+    return square
 
 
 def write_square(path: Path, drawn: Drawn, side: int) -> Row:
@@ -68,7 +68,7 @@ def write_square(path: Path, drawn: Drawn, side: int) -> Row:
     rate = Fraction(drawn.scanner.frame_rate).limit_denominator(1000)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, squared(record_loop(drawn).pictures, side)[0], rate)
+        write_video(path, squared(record_loop(drawn).pictures, side), rate)
     return {
         "FrameHeight": side,
         "FrameWidth": side,
@@ -214,37 +214,25 @@ class MimicWriter(TableWriter):
         subject = 10_000_000 + study.ordinal
         number = 90_000_000 + 100 * study.ordinal + study.step
         folder = Path("files") / f"p{subject // 1_000_000}" / f"p{subject}" / f"s{number}"
-        when, records = "2150-01-01 08:00:00", []
+        whose: Row = {"subject_id": subject, "study_id": number}
+        when, records = "2150-01-01 08:00:00", list[Row]()
         for drawn in study.loops:
             path = folder / f"{number}_{drawn.number + 1:04d}.dcm"
             write_dicom(order.out / path, study, drawn.number, order)
-            records.append(
-                {
-                    "subject_id": subject,
-                    "study_id": number,
-                    "acquisition_datetime": when,
-                    "dicom_filepath": path.as_posix(),
-                }
-            )
+            records.append({**whose, "acquisition_datetime": when, "dicom_filepath": path.as_posix()})
         patient, measurement = study.loops[0].patient, f"{subject}-{number}"
         results: list[tuple[str, float, str]] = [
             ("lvef", loop_truth(study.loops[0]).lvef, "%"),
             ("resting_hr", patient.heart_rate, "bpm"),
             ("height_cm", patient.height, "cm"),
         ]
-        listed: Row = {
-            "subject_id": subject,
-            "study_id": number,
-            "study_datetime": when,
-            "measurement_id": measurement,
-        }
         measured: list[Row] = [
             {"measurement_id": measurement, "measurement": name, "result": f"{value:.1f}", "unit": unit}
             for name, value, unit in results
         ]
         return {
             "echo-record-list.csv": records,
-            "echo-study-list.csv": [listed],
+            "echo-study-list.csv": [{**whose, "study_datetime": when, "measurement_id": measurement}],
             "structured-measurement.csv": measured,
         }
 
@@ -280,12 +268,6 @@ class CamusWriter(Writer):
             }  # fmt: skip
             text = "".join(f"{key}: {value}\n" for key, value in facts.items())
             (folder / f"Info_{name}.cfg").write_text(text, encoding="utf-8")
-
-    def take(self, made: None) -> None:
-        """Nothing: the files are written."""
-
-    def finish(self, labels: Labels) -> None:
-        """Nothing: each view's facts stand beside it."""
 
 
 def write_meta_image(path: Path, frames: NDArray[np.uint8], spacing: float) -> None:

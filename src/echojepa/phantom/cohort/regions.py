@@ -24,7 +24,7 @@ from echojepa.phantom.heart.motion import Material
 from echojepa.phantom.heart.organs import Organ, find_organs
 from echojepa.phantom.heart.patients import Patient
 from echojepa.phantom.heart.truth import Truth
-from echojepa.phantom.heart.valves import Leaflets, draw_leaflets, swing
+from echojepa.phantom.heart.valves import Leaflets, draw_leaflets
 from echojepa.phantom.planes import Pose
 from echojepa.phantom.scanner.artefacts import Artefacts
 from echojepa.phantom.scanner.beam import Beam
@@ -63,6 +63,11 @@ LEAFLET_DENSITY = 1.0
 """Points of leaflets in a mm^3 (`draw_leaflets` takes several times as many): no pixel of one is missed."""
 
 
+def with_arrays(struct: dict[str, Any]) -> dict[str, Any]:
+    """A struct of `truth.parquet`, its lists as arrays."""
+    return {name: np.array(value) if isinstance(value, list) else value for name, value in struct.items()}
+
+
 @dataclass(frozen=True)
 class Recorded:
     """What the regions of a loop depend on."""
@@ -92,20 +97,9 @@ class Recorded:
         if row["volume"] is None:
             raise UserError("a loop without a heart has no regions; leave it out")
         chance = Draws.of(derive_seed(seed, "chance", row["ordinal"], row["number"]))
-        pose, drift = row["pose"], row["drift"]
-        return cls(
-            decode_plain(Patient, row["patient"]),
-            Pose(*(np.array(pose[name]) for name in ("probe", "lateral", "depth"))),
-            decode_plain(Scanner, row["scanner"]),
-            Drift(
-                np.array(drift["breath"]),
-                drift["rate"],
-                np.array(drift["sway"]),
-                np.array(drift["phases"]),
-            ),
-            row["start"],
-            chance.artefacts,
-        )
+        patient, scanner = decode_plain(Patient, row["patient"]), decode_plain(Scanner, row["scanner"])
+        pose, drift = Pose(**with_arrays(row["pose"])), Drift(**with_arrays(row["drift"]))
+        return cls(patient, pose, scanner, drift, row["start"], chance.artefacts)
 
     @cached_property
     def truth(self) -> Truth:
@@ -134,10 +128,8 @@ class Recorded:
 
     @cached_property
     def sheets(self) -> Material:
-        """These points on the annulus, with valves closed, and open, one after another."""
-        leaflets = self.leaflets
-        ends = (leaflets.hinge, leaflets.hinge + leaflets.closed, leaflets.hinge + leaflets.opened)
-        return Material.describe(self.truth.motion.anatomy, np.concatenate(ends))
+        """The `ends` of these points."""
+        return Material.describe(self.truth.motion.anatomy, self.leaflets.ends)
 
     def regions(self, frames: NDArray[np.integer]) -> dict[RegionName, Mask]:
         """Masks (n, H, W) of some frames at the geometry of a stored loop: the bare picture, cut to its
@@ -168,10 +160,8 @@ class Recorded:
     def valves(self, time: float) -> Mask:
         """Which pixels (n,) of the sector show leaflets: those within one standard deviation of the beam
         through the slice."""
-        leaflets = self.leaflets
-        hinge, closed, opened = np.split(self.sheets.place(self.truth.state(time)), 3)
-        openings = self.patient.rhythm.openings(time)
-        placed = swing(hinge, closed, opened, leaflets.arterial, openings) + self.drift.at(time)
+        ends, openings = self.sheets.place(self.truth.state(time)), self.patient.rhythm.openings(time)
+        placed = self.leaflets.swing(ends, openings) + self.drift.at(time)
         reach, angle, away = self.pose.project(placed)
         seen = np.abs(away) < self.beam.elevation(np.maximum(reach, 1.0))
         size, sector = self.scanner.mm_per_pixel, self.converter.sector

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from echojepa.phantom.cohort.study import Drawn, Study
 from echojepa.phantom.heart.truth import Contour, Truth
-from echojepa.phantom.planes import Pose
 from echojepa.phantom.scanner.settings import Scanner
 
 Line = NDArray[np.floating]
@@ -111,7 +110,7 @@ def opened(contour: Contour) -> Line:
 
 def landmarks_at(truth: Truth, drawn: Drawn, time: float) -> dict[str, list[float]]:
     """Named points as the picture's plane sees them."""
-    pose: Pose = drawn.pose
+    pose = drawn.pose
     axes = np.stack([pose.lateral, pose.depth, np.cross(pose.lateral, pose.depth)])
     shift = drawn.drift.at(time)
     return {
@@ -121,10 +120,8 @@ def landmarks_at(truth: Truth, drawn: Drawn, time: float) -> dict[str, list[floa
 
 def truth_table(study: Study) -> pa.Table:
     """A row a loop: identity, labels, what the heart did, and every drawn value."""
-    names = study.names()
-    return pa.Table.from_pylist(
-        [truth_row(study, drawn, name) for drawn, name in zip(study.loops, names, strict=True)]
-    )
+    looked = zip(study.loops, study.names(), strict=True)
+    return pa.Table.from_pylist([truth_row(study, drawn, name) for drawn, name in looked])
 
 
 def truth_row(study: Study, drawn: Drawn, name: str) -> dict[str, Any]:
@@ -158,14 +155,9 @@ def truth_row(study: Study, drawn: Drawn, name: str) -> dict[str, Any]:
         "es_frame": truth.end_systole,
         "start": drawn.start,
         "speckle_seed": drawn.chance.speckle,
-        "patient": plain(patient),
+        "patient": asdict(patient),
         "pose": {key: value.tolist() for key, value in vars(drawn.pose).items()},
         "drift": {key: np.asarray(value).tolist() for key, value in vars(drawn.drift).items()},
-        "scanner": plain(scanner),
+        "scanner": asdict(scanner),
     }
     return row if drawn.heart else row | dict.fromkeys(OF_THE_HEART)
-
-
-def plain(value: Any) -> dict[str, Any]:
-    """A frozen dataclass as a struct column."""
-    return asdict(value)

@@ -62,10 +62,7 @@ HOSPITAL = Protocol(
         (0.6, (Planned(View.PLAX),)),
         (0.35, (Planned(View.PSAX_AV),)),
         (0.75, (*twice(View.A4C), *twice(View.PSAX_AV))),
-        (0.12, (Planned(View.PLAX, colour=True),)),
-        (0.12, (Planned(View.A5C, colour=True),)),
-        (0.12, (Planned(View.A2C, colour=True),)),
-        (0.12, (Planned(View.SUBCOSTAL, colour=True),)),
+        *((0.12, (Planned(view, colour=True),)) for view in (View.PLAX, View.A5C, View.A2C, View.SUBCOSTAL)),
     ),
     others=(
         View.A3C, View.A5C, View.PSAX_MV, View.PSAX_PM, View.PSAX_AP, View.SUBCOSTAL, View.SSN, View.TEE,

@@ -71,11 +71,7 @@ class Drawn:
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Random numbers of this loop's own, for one purpose."""
-        return np.random.default_rng(self.derived(purpose))
-
-    def derived(self, purpose: str) -> int:
-        """A seed of this loop's own, for one purpose."""
-        return derive_seed(self.seed, purpose, self.ordinal, self.number)
+        return np.random.default_rng(derive_seed(self.seed, purpose, self.ordinal, self.number))
 
 
 def study_uid(seed: int, ordinal: int, factor: str | None, step: int, *loop: int) -> str:

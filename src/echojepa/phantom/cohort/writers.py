@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from echojepa.data.identity.deidentify import coarse_age
 from echojepa.data.identity.splits import assign_split
-from echojepa.data.ingest.convert import Job, keep, looked_at, placed
-from echojepa.data.reading.cine import LoopFacts, Recording, Region
+from echojepa.data.ingest.convert import Job, keep, looked_at
+from echojepa.data.reading.cine import Recording, Region
 from echojepa.data.reading.dicom.writer import write_cine
 from echojepa.data.reading.frames import FramesInMemory
 from echojepa.data.sector.sector import Sector
@@ -24,7 +24,7 @@ from echojepa.data.store.loop_store import LABEL_SCHEMA, LoopStore
 from echojepa.data.store.rows import StoredLoop
 from echojepa.errors import UserError
 from echojepa.files.tables import write_csv
-from echojepa.phantom.cohort.loops import cine_of, record_loop, simulate_loop
+from echojepa.phantom.cohort.loops import facts_of, record_loop, simulate_loop
 from echojepa.phantom.cohort.presets import Order
 from echojepa.phantom.cohort.sites import Protocol
 from echojepa.phantom.cohort.study import Drawn, Study
@@ -57,12 +57,11 @@ class Writer(ABC):
         """Ids of studies that need not be made again."""
         return set()
 
-    @abstractmethod
-    def take(self, made: Any) -> None:
+    # Not abstract: where workers write the files themselves, nothing is left to do.
+    def take(self, made: Any) -> None:  # noqa: B027
         """Keep what a worker returned, study by study in order."""
 
-    @abstractmethod
-    def finish(self, labels: Labels) -> None:
+    def finish(self, labels: Labels) -> None:  # noqa: B027
         """Write what belongs to the cohort as a whole."""
 
 
@@ -94,9 +93,6 @@ class ArchiveWriter(Writer):
         for number, name in enumerate(study.names()):
             write_dicom(folder / f"{name}.dcm", study, number, order)
 
-    def take(self, made: None) -> None:
-        """Nothing: the files are written."""
-
     def finish(self, labels: Labels) -> None:
         """Write `labels.csv`."""
         rows = (
@@ -123,7 +119,8 @@ class StoreWriter(Writer):
     def make(study: Study, order: Order) -> list[StoredLoop]:
         """The rows of a study."""
         split = assign_split(order.seed, study.ordinal)
-        return [placed(stored_loop(study, drawn), study.ordinal, split) for drawn in study.loops]
+        loops = (stored_loop(study, drawn) for drawn in study.loops)
+        return [replace(loop, patient_ordinal=study.ordinal, split=split) for loop in loops]
 
     def finished(self) -> set[str]:
         """Studies of the data set: a commit holds whole ones."""
@@ -157,9 +154,8 @@ def stored_loop(study: Study, drawn: Drawn) -> StoredLoop:
     size = (drawn.scanner.mm_per_pixel, drawn.scanner.mm_per_pixel)
     height, width = made.sector.shape
     region = Region(0, 0, width - 1, height - 1, mm_per_pixel=size)
-    loop = cine_of(study, drawn, made.pictures, (region,))
-    facts = {one.name: getattr(loop, one.name) for one in fields(LoopFacts)}
+    facts = facts_of(study, drawn, len(made.pictures), region)
+    facts["age"] = coarse_age(drawn.patient.age)
     recording = Recording(pixels=FramesInMemory(made.pictures), **facts)
-    recording = replace(recording, age=coarse_age(drawn.patient.age))
-    job = Job(Path(), loop.loop_id, b"", study.site.name, max(height, width), cleared=True)
+    job = Job(Path(), recording.loop_id, b"", study.site.name, max(height, width), cleared=True)
     return keep(recording, looked_at(recording.pixels), Sector(made.sector), job)

@@ -17,8 +17,8 @@ from echojepa.phantom.heart.flow import Blood
 from echojepa.phantom.heart.motion import Material, Motion, State
 from echojepa.phantom.heart.organs import BLOOD, Organ, Place, find_organs
 from echojepa.phantom.heart.patients import Patient
-from echojepa.phantom.heart.rhythm import Instant, timing_of
-from echojepa.phantom.heart.valves import CROWDING, Leaflets, draw_leaflets, swing
+from echojepa.phantom.heart.rhythm import timing_of
+from echojepa.phantom.heart.valves import CROWDING, Leaflets, draw_leaflets
 from echojepa.phantom.heart.ventricles import Floats
 from echojepa.phantom.planes import Pose
 from echojepa.phantom.scene import Flow, Tissue
@@ -90,23 +90,17 @@ class HeartScene:
 
     motion: Motion
     material: Material
-    """All tissue, then the leaflets' points three times: on the annulus, with valves closed, and open."""
+    """All tissue, then the leaflets' `ends`."""
     leaflets: Leaflets
     amplitude: Floats
     drift: Drift
 
-    def instant(self, time: float) -> Instant:
-        """The heart's state at a time, s."""
-        return self.motion.anatomy.patient.rhythm.at(time)
-
     def tissue(self, time: float) -> Tissue:
         """All scatterers at a time, s."""
-        placed = self.material.place(self.motion.state(self.instant(time)))
-        count = len(self.leaflets.arterial)
-        solid, hinge, closed, opened = np.split(placed, len(placed) - np.array([3, 2, 1]) * count)
-        sheets = swing(
-            hinge, closed, opened, self.leaflets.arterial, self.motion.anatomy.patient.rhythm.openings(time)
-        )
+        rhythm = self.motion.anatomy.patient.rhythm
+        placed = self.material.place(self.motion.state(rhythm.at(time)))
+        solid, ends = np.split(placed, [len(placed) - 3 * len(self.leaflets.arterial)])
+        sheets = self.leaflets.swing(ends, rhythm.openings(time))
         return Tissue(np.concatenate([solid, sheets]) + self.drift.at(time), self.amplitude)
 
     def flow(self, points: Floats, time: float) -> Flow:
@@ -187,11 +181,10 @@ def heart_scene(
         seen |= slab.holds(pose, material.place(state), 1.5)
     level = strength(place, rest, pose, patient, rng)
     sheets = draw_leaflets(motion.anatomy, density, rng)
-    leaves = np.concatenate([sheets.hinge, sheets.hinge + sheets.closed, sheets.hinge + sheets.opened])
     thin = LEAFLET / math.sqrt(CROWDING) * rng.rayleigh(math.sqrt(0.5), len(sheets.hinge))
     return HeartScene(
         motion=motion,
-        material=Material.joined([material.take(seen), Material.describe(motion.anatomy, leaves)]),
+        material=Material.joined([material.take(seen), Material.describe(motion.anatomy, sheets.ends)]),
         leaflets=sheets,
         amplitude=np.concatenate([(level * fading)[seen], thin]).astype(np.float32),
         drift=draw_drift(patient, pose, rng),

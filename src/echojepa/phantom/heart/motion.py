@@ -8,7 +8,7 @@ nothing overlaps or tears. Leaflets swing between a closed and an open position 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -158,6 +158,10 @@ class Layers:
         return np.maximum(low + share * span, 0.0)
 
 
+OF_POINTS = ("along", "z", "slope", "turn", "weights", "swells")
+"""Fields of `Material` whose last axis is that of the points."""
+
+
 @dataclass(frozen=True)
 class Material:
     """Points of the body described once, then placed at any instant at little cost; all float32."""
@@ -175,7 +179,7 @@ class Material:
     weights: Floats
     """(6, n) coefficients of the squared radius on `basis`."""
     swells: Floats
-    """(n, 6) displacements, mm, for a unit of swelling of the left and of the right atrium."""
+    """(6, n) displacements, mm, for a unit of swelling of the left and of the right atrium."""
 
     @classmethod
     def describe(cls, anatomy: Anatomy, rest: Floats) -> Material:
@@ -188,7 +192,7 @@ class Material:
         radius = np.sqrt(square) + np.float32(1e-6)
         follow = followed(layer, share)
         slope = np.clip(np.where(z > 0, 1 - z / apex, 1 + z / anatomy.roof), 0, 1)
-        swells = np.concatenate([anatomy.left.swell(rest), anatomy.right.swell(rest)], axis=1)
+        swells = np.concatenate([anatomy.left.swell(rest).T, anatomy.right.swell(rest).T])
         return cls(
             apex,
             along=np.stack([x, y]) / radius,
@@ -201,38 +205,23 @@ class Material:
 
     def take(self, chosen: NDArray[np.bool_]) -> Material:
         """The chosen of these points."""
-        return Material(
-            self.apex,
-            self.along[:, chosen],
-            self.z[chosen],
-            self.slope[chosen],
-            self.turn[chosen],
-            self.weights[:, chosen],
-            self.swells[chosen],
-        )
+        return replace(self, **{name: getattr(self, name)[..., chosen] for name in OF_POINTS})
 
     @classmethod
     def joined(cls, parts: list[Material]) -> Material:
         """Several descriptions of one body as one."""
-        return cls(
-            parts[0].apex,
-            along=np.concatenate([part.along for part in parts], axis=1),
-            z=np.concatenate([part.z for part in parts]),
-            slope=np.concatenate([part.slope for part in parts]),
-            turn=np.concatenate([part.turn for part in parts]),
-            weights=np.concatenate([part.weights for part in parts], axis=1),
-            swells=np.concatenate([part.swells for part in parts]),
-        )
+        arrays = {name: [getattr(part, name) for part in parts] for name in OF_POINTS}
+        return replace(parts[0], **{name: np.concatenate(each, axis=-1) for name, each in arrays.items()})
 
     @cached_property
     def moving(self) -> NDArray[np.intp]:
         """Points that the atria's swelling reaches."""
-        return np.flatnonzero(np.abs(self.swells).max(axis=1) > 1e-3)
+        return np.flatnonzero(np.abs(self.swells).max(axis=0) > 1e-3)
 
     @cached_property
     def moving_swells(self) -> Floats:
-        """`swells` of those."""
-        return self.swells[self.moving]
+        """`swells` of those, (n, 6)."""
+        return np.ascontiguousarray(self.swells[:, self.moving].T)
 
     def place(self, state: State) -> Floats:
         """Positions (n, 3), float32, mm."""

@@ -33,6 +33,10 @@ REGION_MEAN = 0.3125
 """Mean over a circle of ((1 + cos x) / 2)^3, the shape of a regional wall motion abnormality."""
 
 
+Body = tuple[float, float, float, float]
+"""Age in years, height in cm, weight in kg, beats a minute."""
+
+
 class Population(StrEnum):
     """Whom a site examines."""
 
@@ -107,20 +111,13 @@ class Patient:
 
     @property
     def bsa(self) -> float:
-        """Body surface area, m^2 [BSA]."""
-        if self.population == Population.CHILD:
-            return 0.024265 * self.weight**0.5378 * self.height**0.3964
-        return math.sqrt(self.height * self.weight / 3600)
+        """Body surface area, m^2."""
+        return body_surface(self.population, self.height, self.weight)
 
     @property
     def scale(self) -> float:
         """Size of whatever has no parameter of its own, over a 1.85 m^2 adult's: lengths go as BSA^0.5."""
         return math.sqrt(self.bsa / 1.85)
-
-    @property
-    def esv(self) -> float:
-        """Left ventricular end-systolic volume."""
-        return self.edv * (1 - self.ejection)
 
     @property
     def load(self) -> float:
@@ -138,6 +135,13 @@ class Patient:
         return Rhythm(
             self.heart_rate, self.variability, self.fibrillation, self.early_share, self.rhythm_seed
         )
+
+
+def body_surface(population: Population, height: float, weight: float) -> float:
+    """Area in m^2 of a body of so many cm and kg [BSA]."""
+    if population == Population.CHILD:
+        return 0.024265 * weight**0.5378 * height**0.3964
+    return math.sqrt(height * weight / 3600)
 
 
 def pressure_load(rvsp: float) -> float:
@@ -201,23 +205,19 @@ def clipped(rng: np.random.Generator, mean: float, deviation: float, low: float,
 def draw_patient(rng: np.random.Generator, population: Population = Population.ADULT) -> Patient:
     """Draw one person."""
     male = bool(rng.random() < 0.5)
-    if population == Population.ADULT:
-        age, height, weight = draw_adult_body(rng, male)
-        rate = clipped(rng, 70, 11, 45, 115)
-    else:
-        age, height, weight, rate = draw_child_body(rng)
-    return draw_heart_of(rng, population, male, age, height, weight, rate)
+    body = draw_adult_body(rng, male) if population == Population.ADULT else draw_child_body(rng)
+    return draw_heart_of(rng, population, male, body)
 
 
-def draw_adult_body(rng: np.random.Generator, male: bool) -> tuple[float, float, float]:
-    """Age in years, height in cm, weight in kg."""
+def draw_adult_body(rng: np.random.Generator, male: bool) -> Body:
+    """An adult's, 18 to 92 years old."""
     height = clipped(rng, 176, 7, 155, 200) if male else clipped(rng, 163, 6.5, 142, 188)
-    mass_index = float(np.clip(27 * math.exp(rng.normal(0, 0.17)), 17, 45))
-    return clipped(rng, 60, 16, 18, 92), height, mass_index * (height / 100) ** 2
+    weight = float(np.clip(27 * math.exp(rng.normal(0, 0.17)), 17, 45)) * (height / 100) ** 2
+    return clipped(rng, 60, 16, 18, 92), height, weight, clipped(rng, 70, 11, 45, 115)
 
 
-def draw_child_body(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Age from birth to 17 years with many infants, height in cm, weight in kg, beats a minute."""
+def draw_child_body(rng: np.random.Generator) -> Body:
+    """A child's, from birth to 17 years with many infants."""
     age = 17.9 * rng.random() ** 1.6
     height = float(np.interp(age, CHILD_AGES, CHILD_HEIGHTS)) * math.exp(rng.normal(0, 0.04))
     weight = float(np.interp(age, CHILD_AGES, CHILD_WEIGHTS)) * math.exp(rng.normal(0, 0.12))
@@ -252,18 +252,11 @@ def draw_left_size(
     return index * bsa * dilation
 
 
-def draw_heart_of(
-    rng: np.random.Generator,
-    population: Population,
-    male: bool,
-    age: float,
-    height: float,
-    weight: float,
-    rate: float,
-) -> Patient:
+def draw_heart_of(rng: np.random.Generator, population: Population, male: bool, body: Body) -> Patient:
     """A heart for a body."""
+    age, height, weight, rate = body
     child = population == Population.CHILD
-    bsa = 0.024265 * weight**0.5378 * height**0.3964 if child else math.sqrt(height * weight / 3600)
+    bsa = body_surface(population, height, weight)
     scale = math.sqrt(bsa / 1.85)
     ejection = draw_ejection(rng, population, male)
     edv = draw_left_size(rng, population, male, bsa, ejection)

@@ -53,12 +53,8 @@ class Instant:
 
     phase: float
     """0 at the R wave, 1 at the next."""
-    since: float
-    """Seconds since the R wave."""
     contraction: float
     """0 with the ventricles at their largest, 1 at their smallest."""
-    ejecting: bool
-    """Whether aortic and pulmonary valves are open."""
     filling: bool
     """Whether mitral and tricuspid valves are open."""
     pressure: float
@@ -175,9 +171,7 @@ class Rhythm:
             reservoir = fill - EMPTIED_EARLY * empty - EMPTIED_BY_KICK * kick
         return Instant(
             phase=since / timing.length,
-            since=since,
             contraction=contraction,
-            ejecting=timing.opening < since < timing.closing,
             filling=since > timing.mitral,
             pressure=ramp(since, 0.0, timing.opening + 0.25 * (timing.closing - timing.opening))
             * (1 - ramp(since, timing.closing - 0.01 * timing.length, timing.mitral + 0.03 * timing.length)),
@@ -186,7 +180,7 @@ class Rhythm:
 
     def full(self, contraction: float) -> Instant:
         """The end of diastole (0) or of systole (1) of a beat that filled completely."""
-        return Instant(0.0, 0.0, contraction, False, False, contraction, contraction)
+        return Instant(0.0, contraction, False, contraction, contraction)
 
     def openings(self, time: float) -> tuple[float, float]:
         """How far mitral/tricuspid and aortic/pulmonary leaflets are open, 0 to 1."""

@@ -33,20 +33,24 @@ class Leaflets:
     arterial: NDArray[np.bool_]
     """(n,) whether on the aortic or pulmonary valve; else on the mitral or tricuspid one."""
 
+    @property
+    def ends(self) -> Floats:
+        """All points three times (3n, 3): on the annulus, with valves closed, and open."""
+        return np.concatenate([self.hinge, self.hinge + self.closed, self.hinge + self.opened])
 
-def swing(
-    hinge: Floats, closed: Floats, opened: Floats, arterial: NDArray[np.bool_], openings: tuple[float, float]
-) -> Floats:
-    """Positions (n, 3) between closed and open ones, keeping each point's distance from its hinge.
+    def swing(self, ends: Floats, openings: tuple[float, float]) -> Floats:
+        """Positions (n, 3) between closed and open ones, keeping each point's distance from its hinge.
 
-    `openings` are those of the mitral and tricuspid, and of the aortic and pulmonary valves, 0 to 1.
-    """
-    share = np.where(arterial, np.float32(openings[1]), np.float32(openings[0]))[:, None]
-    start, end = closed - hinge, opened - hinge
-    way = start + share * (end - start)
-    length = np.sqrt((way * way).sum(axis=1, keepdims=True)) + np.float32(1e-6)
-    reach = np.sqrt((start * start).sum(axis=1, keepdims=True))
-    return hinge + np.where(arterial[:, None], way, way * (reach / length))
+        `ends` is where the heart's motion has carried those of rest. `openings` are those of the mitral and
+        tricuspid, and of the aortic and pulmonary valves, 0 to 1.
+        """
+        hinge, closed, opened = np.split(ends, 3)
+        share = np.where(self.arterial, np.float32(openings[1]), np.float32(openings[0]))[:, None]
+        start, end = closed - hinge, opened - hinge
+        way = start + share * (end - start)
+        length = np.sqrt((way * way).sum(axis=1, keepdims=True)) + np.float32(1e-6)
+        reach = np.sqrt((start * start).sum(axis=1, keepdims=True))
+        return hinge + np.where(self.arterial[:, None], way, way * (reach / length))
 
 
 def inflow_leaflets(

@@ -33,11 +33,6 @@ class Tube:
     radii: Floats
     wall: float
 
-    @property
-    def length(self) -> float:
-        """Of the centre line, mm."""
-        return float(np.linalg.norm(np.diff(self.nodes, axis=0), axis=1).sum())
-
     def close(self, points: Floats, margin: float) -> np.ndarray:
         """Indices of the points in the tube's box and `margin` mm around; what is elsewhere costs nothing."""
         reach = self.radii.max() + margin

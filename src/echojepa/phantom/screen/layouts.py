@@ -31,15 +31,8 @@ def small_layout(scanner: Scanner) -> ScreenLayout:
             row, previous = int(rows[column]), int(rows[max(0, column - 1)])
             paint.pen.line((column, min(row, previous), column, max(row, previous)), fill=170)
 
-    return ScreenLayout(
-        "small",
-        width,
-        TOP + scanner.height + BOTTOM,
-        scanner.height,
-        (LEFT + scanner.width // 2, TOP),
-        still,
-        moving,
-    )
+    tall, apex = TOP + scanner.height + BOTTOM, (LEFT + scanner.width // 2, TOP)
+    return ScreenLayout("small", width, tall, scanner.height, apex, still, moving)
 
 
 def _still_a(paint: Painter) -> None:

@@ -157,10 +157,6 @@ def ecg_wave(times: NDArray[np.float64], r_waves: NDArray[np.float64]) -> NDArra
     return np.exp(-((nearest / 0.01) ** 2)) + 0.25 * np.exp(-(((phase - 0.33) / 0.05) ** 2))
 
 
-def nothing(painter: Painter) -> None:
-    """No overlay of this kind."""
-
-
 @dataclass(frozen=True)
 class ScreenLayout:
     """A screen: its size, where the apex of the sector stands, and what is painted around it."""
@@ -173,7 +169,7 @@ class ScreenLayout:
     apex: tuple[int, int]
     """Column and row of the picture's top middle."""
     still: Callable[[Painter], None]
-    moving: Callable[[Painter], None] = nothing
+    moving: Callable[[Painter], None]
     background: Colour = 0
     face: float = 0.0
     """Curved arrays: radius of the probe's face as a share of the depth; 0 for phased arrays."""

@@ -59,17 +59,21 @@ def textured_grey_share(samples: NDArray[np.uint8], photometric: str) -> float:
     return float(((abs(second - level) <= EXACT) & (abs(third - level) <= EXACT))[steps].mean())
 
 
+def by_pixel(frame: NDArray[Any], shape: tuple[int, int], planar: int) -> NDArray[Any]:
+    """The samples of one uncompressed frame, pixel by pixel or plane by plane, as (H, W, 3)."""
+    return np.moveaxis(frame.reshape(3, *shape), 0, -1) if planar else frame.reshape(*shape, 3)
+
+
 def reading_of(frame: NDArray[np.uint8], shape: tuple[int, int], stated: Reading) -> Reading:
     """Colour space and planar configuration of the bytes of one uncompressed frame of 8-bit samples."""
-    inter, planes = frame.reshape(*shape, 3), np.moveaxis(frame.reshape(3, *shape), 0, -1)
+    either = [by_pixel(frame, shape, planar) for planar in (0, 1)]
     shares = {
         (space, planar): textured_grey_share(samples, space)
-        for planar, samples in ((0, inter), (1, planes))
+        for planar, samples in enumerate(either)
         for space in ("RGB", "YBR_FULL")
     }
     believed = ("RGB" if stated[0] == "RGB" else "YBR_FULL", stated[1])
     best = max(shares, key=lambda reading: shares[reading])
     if best[1] != stated[1] and shares[best] >= max(STRONG, shares[believed] + CLEARLY):
         return best
-    space = space_of(planes if stated[1] else inter, stated[0])
-    return space, stated[1]
+    return space_of(either[bool(stated[1])], stated[0]), stated[1]

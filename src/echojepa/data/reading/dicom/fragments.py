@@ -16,7 +16,7 @@ from pydicom.encaps import generate_frames
 
 from echojepa.data.reading.dicom.codecs import frame_header
 from echojepa.data.reading.frames import DECODE_ERRORS
-from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.rejection import Rejected, refusing
 from echojepa.vocabulary import Reason
 
 SOI, SOC, JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
@@ -95,21 +95,16 @@ def encoded_frames(content: memoryview, syntax: uid.UID, stated: int, extended: 
 
     Raises Rejected(TRUNCATED) where there are others than stated, or the items break.
     """
-    try:
+    with refusing(Reason.TRUNCATED, "its fragments cannot be read", DECODE_ERRORS):
         table, pieces, places = fragments(content)
         if extended is not None:
             return list(generate_frames(bytes(content), number_of_frames=stated, extended_offsets=extended))
-    except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its fragments cannot be read ({type(error).__name__})") from None
     if not pieces:
         raise Rejected(Reason.TRUNCATED, "no encoded frame in it")
     starts = [number for number, piece in enumerate(pieces) if begins_frame(piece, syntax)]
     item_of = {place: number for number, place in enumerate(places)}
-    tabled = [item_of[offset] for offset in table if offset in item_of]
-    tabled = (
-        tabled if len(tabled) == len(table) and tabled == sorted(set(tabled)) and tabled[:1] == [0] else []
-    )
-    ways = [way for way in (starts if starts[:1] == [0] else [], tabled) if way]
+    tabled = [item_of.get(offset, -1) for offset in table]
+    ways = [way for way in (starts, tabled) if way[:1] == [0] and way == sorted(set(way))]
     if stated > 1:
         ways = [way for way in (*ways, list(range(len(pieces)))) if len(way) == stated]
         if not ways:

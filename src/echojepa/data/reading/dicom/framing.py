@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from echojepa.data.reading.dicom.attributes import VALUE_ERRORS
-from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.rejection import Rejected, refusing
 from echojepa.vocabulary import Reason
 
 PREAMBLE, MAGIC = 128, b"DICM"
@@ -150,10 +150,7 @@ def stored_pixels(opened: Opened) -> Stored:
     items end early."""
     data, content, at = opened
     if at < 0:
-        value = data.get("PixelData")
-        if not isinstance(value, bytes):
-            raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
-        return Stored(value, data["PixelData"].VR == "OW")
+        return pixels_in(data)
     syntax = data.file_meta.get("TransferSyntaxUID")
     implicit = data.original_encoding[0]
     order = ">" if syntax == ExplicitVRBigEndian else "<"
@@ -170,6 +167,15 @@ def stored_pixels(opened: Opened) -> Stored:
     if length != UNDEFINED:
         return Stored(view[begin : begin + length], is_words)
     return Stored(view[begin : end_of_items(view, begin)], is_words)
+
+
+def pixels_in(data: Dataset) -> Stored:
+    """The value of PixelData of a data set that was read whole; Rejected as `stored_pixels`."""
+    with refusing(Reason.TRUNCATED, "its PixelData cannot be read", VALUE_ERRORS):
+        value = data.get("PixelData")
+    if not isinstance(value, bytes):
+        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
+    return Stored(value, data["PixelData"].VR == "OW")
 
 
 def end_of_items(view: memoryview, begin: int) -> int:

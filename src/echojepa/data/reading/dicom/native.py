@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echojepa.data.reading.dicom.codecs import Layout
-from echojepa.data.reading.dicom.colour import STRONG, grey_share, reading_of
+from echojepa.data.reading.dicom.colour import STRONG, by_pixel, grey_share, reading_of
 from echojepa.data.reading.rejection import Rejected
 from echojepa.vocabulary import Reason
 
@@ -59,24 +59,21 @@ def of_other_length(content: NDArray[np.uint8], layout: Layout, count: int) -> L
     """The layout of data exactly as long as another colour space makes them; None where none does."""
     if layout.allocated != 8 or layout.photometric not in ("MONOCHROME2", *SPACES, HALVED):
         return None
-    pixels = layout.height * layout.width
-    for samples in (3, 2, 1):
-        if not exact(len(content), count * pixels * samples):
-            continue
-        if samples == 3:
-            found = by_pixels(content, layout._replace(samples=3, photometric="RGB", planar=0), count)
-            return found if colour_is_sure(content, found, count) or layout.samples == 3 else None
-        if layout.samples == 1:
-            return None
-        if samples == 2 and layout.width % 2 == 0:
-            chroma = content[: count * pixels * 2].reshape(-1, 4)[:, 2:].astype(np.int16)
-            if (abs(chroma - 128) <= 8).mean() >= STRONG:
-                return layout._replace(photometric=HALVED)
-            raise Rejected(
-                Reason.COLOUR_SPACE, f"{layout.photometric} with two bytes a pixel that are not YBR_FULL_422"
-            )
-        if samples == 1 and grey_share(content[: len(content) // 3 * 3].reshape(-1, 3), "RGB") < STRONG:
-            return layout._replace(samples=1, photometric="MONOCHROME2", planar=0)
+    there, pixels = len(content), count * layout.height * layout.width
+    if exact(there, 3 * pixels):
+        found = by_pixels(content, layout._replace(samples=3, photometric="RGB", planar=0), count)
+        return found if colour_is_sure(content, found, count) or layout.samples == 3 else None
+    if layout.samples == 1:
+        return None
+    if exact(there, 2 * pixels) and layout.width % 2 == 0:
+        chroma = content[: 2 * pixels].reshape(-1, 4)[:, 2:].astype(np.int16)
+        if (abs(chroma - 128) <= 8).mean() >= STRONG:
+            return layout._replace(photometric=HALVED)
+        raise Rejected(
+            Reason.COLOUR_SPACE, f"{layout.photometric} with two bytes a pixel that are not YBR_FULL_422"
+        )
+    if exact(there, pixels) and grey_share(content[: there // 3 * 3].reshape(-1, 3), "RGB") < STRONG:
+        return layout._replace(samples=1, photometric="MONOCHROME2", planar=0)
     return None
 
 
@@ -101,8 +98,5 @@ def by_pixels(content: NDArray[np.uint8], layout: Layout, count: int) -> Layout:
 def colour_is_sure(content: NDArray[np.uint8], layout: Layout, count: int) -> bool:
     """Whether a few frames are mostly grey as this layout reads them."""
     shape = layout.height, layout.width
-    for frame in some_frames(content, layout, count):
-        samples = np.moveaxis(frame.reshape(3, *shape), 0, -1) if layout.planar else frame.reshape(*shape, 3)
-        if grey_share(samples, layout.photometric) < STRONG:
-            return False
-    return True
+    pictures = (by_pixel(frame, shape, layout.planar) for frame in some_frames(content, layout, count))
+    return all(grey_share(picture, layout.photometric) >= STRONG for picture in pictures)

@@ -6,8 +6,7 @@ Nothing is allocated by what a header claims before that is checked against the 
 from __future__ import annotations
 
 import contextlib
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,14 @@ from pydicom.encaps import generate_frames
 from echojepa.data.identity.deidentify import discreetly
 from echojepa.data.reading.dicom.attributes import VALUE_ERRORS
 from echojepa.data.reading.dicom.codecs import CODECS, Decoded, Layout, decode, frame_header, jpeg_space
-from echojepa.data.reading.dicom.colour import space_of
+from echojepa.data.reading.dicom.colour import by_pixel, space_of
 from echojepa.data.reading.dicom.fragments import encoded_frames, shown_syntax
 from echojepa.data.reading.dicom.framing import Stored
-from echojepa.data.reading.dicom.native import settle
+from echojepa.data.reading.dicom.native import HALVED, bytes_a_pixel, settle
 from echojepa.data.reading.dicom.photometric import COLOUR, GREY, to_picture, value_table
 from echojepa.data.reading.frames import DECODE_ERRORS, Frames, check_size
-from echojepa.data.reading.rejection import Rejected
-from echojepa.data.reading.video import Video, open_video
+from echojepa.data.reading.rejection import Rejected, refusing
+from echojepa.data.reading.video import Video
 from echojepa.vocabulary import Reason
 
 NATIVE = (
@@ -36,17 +35,19 @@ NATIVE = (
 """Transfer syntaxes whose samples stand in the file as they are."""
 SYNTAXES = (*NATIVE, *CODECS, *uid.MPEGTransferSyntaxes)
 """All transfer syntaxes that are read."""
+Decoder = Callable[[int, bool], Decoded]
+"""The stored samples of the frame of a number; whether only its luma is wanted."""
 
 
 @discreetly()
-def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
-    """The frames of a file whose header pydicom has read; its pixel data stand in `data` or in `stored`.
+def open_pixels(data: Dataset, stored: Stored) -> Frames:
+    """The frames of a file whose header pydicom has read, and whose pixel data are these.
 
     Raises Rejected: NO_PIXELS, TRUNCATED (shorter than the header claims, or another number of frames),
     COLOUR_SPACE, UNSUPPORTED (naming the encoding) or TOO_LARGE. No message carries a value of the file but
     sizes.
     """
-    content, is_words = stored or _stored(data)
+    content, is_words = stored
     if not len(content):
         raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
     layout, count, syntax = _header(data)
@@ -64,31 +65,17 @@ def open_pixels(data: Dataset, stored: Stored | None = None) -> Frames:
     count = max(1, count)
     check_size(count, layout.height, layout.width)
     _check_supported(layout, syntax)
-    try:
-        plain = layout.allocated == layout.stored == 8 and not layout.signed
-        plain &= layout.photometric not in ("MONOCHROME1", "PALETTE COLOR")
+    plain = layout.allocated == layout.stored == 8 and not layout.signed
+    plain &= layout.photometric not in ("MONOCHROME1", "PALETTE COLOR")
+    with refusing(Reason.TRUNCATED, "its palette or window cannot be read", DECODE_ERRORS):
         table = None if plain else value_table(data, layout)
-    except DECODE_ERRORS as error:
-        raise Rejected(
-            Reason.TRUNCATED, f"its palette or window cannot be read ({type(error).__name__})"
-        ) from None
     if syntax in NATIVE:
-        swapped = syntax == uid.ExplicitVRBigEndian and is_words
-        return NativePixels(content, layout, count, table, syntax.is_little_endian, swapped)
-    return EncodedPixels(encoded, layout, count, table, syntax)
-
-
-def _stored(data: Dataset) -> Stored:
-    """PixelData of a data set that was read whole."""
-    try:
-        content = data.get("PixelData")
-    except DECODE_ERRORS:
-        raise Rejected(Reason.TRUNCATED, "its PixelData cannot be read") from None
-    if not content:
-        raise Rejected(Reason.NO_PIXELS, "no PixelData in it")
-    if not isinstance(content, bytes):
-        raise Rejected(Reason.TRUNCATED, "its PixelData is not a string of bytes")
-    return Stored(content, data["PixelData"].VR == "OW")
+        return DicomFrames(layout, count, table, native_decoder(content, layout, syntax, is_words))
+    coded = DicomFrames(
+        layout, count, table, lambda index, grey: decode(encoded[index], layout, syntax, grey)
+    )
+    coded.stored_luma |= syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whatever the header says
+    return coded
 
 
 def _extended_offsets(data: Dataset) -> Any:
@@ -168,11 +155,9 @@ def _check_bits(layout: Layout) -> None:
 
 def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     """MPEG-2, H.264 or HEVC: the fragments together are one stream. Its own times are not DICOM's."""
-    try:
+    with refusing(Reason.TRUNCATED, "its fragments break", DECODE_ERRORS):
         content = b"".join(generate_frames(fragments, number_of_frames=1))
-    except DECODE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its fragments break ({type(error).__name__})") from None
-    video = open_video(content)
+    video = Video(content)
     if (video.height, video.width) != (layout.height, layout.width) or video.count < count:
         raise Rejected(
             Reason.TRUNCATED,
@@ -182,63 +167,40 @@ def _open_stream(fragments: bytes, layout: Layout, count: int) -> Video:
     return video
 
 
-class _Pixels(Frames):
-    """What native and encoded pixel data share."""
+class DicomFrames(Frames):
+    """Frames made of stored samples, one by one."""
 
-    def __init__(self, layout: Layout, count: int, table: NDArray[np.uint8] | None) -> None:
-        self.layout, self.count, self.table = layout, count, table
+    def __init__(self, layout: Layout, count: int, table: NDArray[np.uint8] | None, decoder: Decoder) -> None:
+        self.layout, self.count, self.table, self.decode = layout, count, table, decoder
         self.height, self.width = layout.height, layout.width
         self.monochrome = layout.samples == 1 and (table is None or table.ndim == 1)
-        self.stored_luma = layout.photometric in ("YBR_FULL", "YBR_FULL_422")
+        self.stored_luma = layout.photometric in ("YBR_FULL", HALVED)
 
     def read(self, indices: Sequence[int], *, grey: bool = False) -> Iterator[NDArray[np.uint8]]:
+        """Yield frames as `Frames.read` says."""
         self.check(indices)
         for index in indices:
-            try:
-                with discreetly():
-                    picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
-            except Rejected:
-                raise
-            except DECODE_ERRORS as error:
-                raise Rejected(
-                    Reason.TRUNCATED, f"frame {index} does not decode ({type(error).__name__})"
-                ) from None
+            with refusing(Reason.TRUNCATED, f"frame {index} does not decode", DECODE_ERRORS), discreetly():
+                picture = to_picture(self.decode(index, grey), self.layout, self.table, grey)
             yield picture
 
-    @abstractmethod
-    def decode(self, index: int, grey: bool) -> Decoded:
-        """The stored samples of one frame."""
 
-
-class NativePixels(_Pixels):
+def native_decoder(content: memoryview | bytes, layout: Layout, syntax: uid.UID, is_words: bool) -> Decoder:
     """Samples as they stand in the file; a frame is a slice of it."""
+    whole = np.frombuffer(content, np.uint8)  # a file's own pages where it is mapped
+    kind = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{layout.allocated // 8}")
+    swapped = syntax == uid.ExplicitVRBigEndian and is_words and layout.allocated == 8
+    shape, frame_bytes = (layout.height, layout.width), layout.height * layout.width * bytes_a_pixel(layout)
+    if layout.photometric == HALVED and layout.width % 2:
+        raise Rejected(Reason.UNSUPPORTED, "YBR_FULL_422 of odd width")
 
-    def __init__(
-        self,
-        content: memoryview | bytes,
-        layout: Layout,
-        count: int,
-        table: NDArray[np.uint8] | None,
-        little_endian: bool,
-        swapped: bool,
-    ) -> None:
-        super().__init__(layout, count, table)
-        self.content = np.frombuffer(content, np.uint8)  # a file's own pages where it is mapped
-        self.dtype = np.dtype(f"{'<' if little_endian else '>'}u{layout.allocated // 8}")
-        self.swapped = swapped and layout.allocated == 8
-        pixels = layout.height * layout.width
-        self.halved = layout.photometric == "YBR_FULL_422"
-        if self.halved and layout.width % 2:
-            raise Rejected(Reason.UNSUPPORTED, "YBR_FULL_422 of odd width")
-        per_pixel = 2 if self.halved else layout.samples
-        self.frame_bytes = pixels * per_pixel * self.dtype.itemsize
-
-    def decode(self, index: int, grey: bool) -> Decoded:
-        """The stored samples of one frame."""
-        layout, begin = self.layout, index * self.frame_bytes
-        stored = self._bytes(begin, begin + self.frame_bytes).view(self.dtype)
-        shape = layout.height, layout.width
-        if self.halved:
+    def decode_one(index: int, _grey: bool) -> Decoded:
+        begin, end = index * frame_bytes, (index + 1) * frame_bytes
+        if swapped:  # 8-bit samples that big endian files hold in 16-bit words are put in order
+            stored = whole[np.minimum(np.arange(begin, end) ^ 1, len(whole) - 1)]
+        else:
+            stored = whole[begin:end].view(kind)
+        if layout.photometric == HALVED:
             pairs = stored.reshape(layout.height, layout.width // 2, 4)  # Y1 Y2 Cb Cr: PS3.3 C.7.6.3.1.2
             full = np.empty((*shape, 3), stored.dtype)
             full[..., 0] = pairs[..., :2].reshape(shape)
@@ -246,36 +208,6 @@ class NativePixels(_Pixels):
             return Decoded(full, "YBR_FULL")
         if layout.samples == 1:
             return Decoded(stored.reshape(shape), layout.photometric)
-        if layout.planar:
-            return Decoded(np.moveaxis(stored.reshape(3, *shape), 0, -1), layout.photometric)
-        return Decoded(stored.reshape(*shape, 3), layout.photometric)
+        return Decoded(by_pixel(stored, shape, layout.planar), layout.photometric)
 
-    def _bytes(self, begin: int, end: int) -> NDArray[np.uint8]:
-        """Bytes of the content; 8-bit samples that big endian files hold in 16-bit words are put in order."""
-        if not self.swapped:
-            return self.content[begin:end]
-        at = np.arange(begin, end) ^ 1
-        return self.content[np.minimum(at, len(self.content) - 1)]
-
-
-class EncodedPixels(_Pixels):
-    """Frames each encoded on its own."""
-
-    def __init__(
-        self,
-        encoded: list[bytes],
-        layout: Layout,
-        count: int,
-        table: NDArray[np.uint8] | None,
-        syntax: uid.UID,
-    ) -> None:
-        super().__init__(layout, count, table)
-        self.encoded, self.syntax = encoded, syntax
-        self.stored_luma |= syntax in (
-            uid.JPEGBaseline8Bit,
-            uid.JPEGExtended12Bit,
-        )  # whatever the header says
-
-    def decode(self, index: int, grey: bool) -> Decoded:
-        """The stored samples of one frame."""
-        return decode(self.encoded[index], self.layout, self.syntax, grey)
+    return decode_one

@@ -24,7 +24,7 @@ from echojepa.data.reading.dicom.frame_times import frame_times
 from echojepa.data.reading.dicom.framing import read_header, state_syntax, stored_pixels
 from echojepa.data.reading.dicom.pixels import open_pixels
 from echojepa.data.reading.dicom.regions import kind_of, read_regions, whole_scale
-from echojepa.data.reading.rejection import Rejected
+from echojepa.data.reading.rejection import Rejected, refusing
 from echojepa.data.reading.video import Video
 from echojepa.errors import UserError
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER, Reason, View
@@ -123,7 +123,7 @@ def open_dicom(content: mmap | bytes, key: bytes) -> Recording:
 
 def check_kind(data: Dataset) -> None:
     """Rejected unless the header is one of flat ultrasound pictures."""
-    try:
+    with refusing(Reason.TRUNCATED, "its header cannot be read", VALUE_ERRORS):
         state_syntax(data)
         if "Rows" not in data and "SOPClassUID" not in data:
             raise Rejected(Reason.TRUNCATED, "it ends before any image attribute")
@@ -132,10 +132,6 @@ def check_kind(data: Dataset) -> None:
             raise Rejected(Reason.NOT_ULTRASOUND, "Modality is not US")
         if kind == EnhancedUSVolumeStorage:
             raise Rejected(Reason.UNSUPPORTED, "a 3-D volume; only 2-D images are read")
-    except Rejected:
-        raise
-    except VALUE_ERRORS as error:
-        raise Rejected(Reason.TRUNCATED, f"its header cannot be read ({type(error).__name__})") from None
 
 
 def _other_ids(data: Dataset, key: bytes, person: str) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ REGION_CODES: dict[RegionKind, tuple[int, int]] = {
 }  # fmt: skip
 """RegionSpatialFormat and RegionDataType of what is seen in a region (PS3.3, C.8.5.5.1)."""
 PICTURES: tuple[RegionKind, ...] = ("tissue", "colour")
+STRIPS: tuple[tuple[RegionKind, int], ...] = (("pw", 1), ("cw", 1), ("mmode", 0))
+"""Kinds of strips, and which of the two codes tells each."""
 CENTIMETRES = 3
 """PhysicalUnits of a picture."""
 ASPECTS, SQUARE = (0.25, 4.0), 0.01
@@ -51,15 +53,12 @@ def read_regions(data: Dataset, height: int, width: int) -> tuple[Region, ...]:
 
 def _region_kind(item: Dataset) -> RegionKind:
     """What a region shows: spectra by type alone, M-mode by format alone, pictures by both."""
-    form, shown = value(item, "RegionSpatialFormat"), value(item, "RegionDataType")
-    if shown == REGION_CODES["pw"][1]:
-        return "pw"
-    if shown == REGION_CODES["cw"][1]:
-        return "cw"
-    if form == REGION_CODES["mmode"][0]:
-        return "mmode"
+    stated = value(item, "RegionSpatialFormat"), value(item, "RegionDataType")
+    for kind, part in STRIPS:
+        if stated[part] == REGION_CODES[kind][part]:
+            return kind
     for kind in PICTURES:
-        if REGION_CODES[kind] == (form, shown):
+        if stated == REGION_CODES[kind]:
             return kind
     return "other"
 

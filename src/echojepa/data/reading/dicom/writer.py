@@ -89,11 +89,7 @@ def write_cine(
 
 def _code_item(code: Code) -> Dataset:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
-        code.value,
-        code.scheme_designator,
-        code.meaning,
-    )
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[:3]
     return item
 
 
