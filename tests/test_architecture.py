@@ -69,6 +69,10 @@ TORCHLESS = (
     "import echojepa.config, echojepa.recipes",
     "from echojepa.cli import main; main(['--help'])",
     "from echojepa.cli import main; main(['verify', '--help'])",
+    "import echojepa.data.verify.verify, echojepa.data.ingest.dry_run, echojepa.evaluation.protocol.plans",
+    "from echojepa.cli import main; main(['evaluate', 'paper', '--data', 'nowhere', '--out', 'x', "
+    "'--backbones', 'y'])",
+    "from echojepa.cli import main; main(['predict', 'nowhere', '--out', 'x'])",
 )
 
 
@@ -147,7 +151,7 @@ def test_a_library_with_one_owner_is_imported_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("script", TORCHLESS)
-def test_settings_and_help_do_not_wait_for_torch(script: str) -> None:
+def test_settings_help_dry_runs_and_refusals_do_not_wait_for_torch(script: str) -> None:
     """It takes seconds to import. `--help` ends the process, so the question is asked on the way out."""
     ask = "import atexit, os, sys; atexit.register(lambda: os._exit('torch' in sys.modules)); "
     assert subprocess.run([sys.executable, "-c", ask + script], capture_output=True).returncode == 0

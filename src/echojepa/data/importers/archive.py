@@ -17,13 +17,19 @@ TABLES = (".csv", ".parquet", ".json")
 """Files of these kinds beside the videos are tables of labels and the like, not archives' files."""
 
 
+def check_sources(sources: tuple[Path, ...]) -> None:
+    """IngestError where a source is not there."""
+    for source in sources:
+        if not os.path.lexists(source):
+            raise IngestError(f"{source} does not exist; give folders or files to read")
+
+
 def list_archive(sources: tuple[Path, ...]) -> Listing:
     """Every file below the sources, resolved and sorted; hidden files and tables are noted as left out."""
     listing, found = Listing(), set[Path]()
     seen: set[tuple[int, int]] = set()
+    check_sources(sources)
     for source in sources:
-        if not os.path.lexists(source):
-            raise IngestError(f"{source} does not exist; give folders or files to read")
         found.update(files_below(source, seen) if source.is_dir() else [source])
     for path in sorted({Path(os.path.realpath(path)) for path in found}):  # two names of one file are one
         if path.name.startswith("."):
