@@ -34,8 +34,8 @@ SHAPES = {"echoprime": (512, 16, 512), "panecho": (16, 768, 768), "constant": (8
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
-    """The published networks on pictures of 32 pixels, EchoPrime's with two small blocks: what is claimed here
-    does not depend on size, and `test_supervised` has them whole."""
+    """The published networks on pictures of 32 pixels, EchoPrime's with two small blocks: what is claimed
+    here does not depend on size, and `test_supervised` has them whole."""
     patch.setattr(echoprime, "SPEC", replace(echoprime.SPEC, size=32))
     patch.setattr(echoprime, "WIDTH", 16)
     patch.setattr(echoprime, "network", small_mvit)
