@@ -25,7 +25,7 @@ from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
 from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
-from echojepa.training import rotation
+from echojepa.training import loader, rotation
 from echojepa.training.journal import read_lines
 from echojepa.training.loader import OWN_PICTURES
 from echojepa.training.pretrain import pretrain, training_loops
@@ -109,16 +109,17 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
 
 
 def test_a_run_keeps_its_own_pictures_until_its_end_where_that_pays_and_fits(
-    dataset: Path, tmp_path: Path
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read often enough, and small enough; it may differ after a stop, being no part of a run's identity."""
+    monkeypatch.setattr(loader, "WORTH_KEEPING", 2)
     loops = len(training_loops(LoopStore.open(dataset), InputSpec(32, 16, 0.8)))
     often = replace(
-        smoke(dataset, tmp_path / "often"), spec=InputSpec(32, 16, 0.8), batch_size=2 * loops, steps=2
+        smoke(dataset, tmp_path / "often"), spec=InputSpec(32, 16, 0.8), batch_size=loops, steps=2
     )
     for config, kept in (
         (often, True),
-        (replace(often, out=tmp_path / "seldom", batch_size=2 * loops - 1), False),
+        (replace(often, out=tmp_path / "seldom", batch_size=loops - 1), False),
         (replace(often, out=tmp_path / "large", pictures_gb=0), False),
     ):
         with pytest.raises(Stop):
