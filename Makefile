@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test tests slow lint clean
 
 demo: .venv/installed
 	$(BIN)/echojepa demo --out demo
 
-test: .venv/installed lint
+# Types are checked beside the tests, for that keeps one core alone.
+test: .venv/installed
+	$(MAKE) --jobs=2 lint tests
+
+tests: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 slow: .venv/installed

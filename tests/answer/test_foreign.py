@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import small_mvit
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -121,21 +122,6 @@ def test_panecho_s_head_answers_with_an_interval_of_one_s_own_patients(
     assert task.interval is not None and task.interval.patients >= 3
     assert [share.weight for share in task.loops] == pytest.approx([1 / len(clips)] * len(clips))
     assert model.card.encoder.path == str(tmp_path / "panecho.pt"), "their weights stay where they are"
-
-
-def small_mvit() -> nn.Module:
-    """EchoPrime's network in small: two blocks of torchvision's MViT under the same names."""
-    video = torchvision.models.video.mvit
-    block = video.MSBlockConfig(
-        num_heads=1, input_channels=16, output_channels=16, kernel_q=(3, 3, 3), kernel_kv=(3, 3, 3),
-        stride_q=(1, 1, 1), stride_kv=(1, 2, 2),
-    )  # fmt: skip
-    model = video.MViT(
-        (32, 32), 16, [block, block], residual_pool=True, residual_with_cls_embed=False, rel_pos_embed=True,
-        proj_after_attn=True,
-    )  # fmt: skip
-    model.head[1] = nn.Linear(16, 512)
-    return model
 
 
 def test_one_s_own_ridge_on_echoprime_s_vector_answers(

@@ -69,8 +69,9 @@ def test_a_study_that_dies_takes_too_long_or_too_much_costs_itself_alone(
     assert isinstance(lost, Unanswered) and "can no longer be loaded" in lost.sentence
 
 
-def test_a_model_that_does_not_load_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere"):
+def test_a_model_that_does_not_load_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MAIN", MAIN)
+    with pytest.raises(UserError, match="no such model"):
         AnsweringProcess(WorkerSettings(tmp_path / "nowhere", 1, MEMORY, dicom=True), 60)
 
 

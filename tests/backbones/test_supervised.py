@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +69,19 @@ def test_echoprime_s_vector_and_tokens_equal_torchvision(mvit: nn.Module, tmp_pa
 
 
 def test_panecho_equals_its_published_composition(
-    two_encoders: tuple[nn.Module, nn.TransformerEncoder], tmp_path: Path
+    two_encoders: tuple[nn.Module, nn.TransformerEncoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On pictures of 64 pixels: its convolutions take any, and its tokens have none of the place in them."""
+    monkeypatch.setattr(panecho, "SPEC", replace(panecho.SPEC, size=64, resized=73))
+    clips = CLIPS[..., :64, :64]
     content = panecho_file(two_encoders)
     assert count(content["weights"], "encoder.encoder.model.") == 27_820_128
     assert count(content["weights"], "encoder.transformer.") == 14_186_496
     torch.save(content, tmp_path / "panecho.pt")
-    output = load_backbone(tmp_path / "panecho.pt")(CLIPS)
+    output = load_backbone(tmp_path / "panecho.pt")(clips)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
-    planes = ((CLIPS / 255 - mean) / std)[0].reshape(48, 224, 224)
+    planes = ((clips / 255 - mean) / std)[0].reshape(48, 64, 64)
     pictures = torch.stack([torch.stack([planes[3 * i + j] for j in range(3)]) for i in range(16)])
     time, channel = np.arange(16)[:, None], np.arange(0, 768, 2)[None]
     table = np.zeros((16, 768), dtype=np.float32)

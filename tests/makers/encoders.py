@@ -1,7 +1,8 @@
-"""Weights of networks that a test has in memory."""
+"""Networks that several tests have in memory, and their weights."""
 
 from __future__ import annotations
 
+import pytest
 from torch import nn
 
 from echojepa.config import Architecture, InputSpec
@@ -25,3 +26,18 @@ def weights_of(
         predictor_shape=predictor.shape if predictor else None,
         predictor=dict(predictor.state_dict()) if predictor else {},
     )
+
+
+def small_mvit() -> nn.Module:
+    """EchoPrime's network in small: two blocks of torchvision's MViT under the same names."""
+    video = pytest.importorskip("torchvision").models.video.mvit
+    block = video.MSBlockConfig(
+        num_heads=1, input_channels=16, output_channels=16, kernel_q=(3, 3, 3), kernel_kv=(3, 3, 3),
+        stride_q=(1, 1, 1), stride_kv=(1, 2, 2),
+    )  # fmt: skip
+    model = video.MViT(
+        (32, 32), 16, [block, block], residual_pool=True, residual_with_cls_embed=False, rel_pos_embed=True,
+        proj_after_attn=True,
+    )  # fmt: skip
+    model.head[1] = nn.Linear(16, 512)
+    return model

@@ -48,16 +48,17 @@ def beside_validation(test: Predictions, task: Task, seed: int) -> Predictions:
 
 
 def store_results(plan: Plan, out: Path, seed: int = 0) -> None:
-    """What a plan leaves: rows, and every probe with its predictions, of numbers drawn at random."""
+    """What a plan leaves: rows, and every probe with its predictions, of numbers drawn at random, which are
+    the same for all that a cell compares."""
     blank = Standardiser.identity(1, WIDTH)
     readout = RidgeProbe(blank, torch.zeros(1, 1, WIDTH, 1), torch.zeros(1), False)
     rows: list[ResultRow] = []
     for number, cell in enumerate(plan.cells(lambda task: ADULTS)):
+        made, scored = predicted(cell.task, seed + number), []
         for name in ("JEPA", "random encoder", CONSTANT):
             who = {"backbone": name, "weights": "w", "parameters": 1, "tokens": 1, "embed_dim": WIDTH}
             probe = CONSTANT if name == CONSTANT else cell.probe.name
             stored = StoredProbe(out / "probes" / slug(cell.task.name) / slug(name) / cell.key)
-            made = predicted(cell.task, seed + number)
             if name != CONSTANT:
                 history = {"validation": [3.0, 2.0]} if cell.probe.depth is not None else {}
                 settings = {"learning rate": 1e-3, "weight decay": 0.1, "epoch": 2}
@@ -73,7 +74,8 @@ def store_results(plan: Plan, out: Path, seed: int = 0) -> None:
                 if cell.calibrated:
                     rows.append(facts.row(COVERAGE, "%", Estimate(90.0, 80.0, 95.0, 12, 12)))
                 else:
-                    rows += score(Scored(cell.task, facts, made), 2, 0)
+                    scored = scored or score(Scored(cell.task, facts, made), 2, 0)
+                    rows += [replace(row, **vars(facts)) for row in scored]
                 if name != CONSTANT and not condition.perturbation:
                     both = beside_validation(made, cell.task, VAL_SEED + number)
                     write_predictions(stored.predictions_file(condition, ""), both, stored.card(), condition)

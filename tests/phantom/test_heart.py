@@ -41,13 +41,13 @@ def true_apical_poses(anatomy: Anatomy) -> tuple[Pose, Pose]:
 
 @pytest.mark.parametrize("patient", [*PATIENTS[:4], REGIONAL])
 def test_lvef_is_that_of_the_cavity_counted_in_space(patient) -> None:
-    """Monte Carlo over a box with the inverse of the motion, which no volume formula knows of."""
+    """Monte Carlo over a box, which no volume formula knows of."""
     truth, counted = Truth(patient), []
     low, high = truth.motion.anatomy.ventricles.apex * np.array([[-0.6, -0.6, -0.05], [0.6, 0.6, 1.0]])
     points = np.random.default_rng(0).uniform(low, high, (120_000, 3))
     for contraction in (0.0, 1.0):
         state = truth.motion.state(patient.rhythm.full(contraction))
-        inside = truth.in_cavity(truth.motion.rest(points, state))
+        inside = truth.motion.in_cavity(points, state)
         counted.append(inside.mean() * np.prod(high - low) / 1000)
     assert counted[0] == pytest.approx(patient.edv, rel=0.02)
     assert truth.lvef == pytest.approx(100 * patient.ejection, abs=0.01)
@@ -105,6 +105,18 @@ def test_the_inverse_of_the_motion_finds_the_points_again() -> None:
         state = motion.state(PATIENTS[5].rhythm.at(time))
         missed = np.linalg.norm(motion.rest(motion.place(rest, state), state) - rest, axis=1)
         assert np.median(missed) < 0.02 and np.percentile(missed, 95) < 0.6
+
+
+@pytest.mark.parametrize("patient", [*PATIENTS[:4], REGIONAL])
+def test_the_cavity_is_where_the_inverse_of_the_motion_leads_into_it(patient) -> None:
+    motion = Truth(patient).motion
+    low, high = motion.anatomy.ventricles.apex * np.array([[-0.7, -0.7, -0.3], [0.7, 0.7, 1.3]])
+    points = np.random.default_rng(1).uniform(low, high, (20_000, 3))
+    for contraction in (0.0, 0.4, 1.0):
+        state = motion.state(patient.rhythm.full(contraction))
+        x, y, z = motion.rest(points, state).T
+        led = (z >= 0) & (x * x + y * y < Layers(motion.anatomy, np.arctan2(y, x), z).relaxed[1])
+        assert np.array_equal(motion.in_cavity(points, state), led) and led.any()
 
 
 def test_the_septum_flattens_in_systole_the_more_the_higher_the_pressure() -> None:

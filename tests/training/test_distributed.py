@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
@@ -15,9 +16,13 @@ import pytest
 import torch
 from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import elastic_launch
 
+from echojepa import cli
 from echojepa.config import ConfigError, InputSpec, PretrainConfig
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.errors import UserError
+from echojepa.files.records import encode
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
 from echojepa.training import rotation
@@ -25,6 +30,7 @@ from echojepa.training.distributed import LostRankError, World
 from echojepa.training.journal import read_lines
 from echojepa.training.loader import Steps, check_share
 from echojepa.training.pretrain import pretrain, training_loops
+from echojepa.training.step import TrainStep
 
 Parallel = Literal["replicate", "shard"]
 HANGS = 600
@@ -115,7 +121,7 @@ def assert_close_run(one: Path, other: Path) -> None:
         assert [line[name] for name in exact] == [same[name] for name in exact]
 
 
-@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+@pytest.mark.parametrize("parallel", ["replicate", pytest.param("shard", marks=pytest.mark.slow)])
 def test_two_processes_are_the_run_of_one(
     config: PretrainConfig,
     alone: Path,
@@ -133,7 +139,7 @@ def test_two_processes_are_the_run_of_one(
     ("parallel", "ranks"),
     [
         pytest.param("shard", 1, marks=pytest.mark.slow),
-        ("shard", 4),
+        pytest.param("shard", 4, marks=pytest.mark.slow),
         pytest.param("replicate", 1, marks=pytest.mark.slow),
         pytest.param("replicate", 4, marks=pytest.mark.slow),
     ],
@@ -146,11 +152,32 @@ def test_a_run_saved_on_two_ranks_goes_on_with_another_number(
     parallel: Parallel,
     ranks: int,
 ) -> None:
+    """Half of it is made by two, and the other half by so many: all of it is the run of one."""
     run = replace(config, out=tmp_path / "run", parallel=parallel)
     codes = together(processes, 2, train_half, run)
     assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None)
     assert rotation.find(run.out).facts.step == 2
     assert together(processes, ranks, train, run) == [0] * ranks
+    assert_close_run(alone, run.out)
+
+
+def test_a_run_of_one_goes_on_with_two_that_share_the_model_and_then_with_one(
+    config: PretrainConfig, alone: Path, tmp_path: Path, processes: ForkServerContext
+) -> None:
+    """Rank 0 is killed among the two, and the other one does not hang."""
+    run = replace(config, out=tmp_path / "run", parallel="shard", checkpoint_every=1)
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run, stop)
+    assert rotation.find(run.out).facts.step == 1
+    codes = together(processes, 2, train_half, run)
+    assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None)
+    assert rotation.find(run.out).facts.step == 2
+    pretrain(run, quiet)
     assert_close_run(alone, run.out)
 
 
@@ -185,8 +212,6 @@ def die_in_a_step(config: PretrainConfig, rank: int) -> None:
         """Rank 0 goes on."""
 
     if rank == 1:
-        from echojepa.training.step import TrainStep
-
         TrainStep.__call__ = lambda *_: os._exit(7)
     try:
         pretrain(config, step)
@@ -200,43 +225,37 @@ def test_a_rank_that_dies_does_not_leave_the_others_hanging(
     assert together(processes, 2, die_in_a_step, replace(config, out=tmp_path / "run")) == [3, 7]
 
 
-SCRIPT = """
-import os, sys
-from echojepa import cli
-from echojepa.errors import UserError
-from echojepa.training.step import TrainStep
+def one_rank_breaks(record: str) -> None:
+    """The command in a process that torchrun started; the second one's step fails."""
 
-def broken(self, batch, step):
-    raise UserError("this rank's own trouble")
+    def broken(self: TrainStep, batch: object, step: int) -> None:
+        raise UserError("this rank's own trouble")
 
-if os.environ["RANK"] == "1":
-    TrainStep.__call__ = broken
-sys.exit(cli.main(sys.argv[1:]))
-"""
+    if os.environ["RANK"] == "1":
+        TrainStep.__call__ = broken
+    sys.exit(cli.main(["pretrain", record]))
 
 
 def test_torchrun_ends_the_job_with_the_failed_ranks_own_error(
-    config: PretrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    config: PretrainConfig, tmp_path: Path, processes: ForkServerContext
 ) -> None:
-    """torchrun's own work is in this process: its ranks are the two that import all that training needs."""
-    script = tmp_path / "job.py"
-    script.write_text(SCRIPT)
-    record = alone_record(config, tmp_path)
+    """torchrun's own work is in this process; its ranks are born with all that training needs."""
+    logs = ["--redirects", "2", "--log-dir", str(tmp_path / "logs")]
+    where = ["--nproc-per-node", "2", "--master-port", str(free_port())]
+    launched, _, _ = torchrun.config_from_args(torchrun.parse_args([*where, *logs, "of no use here"]))
+    launched.start_method = processes.get_start_method()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     with pytest.raises(ChildFailedError, match="exitcode"):
-        torchrun.main(
-            ["--nproc-per-node", "2", "--master-port", str(free_port()), str(script), "pretrain", str(record)]
-        )
+        elastic_launch(launched, one_rank_breaks)(str(alone_record(config, tmp_path)))
     for number, handler in handlers.items():
         if handler != signal.getsignal(number):
             signal.signal(number, handler)
-    assert "this rank's own trouble" in capfd.readouterr().err
+    (said,) = tmp_path.glob("logs/**/1/stderr.log")
+    assert "this rank's own trouble" in said.read_text()
 
 
 def alone_record(config: PretrainConfig, folder: Path) -> Path:
     """The config as the file that the command line takes."""
-    from echojepa.files.records import encode
-
     record = folder / "config.json"
     record.write_text(encode(replace(config, out=folder / "run")))
     return record

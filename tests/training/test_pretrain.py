@@ -25,7 +25,7 @@ from echojepa.files.records import decode, encode
 from echojepa.models.building import build_encoder
 from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
-from echojepa.training import rotation
+from echojepa.training import loader, rotation
 from echojepa.training.journal import read_lines
 from echojepa.training.loader import OWN_PICTURES
 from echojepa.training.pretrain import pretrain, training_loops
@@ -64,9 +64,14 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert logs[0] == logs[1]
 
 
+def recipe(dataset: Path, out: Path) -> PretrainConfig:
+    """`smoke` on smaller pictures."""
+    return replace(smoke(dataset, out), spec=InputSpec(64, 4, 0.8))
+
+
 @pytest.fixture(scope="module")
 def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
-    config = smoke(dataset, tmp_path_factory.mktemp("run"))
+    config = recipe(dataset, tmp_path_factory.mktemp("run"))
     pretrain(config, quiet)
     return config
 
@@ -91,29 +96,30 @@ def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothin
         "augment": "shift",
         "steps": 4,
     }
-    recipe = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(32, 16, 0.8), batch_size=2, **options)
-    pretrain(recipe, quiet)
-    kept = replace(recipe, out=tmp_path / "kept", pictures=tmp_path / "kept" / OWN_PICTURES)
+    plain = replace(smoke(dataset, tmp_path / "plain"), spec=InputSpec(32, 16, 0.8), batch_size=2, **options)
+    pretrain(plain, quiet)
+    kept = replace(plain, out=tmp_path / "kept", pictures=tmp_path / "kept" / OWN_PICTURES)
     with pytest.raises(Stop):
         pretrain(kept, stop_at(3))
     pretrain(kept, quiet)
-    assert_same_run(recipe.out, kept.out)
+    assert_same_run(plain.out, kept.out)
     assert list(kept.pictures.iterdir()), "a named folder keeps them for later runs, wherever it is"
     assert last_state(kept.out)["model.statistics.steps"].item() == 4
     assert read_start(kept.out).target_encoder.keys() == read_start(kept.out).encoder.keys()
 
 
 def test_a_run_keeps_its_own_pictures_until_its_end_where_that_pays_and_fits(
-    dataset: Path, tmp_path: Path
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read often enough, and small enough; it may differ after a stop, being no part of a run's identity."""
+    monkeypatch.setattr(loader, "WORTH_KEEPING", 2)
     loops = len(training_loops(LoopStore.open(dataset), InputSpec(32, 16, 0.8)))
     often = replace(
-        smoke(dataset, tmp_path / "often"), spec=InputSpec(32, 16, 0.8), batch_size=2 * loops, steps=2
+        smoke(dataset, tmp_path / "often"), spec=InputSpec(32, 16, 0.8), batch_size=loops, steps=2
     )
     for config, kept in (
         (often, True),
-        (replace(often, out=tmp_path / "seldom", batch_size=2 * loops - 1), False),
+        (replace(often, out=tmp_path / "seldom", batch_size=loops - 1), False),
         (replace(often, out=tmp_path / "large", pictures_gb=0), False),
     ):
         with pytest.raises(Stop):
@@ -163,7 +169,7 @@ def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> 
 
 
 def test_the_pixel_baseline_shares_the_loop_and_resumes_bitwise(dataset: Path, tmp_path: Path) -> None:
-    one = replace(smoke(dataset, tmp_path / "one"), objective="videomae", masks=(TUBE_MASK,))
+    one = replace(recipe(dataset, tmp_path / "one"), objective="videomae", masks=(TUBE_MASK,))
     other = replace(one, out=tmp_path / "other")
     pretrain(one, quiet)
     with pytest.raises(Stop):
@@ -181,7 +187,7 @@ def test_random_is_the_start_and_both_backbones_keep_the_contract(finished: Pret
     for name in (str(finished.out), f"random:{finished.out}"):
         backbone = load_backbone(name)
         together = backbone(clips)
-        assert together.grid == (2, 12, 12) and together.tokens.shape == (3, 288, backbone.embed_dim)
+        assert together.grid == (2, 8, 8) and together.tokens.shape == (3, 128, backbone.embed_dim)
         alone = torch.cat([backbone(clip[None]).tokens for clip in clips])
         torch.testing.assert_close(together.tokens, alone, atol=1e-5, rtol=1e-5)
         assert not together.tokens.requires_grad

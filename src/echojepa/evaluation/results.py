@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,7 +50,7 @@ class RowFacts(BackboneFacts):
     ) -> ResultRow:
         """The row of a number; nothing else makes one."""
         return ResultRow(
-            **asdict(self), split=str(split), group=group, metric=metric, unit=unit, value=number.value,
+            **vars(self), split=str(split), group=group, metric=metric, unit=unit, value=number.value,
             lo=number.low, hi=number.high, patients=number.patients, items=number.items,
         )  # fmt: skip
 

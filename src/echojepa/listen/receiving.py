@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,6 +65,13 @@ def register_retired() -> None:
         register_uid(uid, keyword, StorageServiceClass)
 
 
+def send_at_once(event: Any) -> None:
+    """A connection that opened: what is written goes out at once. An instance is a small write and a large
+    one, and the system would hold the end of the large one back until the word comes that the rest has come,
+    which takes up to 40 ms."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+
 @contextmanager
 def receiving(settings: ListenConfig, studies: Studies, audit: Audit) -> Iterator[int]:
     """Take instances in for as long as this lasts; the port, which the system chooses where it is set to 0.
@@ -115,6 +123,7 @@ class Taking:
     def opened(self, event: Any) -> None:
         """A connection: end it where it announces more than is to be in memory at once. The library would
         read the 4 GiB that a head can announce before it tells of them."""
+        send_at_once(event)
         read = event.assoc.dul.socket.recv
 
         def read_bounded(size: int) -> bytearray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echojepa.data.reading.dicom.reader import header_of
 from echojepa.errors import ConfigError, UserError
-from echojepa.listen.receiving import PIECE, library
+from echojepa.listen.receiving import PIECE, library, send_at_once
 
 WARNINGS = range(0xB000, 0xC000)
 """Status of an instance that was stored, and of which there is something to say."""
@@ -45,13 +45,15 @@ class Destination:
 def send_files(own: str, to: Destination, files: Sequence[Path]) -> None:
     """Send files as `own` to an archive, over one association; NotSent unless every one is
     acknowledged."""
-    node = library().AE(ae_title=own)
+    network = library()
+    node = network.AE(ae_title=own)
     node.connection_timeout, node.maximum_pdu_size = PATIENCE, PIECE
     for path in files:
         header = header_of(path)
         assert header is not None, "we wrote it"
         node.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
-    link = node.associate(to.host, to.port, ae_title=to.title)
+    opened = [(network.evt.EVT_CONN_OPEN, send_at_once)]
+    link = node.associate(to.host, to.port, ae_title=to.title, evt_handlers=opened)
     if not link.is_established:
         raise NotSent("association refused" if link.is_rejected else "no association")
     try:

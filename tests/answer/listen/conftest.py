@@ -21,6 +21,7 @@ from pynetdicom import evt
 from echojepa.answer.model import Model
 from echojepa.answer.worker import Answered, Unanswered, WorkerSettings, answer_folder
 from echojepa.config import ListenConfig
+from echojepa.listen.receiving import send_at_once
 from echojepa.listen.service import Listener
 
 QUIET = 60.0
@@ -104,7 +105,8 @@ def called(port: int, calling: str = "SCANNER", title: str = "ECHOJEPA") -> Iter
     for storage in ("UltrasoundMultiFrameImageStorage", "UltrasoundImageStorage", "ComprehensiveSRStorage"):
         for syntax in (pydicom.uid.JPEGBaseline8Bit, pydicom.uid.ExplicitVRLittleEndian):
             node.add_requested_context(getattr(pydicom.uid, storage), syntax)
-    link = node.associate("127.0.0.1", port, ae_title=title)
+    opened = [(evt.EVT_CONN_OPEN, send_at_once)]
+    link = node.associate("127.0.0.1", port, ae_title=title, evt_handlers=opened)
     yield link
     if link.is_established:
         link.release()

@@ -22,8 +22,8 @@ from echojepa.cli import main
 from echojepa.config import ListenConfig
 from echojepa.data.reading.dicom.pixels import SYNTAXES
 from echojepa.errors import ConfigError, UserError
-from echojepa.listen import service
-from echojepa.listen.receiving import RETIRED
+from echojepa.listen import receiving, sending, service
+from echojepa.listen.receiving import RETIRED, send_at_once
 from echojepa.listen.sending import Destination, NotSent, send_files
 from echojepa.listen.service import Listener
 
@@ -174,6 +174,26 @@ def test_an_answer_waits_for_an_archive_that_is_down(
             assert {archive.next().Modality, archive.next().Modality} == {"SR", "OT"}
             wait_for(tmp_path / "out", "sent")
     assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
+def test_both_a_listener_and_a_sender_send_at_once_what_they_write(
+    open_listener: Opened, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = []
+
+    def told(event: pynetdicom.evt.Event) -> None:
+        send_at_once(event)
+        at_once.append(event.assoc.dul.socket.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    for module in (receiving, sending):
+        monkeypatch.setattr(module, "send_at_once", told)
+    with open_listener() as listener, called(listener.port) as link:
+        assert link.send_c_echo().Status == 0 and at_once == [1]
+    with Archive().at() as archive:
+        send_files(
+            "ECHOJEPA", Destination("ARCHIVE", "127.0.0.1", archive.port), sorted(written.glob("*.dcm"))
+        )
+    assert at_once == [1, 1]
 
 
 def test_an_archive_that_does_not_take_reports_is_told_of(written: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echojepa.phantom.cohort.study import Drawn, Study
+from echojepa.phantom.heart.patients import Patient
 from echojepa.phantom.heart.truth import Contour, Truth
 from echojepa.phantom.scanner.settings import Scanner
 
@@ -57,9 +59,15 @@ class LoopTruth:
         return contour / scanner.mm_per_pixel + np.array([scanner.width // 2, -0.5])
 
 
+@lru_cache(maxsize=1)
+def truth_of(patient: Patient) -> Truth:
+    """What is true of a patient: measured once for all loops of a study, which follow one another."""
+    return Truth(patient)
+
+
 def loop_truth(drawn: Drawn) -> LoopTruth:
     """What the heart did during a loop."""
-    patient, rhythm, truth = drawn.patient, drawn.patient.rhythm, Truth(drawn.patient)
+    patient, rhythm, truth = drawn.patient, drawn.patient.rhythm, truth_of(drawn.patient)
     times = drawn.start + np.arange(drawn.frames) / drawn.scanner.frame_rate
     instants = [rhythm.at(float(time)) for time in times]
     volume = patient.edv * (1 - patient.ejection * np.array([instant.contraction for instant in instants]))

@@ -94,19 +94,37 @@ class Motion:
             )
         return outcome
 
+    def in_cavity(self, points: Floats, state: State) -> NDArray[np.bool_]:
+        """Whether points (n, 3), mm, lie in the left ventricular cavity in this state.
+
+        All of it follows the base and nothing in it swells: one step finds what `rest` needs rounds for.
+        """
+        anatomy, points = self.anatomy, np.asarray(points, dtype=np.float32).astype(np.float64)
+        azimuth, z = unwound(anatomy, points, state.squeeze, 1.0)
+        cavity = anatomy.ventricles.cavity(azimuth, z / anatomy.ventricles.length)
+        return (z >= 0) & (points[:, 0] ** 2 + points[:, 1] ** 2 < cavity.square(state.squeeze))
+
 
 def unload(anatomy: Anatomy, points: Floats, state: State, follow: Floats) -> tuple[Floats, Floats]:
     """Undo the ventricles' motion given how much each point (n, 3) follows it; also a better such share."""
-    apex, squeeze = anatomy.ventricles.apex, state.squeeze
-    moved = apex * (1 - squeeze.length) * follow
-    z = (points[:, 2] - moved) / np.where(points[:, 2] > moved, 1 - moved / apex, 1 + moved / anatomy.roof)
-    z = np.where((points[:, 2] > apex) | (points[:, 2] < -anatomy.roof), points[:, 2], z)
-    azimuth = np.arctan2(points[:, 1], points[:, 0]) - squeeze.twist * twist_share(z, anatomy) * follow
+    squeeze, (azimuth, z) = state.squeeze, unwound(anatomy, points, state.squeeze, follow)
     layers = Layers(anatomy, azimuth, z)
     layer, share = layers.locate(points[:, 0] ** 2 + points[:, 1] ** 2, squeeze)
     radius = np.sqrt(layers.radius(layer, share, RELAXED))
     rest = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z], axis=1)
     return rest, followed(layer, share)
+
+
+def unwound(
+    anatomy: Anatomy, points: Floats, squeeze: Squeeze, follow: Floats | float
+) -> tuple[Floats, Floats]:
+    """Azimuth and z (n,) at rest of points (n, 3) that follow the base's motion and twist so much."""
+    apex = anatomy.ventricles.apex
+    moved = apex * (1 - squeeze.length) * follow
+    z = (points[:, 2] - moved) / np.where(points[:, 2] > moved, 1 - moved / apex, 1 + moved / anatomy.roof)
+    z = np.where((points[:, 2] > apex) | (points[:, 2] < -anatomy.roof), points[:, 2], z)
+    azimuth = np.arctan2(points[:, 1], points[:, 0]) - squeeze.twist * twist_share(z, anatomy) * follow
+    return azimuth, z
 
 
 def followed(layer: NDArray[np.intp], share: Floats) -> Floats:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from echojepa.phantom.heart.anatomy import Anatomy, Atrium
-from echojepa.phantom.heart.motion import Layers, Motion, State
+from echojepa.phantom.heart.motion import Motion, State
 from echojepa.phantom.heart.patients import Patient
 from echojepa.phantom.heart.ventricles import SEPTUM, Floats
 from echojepa.phantom.planes import Pose
@@ -124,25 +124,20 @@ class Truth:
         angles = np.linspace(0, 2 * math.pi, OUTLINE, endpoint=False)
         ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
-        def rest(reach: Floats) -> Floats:
+        def place(reach: Floats) -> Floats:
             flat = start + reach[:, None] * ways
-            return self.motion.rest(pose.probe + flat @ np.stack([pose.lateral, pose.depth]) - shift, state)
+            return pose.probe + flat @ np.stack([pose.lateral, pose.depth]) - shift
 
         low, high = np.zeros(OUTLINE), np.full(OUTLINE, 1.3 * ventricles.length)
-        if not self.in_cavity(rest(low)).all():
+        if not self.motion.in_cavity(place(low), state).all():
             return Contour(np.zeros((0, 2)), np.zeros((0, 2)))
         for _ in range(16):
             half = 0.5 * (low + high)
-            inside = self.in_cavity(rest(half))
+            inside = self.motion.in_cavity(place(half), state)
             low, high = np.where(inside, half, low), np.where(inside, high, half)
+        based = self.motion.rest(place(low), state)[:, 2] < 0.3
         outline = start + low[:, None] * ways
-        return Contour(outline, annulus_of(outline, rest(low)[:, 2] < 0.3))
-
-    def in_cavity(self, rest: Floats) -> np.ndarray:
-        """Whether points (n, 3) at rest lie in the left ventricular cavity."""
-        radius = rest[:, 0] ** 2 + rest[:, 1] ** 2
-        layers = Layers(self.motion.anatomy, np.arctan2(rest[:, 1], rest[:, 0]), rest[:, 2])
-        return (rest[:, 2] >= 0) & (radius < layers.relaxed[1])
+        return Contour(outline, annulus_of(outline, based))
 
 
 def annulus_of(outline: Floats, based: np.ndarray) -> Floats:

@@ -44,31 +44,45 @@ FLAT_TILT = 0.7
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What does not change with time at n pairs of azimuth and level; squared radii in mm^2."""
+class Cavity:
+    """The left cavity at n pairs of azimuth and level: what does not change with time."""
 
     inner: Floats
-    """Left cavity."""
-    wall: Floats
-    """Span of the left wall."""
-    crescent: Floats
-    """Span of the right cavity."""
-    right_wall: Floats
-    """Span of the right wall."""
+    """Squared radius, mm^2."""
     share: Floats
     """Radial contraction over that of the middle."""
     defect: Floats
     """Relative change of contraction by a regional defect; mean zero around a level."""
     bend: Floats
     """Septal flattening of the squared radius; mean zero around a level."""
+
+    def alive(self, state: Squeeze) -> Floats:
+        """What contraction leaves of the squared radius (n,), without defects and flattening."""
+        return 1 - state.squeeze * self.share
+
+    def square(self, state: Squeeze) -> Floats:
+        """Squared radius (n,), mm^2."""
+        alive = self.alive(state)
+        moved = alive - state.squeeze * self.share * self.defect
+        return self.inner * (moved + state.flattening * alive * self.bend)
+
+
+@dataclass(frozen=True)
+class Columns(Cavity):
+    """All layers there; squared radii in mm^2."""
+
+    wall: Floats
+    """Span of the left wall."""
+    crescent: Floats
+    """Span of the right cavity."""
+    right_wall: Floats
+    """Span of the right wall."""
     hollow: Floats
     """What a flattened septum leaves to the right cavity, so that the right free wall stays where it is."""
 
     def knots(self, state: Squeeze) -> Floats:
         """Squared radii (5, n) where layers meet: axis, left wall, right cavity, right wall, outside."""
-        alive = 1 - state.squeeze * self.share
-        moved = alive - state.squeeze * self.share * self.defect
-        inner = self.inner * (moved + state.flattening * alive * self.bend)
+        inner, alive = self.square(state), self.alive(state)
         septum = inner + self.wall / state.length
         right = septum + self.crescent * state.right + self.inner * alive * self.hollow * state.flattening
         return np.stack([np.zeros_like(inner), inner, septum, right, right + self.right_wall / state.length])
@@ -157,28 +171,35 @@ class Ventricles:
         """Squared radius of the left ventricle's outer surface."""
         return (self.radius + self.patient.wall) ** 2 * profile(level, self.end)
 
-    def columns(self, azimuth: Floats, level: Floats) -> Columns:
-        """Layers at rest at n azimuths and levels (clipped to base and epicardial apex)."""
+    def cavity(self, azimuth: Floats, level: Floats) -> Cavity:
+        """The left cavity at rest at n azimuths and levels (clipped to base and epicardial apex)."""
         patient = self.patient
         azimuth, level = np.asarray(azimuth), np.clip(level, 0.0, self.end)
-        inner = self.radius**2 * profile(level) * (level < 1)
-        outer = np.maximum(self.outer(level), inner)
-        span = crescent_shape(azimuth, level)
-        edge = np.sqrt(outer) + self.width * span
-        thick = 3.6 * patient.scale * (1 + 0.6 * patient.load) * np.minimum(1.0, 6 * span)
         bump = (0.5 + 0.5 * np.cos(azimuth - patient.regional_azimuth)) ** 3
         where = np.clip(1.5 - np.abs(level - patient.regional_level) / 0.3, 0, 1)
         angle = azimuth - SEPTUM
-        bend = -(np.cos(2 * angle) + FLAT_TILT * np.cos(angle)) * (1 - 0.6 * (2 * level - 1) ** 2)
-        return Columns(
-            inner=inner,
-            wall=outer - inner,
-            crescent=edge**2 - outer,
-            right_wall=(edge + thick) ** 2 - edge**2,
+        return Cavity(
+            inner=self.radius**2 * profile(level) * (level < 1),
             share=BASE_SHARE + (1 - BASE_SHARE) * smooth(level / 0.35),
             defect=-patient.regional * where * (bump - REGION_MEAN),
-            bend=bend,
-            hollow=np.maximum(-bend, 0) * (np.cos(angle) > 0) * np.clip((RIGHT_END - level) / 0.2, 0, 1),
+            bend=-(np.cos(2 * angle) + FLAT_TILT * np.cos(angle)) * (1 - 0.6 * (2 * level - 1) ** 2),
+        )
+
+    def columns(self, azimuth: Floats, level: Floats) -> Columns:
+        """All layers there."""
+        patient, cavity = self.patient, self.cavity(azimuth, level)
+        azimuth, level = np.asarray(azimuth), np.clip(level, 0.0, self.end)
+        outer = np.maximum(self.outer(level), cavity.inner)
+        span = crescent_shape(azimuth, level)
+        edge = np.sqrt(outer) + self.width * span
+        thick = 3.6 * patient.scale * (1 + 0.6 * patient.load) * np.minimum(1.0, 6 * span)
+        septal = (np.cos(azimuth - SEPTUM) > 0) * np.clip((RIGHT_END - level) / 0.2, 0, 1)
+        return Columns(
+            **vars(cavity),
+            wall=outer - cavity.inner,
+            crescent=edge**2 - outer,
+            right_wall=(edge + thick) ** 2 - edge**2,
+            hollow=np.maximum(-cavity.bend, 0) * septal,
         )
 
 
