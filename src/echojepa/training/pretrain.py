@@ -76,7 +76,7 @@ def planned_steps(model: Objective, config: PretrainConfig) -> int:
         grid, spent = model.encoder.grid, 0
         for _ in range(PLANNING_DRAWS):
             masks = [sample_mask(mask, grid, config.batch_size, draws) for mask in config.masks]
-            spent += model.flops(masks).total * config.batch_size
+            spent += model.flops(masks) * config.batch_size
         steps.append(int(config.max_flops / (spent / PLANNING_DRAWS)))
     if min(steps) < 1:
         raise ConfigError(
@@ -297,7 +297,7 @@ def train(run: Run, progress: Progress) -> str:
     """Step until the run is at its end, ""; or to a sudden drop that calls for a rollback, and why."""
     asked = time.perf_counter()
     for step, batch in run.batches():
-        flops = run.model.flops(batch.masks).total * run.config.batch_size
+        flops = run.model.flops(batch.masks) * run.config.batch_size
         if run.overspends(run.facts.flops + flops):
             break
         run.step(step, batch, time.perf_counter() - asked)

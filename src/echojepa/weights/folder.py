@@ -89,14 +89,7 @@ class Weights:
         shape = self.predictor_shape
         if shape is None:
             raise CheckpointError(f"{self.origin.name} has no predictor; give a complete pretraining file")
-        return Predictor(
-            self.architecture.dimensions.width,
-            self.architecture.grid(self.spec),
-            shape,
-            self.architecture.position,
-            torch.Generator(),
-            self.architecture.trained_side,
-        )
+        return Predictor.of(self.architecture, self.spec, shape, torch.Generator())
 
     def build_encoder(self) -> VisionTransformer:
         """The encoder; CheckpointError where a tensor is missing, unknown or misshapen."""
