@@ -7,6 +7,7 @@ from torch import nn
 from echojepa.config import Architecture, InputSpec
 from echojepa.models.predictor import Predictor
 from echojepa.weights.folder import Origin, Weights
+from echojepa.weights.tensors import build_from
 
 
 def weights_of(
@@ -25,3 +26,8 @@ def weights_of(
         predictor_shape=predictor.shape if predictor else None,
         predictor=dict(predictor.state_dict()) if predictor else {},
     )
+
+
+def predictor_of(weights: Weights) -> Predictor:
+    """The predictor of weights; CheckpointError where there is none, or its tensors do not fit."""
+    return build_from(weights.blank_predictor, weights.predictor, weights.origin.name)
