@@ -151,13 +151,13 @@ def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, 
     loops = {one: loop for loop in cohort.loops.values() if (one := getattr(loop, name)) in wanted}
     mine = [loops[item] for item in items.tolist()]
     ages = np.array([np.nan if loop.age is None else loop.age for loop in mine])
-    found = {
+    views = ["study" if task.level == "study" else loop.view for loop in mine]
+    return {
         "sex": np.array([loop.sex or "unknown" for loop in mine]),
         "age": banded(ages, AGE_EDGES),
         "site": np.array([loop.site for loop in mine]),
+        "view": np.array(views, dtype=str),
     }
-    views = ["study" if task.level == "study" else loop.view for loop in mine]
-    return found | {"view": np.array(views, dtype=str)}
 
 
 def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> list[ResultRow]:

@@ -23,6 +23,7 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.config import InputSpec
 from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.features.cache import shape_of
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
 from echojepa.weights.tensors import CheckpointError, build_from, load_foreign, plain_names, renamed
 
@@ -67,8 +68,7 @@ def load_official(
     """A released encoder with the heads of a released probe file, fed as these were (OFFICIAL) unless `spec`
     says otherwise: EchoJEPA's giant with 336 px, for example. CheckpointError as `load_backbone`."""
     backbone = load_backbone(encoder, spec)
-    shown = torch.zeros(1, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
-    return OfficialModel(backbone, load_official_probes(probes, backbone(shown).grid, scale))
+    return OfficialModel(backbone, load_official_probes(probes, shape_of(backbone).grid, scale))
 
 
 def load_official_probes(
