@@ -202,7 +202,6 @@ def spread_grains(grains: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(grains[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
-
 PERTURBATIONS: dict[str, Perturbation] = {
     kind.name: kind
     for kind in (
