@@ -294,7 +294,7 @@ def product_rate(options: argparse.Namespace, precision: str) -> float:
 def show_parts(options: argparse.Namespace, precision: str, fed: list[tuple[Tensor, list[Mask]]]) -> None:
     """Print where our time goes, and how much of a step is no matrix product."""
     model = make_model(options.size, options.width, options.depth)
-    flops = sum(model.flops(masks).total for _, masks in fed[1:]) / (len(fed) - 1) * options.batch
+    flops = sum(model.flops(masks) for _, masks in fed[1:]) / (len(fed) - 1) * options.batch
     found, rate = parts(options, precision, fed), product_rate(options, precision)
     whole = sum(found.values())
     idle = 1 - flops / 1e9 / rate / whole

@@ -32,7 +32,7 @@ RANKS_WITHIN = {
     },
     "phantom": {"scene": 0, "planes": 1, "heart": 2, "scanner": 2, "screen": 3, "cohort": 4},
     "evaluation": {
-        "perturbations": 0, "statistics": 0, "protocol": 1, "features": 2, "probes": 3, "finetuning": 4,
+        "statistics": 0, "protocol": 1, "perturbations": 1.5, "features": 2, "probes": 3, "finetuning": 4,
         "results": 5, "cells": 5, "mechanism": 6, "scoring": 6, "runs": 6,
         "comparisons": 7, "tables": 8, "run": 9, "finetune": 9,
     },

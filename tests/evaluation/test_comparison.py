@@ -31,9 +31,9 @@ EIGHTY = np.arange(80).astype(str)
 
 def test_a_paired_difference_sees_what_two_intervals_cannot() -> None:
     better = TRUTH + 0.9 * (GUESS - TRUTH)
-    value, low, high = paired_difference(TRUTH, better, GUESS, EIGHTY, MAE, resamples=1000, seed=0)
-    assert low <= value <= high < 0
-    assert value == pytest.approx(MAE(TRUTH, better) - MAE(TRUTH, GUESS))
+    found = paired_difference(TRUTH, better, GUESS, EIGHTY, MAE, resamples=1000, seed=0)
+    assert found.low <= found.value <= found.high < 0
+    assert found.value == pytest.approx(MAE(TRUTH, better) - MAE(TRUTH, GUESS))
 
 
 def test_the_permutation_p_value_is_scipy_s() -> None:

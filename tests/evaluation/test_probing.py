@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoders import standardiser_of
 from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -27,7 +28,6 @@ from echojepa.evaluation.probes.stored import StoredProbe
 from echojepa.evaluation.protocol.plans import EVERYWHERE, PROBES, Cell
 from echojepa.evaluation.statistics.metrics import ACCURACY, R2, Metric
 from echojepa.models.grid import GridAdamW
-from echojepa.models.probe import Standardiser
 from echojepa.tasks import LVEF, RVSP, VIEW, Task
 from echojepa.vocabulary import Split
 
@@ -183,7 +183,7 @@ def test_ridge_equals_scikit_learn_s_on_the_flattened_grid() -> None:
     train = split_of(data, Split.TRAIN)
     readout, chosen = fit_ridge(data, LVEF)
     tokens = data.features.tokens[torch.arange(240)]
-    x = Standardiser.fit(tokens[train])(tokens).flatten(1).numpy()
+    x = standardiser_of(tokens[train])(tokens).flatten(1).numpy()
     inner = x[train] @ x[train].T
     model = Ridge(alpha=chosen["penalty"] * inner.diagonal().mean(), fit_intercept=False)
     truth = targets(data)
@@ -216,7 +216,7 @@ def test_ridge_over_slices_is_ridge_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_standardiser_fitted_in_parts_is_the_one_fitted_at_once() -> None:
     data = labelled(1.0)
     train = split_of(data, Split.TRAIN)
-    one, other = fit_standardiser(data.features.tokens, train), Standardiser.fit(data.features.tokens[train])
+    one, other = fit_standardiser(data.features.tokens, train), standardiser_of(data.features.tokens[train])
     torch.testing.assert_close(one.mean, other.mean, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(one.std, other.std, atol=1e-4, rtol=1e-4)
 

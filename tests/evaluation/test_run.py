@@ -185,7 +185,7 @@ def test_features_of_a_loop_are_those_of_its_own_clip(dataset: Path, tmp_path: P
     run = PlanRun(PLAN, config)
     run.run(quiet)
     (backbone,) = backbones_module.find_backbones(config.backbones)
-    rows = [row for _, row in run.cohort.loops]
+    rows = [row for (_, row), _ in run.cohort.loops.items()]
     clips = [(0, rows[number], 0) for number in (7, 3, 11)]
     features = Extraction(run.cohort, backbone, config, run.cache).features(Presentation(1), clips)
     for place, (store, row, number) in enumerate(features.clips.tolist()):

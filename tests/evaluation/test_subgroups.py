@@ -29,8 +29,8 @@ def test_bands_take_their_lower_edge_and_say_what_is_unknown() -> None:
 def test_a_group_s_row_is_the_metric_of_its_items_alone() -> None:
     women, men = subgroups(TRUTH, GUESS, PATIENTS, SEX, MAE, resamples=2000, seed=0)
     mine = SEX == "F"
-    assert (women.group, women.patients, women.items, women.note) == ("F", 60, 120, "")
-    assert women.own and women.gap and men.own and men.gap
+    assert (women.group, women.own.patients, women.own.items) == ("F", 60, 120)
+    assert women.gap and men.gap
     assert women.own.value == MAE(TRUTH[mine], GUESS[mine])
     only = TRUTH[mine], GUESS[mine], PATIENTS[mine]
     alone = estimates(*only, {"MAE": MAE}, resamples=2000, seed=1)["MAE"]
@@ -42,15 +42,17 @@ def test_a_group_s_row_is_the_metric_of_its_items_alone() -> None:
 def test_a_patient_may_stand_in_two_groups() -> None:
     view = np.tile(["A2C", "A4C"], 100)
     rows = subgroups(TRUTH, GUESS, PATIENTS, view, MAE, resamples=200, seed=0)
-    assert [(row.group, row.patients, row.items) for row in rows] == [("A2C", 100, 100), ("A4C", 100, 100)]
+    whole = [("A2C", 100, 100), ("A4C", 100, 100)]
+    assert [(row.group, row.own.patients, row.own.items) for row in rows] == whole
     assert all(row.gap.low < 0 < row.gap.high for row in rows)
 
 
-def test_too_few_patients_get_counts_and_no_number() -> None:
-    site = np.repeat(np.where(np.arange(100) < 19, "small", "large"), 2)
-    large, small = subgroups(TRUTH, GUESS, PATIENTS, site, MAE, resamples=100, seed=0)
-    assert small.patients == 19 and "19, at least 20" in small.note and small.own is None
-    assert large.own.value > 0 and large.gap is None and "other patients (19)" in large.note
+@pytest.mark.parametrize(("few", "names"), [(19, ["large"]), (20, ["large", "small"])])
+def test_a_group_of_fewer_than_twenty_patients_has_no_number_nor_others_a_gap_to_it(few, names) -> None:
+    site = np.repeat(np.where(np.arange(100) < few, "small", "large"), 2)
+    found = subgroups(TRUTH, GUESS, PATIENTS, site, MAE, resamples=100, seed=0)
+    assert [one.group for one in found] == names
+    assert found[0].own.value > 0 and (found[0].gap is None) == (few < 20)
 
 
 def test_the_gap_between_groups_alike_is_found_in_one_table_of_twenty() -> None:

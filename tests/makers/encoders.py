@@ -1,13 +1,15 @@
-"""Networks that several tests have in memory, and their weights."""
+"""Networks that several tests have in memory, their weights, and what standardises their tokens."""
 
 from __future__ import annotations
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from echojepa.config import Architecture, InputSpec
 from echojepa.models.predictor import Predictor
+from echojepa.models.probe import Standardiser
 from echojepa.weights.folder import Origin, Weights
+from echojepa.weights.tensors import build_from
 
 
 def weights_of(
@@ -41,3 +43,15 @@ def small_mvit() -> nn.Module:
     )  # fmt: skip
     model.head[1] = nn.Linear(16, 512)
     return model
+
+
+def predictor_of(weights: Weights) -> Predictor:
+    """The predictor of weights; CheckpointError where there is none, or its tensors do not fit."""
+    return build_from(weights.blank_predictor, weights.predictor, weights.origin.name)
+
+
+def standardiser_of(tokens: Tensor) -> Standardiser:
+    """What standardises training tokens (n, N, D) of any float type, from all of them at once."""
+    mean = tokens.float().mean(dim=0)
+    spread = (tokens.float() - mean).square().mean(dim=(0, 1)).sqrt()
+    return Standardiser(mean, spread.clamp_min(1e-6))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from encoders import standardiser_of
 from torch import Tensor
 
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser, drop_views, sincos_position
@@ -22,7 +23,7 @@ def generator(seed: int) -> torch.Generator:
 
 def make_probes(shape: ProbeShape, heads: int = 2, plain: bool = False) -> Probes:
     """Heads that differ, as after training."""
-    fitted = Standardiser.fit(torch.randn(20, 32, WIDTH, generator=generator(1)))
+    fitted = standardiser_of(torch.randn(20, 32, WIDTH, generator=generator(1)))
     fitted = Standardiser.identity(32, WIDTH) if plain else fitted
     model = Probes(heads, shape, fitted, Scale(50, 10), generator(2))
     with torch.no_grad():

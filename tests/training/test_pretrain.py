@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import predictor_of
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import (
@@ -164,7 +165,7 @@ def test_a_teacher_makes_the_targets_and_stays_and_the_encoder_is_what_a_run_mak
 
 def test_the_predictor_is_saved_beside_the_encoder(finished: PretrainConfig) -> None:
     state = last_state(finished.out)
-    for name, tensor in load_weights(finished.out).build_predictor().state_dict().items():
+    for name, tensor in predictor_of(load_weights(finished.out)).state_dict().items():
         assert torch.equal(tensor, state[f"model.predictor.{name}"])
 
 

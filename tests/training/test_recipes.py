@@ -61,7 +61,7 @@ def mean_step(config: PretrainConfig, draws: int) -> float:
         [sample_mask(m, model.encoder.grid, config.batch_size, generator) for m in config.masks]
         for _ in range(draws)
     ]
-    return sum(model.flops(drawn).total for drawn in masks) * config.batch_size / draws
+    return sum(model.flops(drawn) for drawn in masks) * config.batch_size / draws
 
 
 def test_the_baselines_budget_is_the_arithmetic_of_the_whole_jepa_run() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from encoders import weights_of
+from encoders import predictor_of, weights_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -97,7 +97,7 @@ def test_a_file_of_v_jepa_1_adds_its_table_and_turns_nothing(tmp_path: Path) -> 
     assert (weights.architecture.position, weights.spec.size, weights.spec.frames) == ("table", 16, 4)
     assert weights.predictor_shape and weights.predictor_shape.heads == 2
     ids = torch.arange(8)[None]
-    assert torch.isfinite(weights.build_predictor()(torch.randn(1, 4, 12), ids[:, :4], ids[:, 4:])).all()
+    assert torch.isfinite(predictor_of(weights)(torch.randn(1, 4, 12), ids[:, :4], ids[:, 4:])).all()
     backbone = VideoTransformer.from_pretrained(file, untold=HEADS)
     backbone.save_pretrained(tmp_path / "ours")
     again = load_backbone(tmp_path / "ours")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from encoders import weights_of
+from encoders import predictor_of, weights_of
 
 from echojepa.config import Architecture, InputSpec, SizeName
 from echojepa.files.records import write_record
@@ -44,7 +44,7 @@ def test_encoder_and_predictor_equal_transformers_vjepa2(size: SizeName, pixels:
     weights = make_weights(size, replace(SPEC, size=pixels), mask_tokens=1)
     write_huggingface(tmp_path, weights)
     theirs = transformers.VJEPA2Model.from_pretrained(tmp_path).eval()
-    encoder, predictor = weights.build_encoder(), weights.build_predictor()
+    encoder, predictor = weights.build_encoder(), predictor_of(weights)
     clips = torch.randn(2, 3, 4, pixels, pixels, generator=torch.Generator().manual_seed(1))
     tokens = 2 * (pixels // 8) ** 2
     order = torch.stack([torch.randperm(tokens, generator=torch.Generator().manual_seed(s)) for s in (3, 4)])
@@ -84,7 +84,7 @@ def test_of_ten_mask_tokens_transformers_uses_the_second_and_meta_the_first(tmp_
     with torch.no_grad():
         output = theirs(clips.transpose(1, 2), context_mask=[seen], target_mask=[hidden])
         second = dict(weights.predictor) | {"mask_tokens.0": weights.predictor["mask_tokens.1"]}
-        predictor = replace(weights, predictor=second).build_predictor()
+        predictor = predictor_of(replace(weights, predictor=second))
         predicted = predictor(weights.build_encoder()(clips)[:, :30], seen, hidden)
     expected = output.predictor_output.last_hidden_state
     torch.testing.assert_close(predicted, expected, atol=1e-5, rtol=1e-5)

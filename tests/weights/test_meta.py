@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from encoders import predictor_of
 
 from echojepa.backbones.loading import load_backbone
 from echojepa.config import Architecture, InputSpec
@@ -57,7 +58,7 @@ def test_the_predictor_comes_with_all_its_mask_tokens_and_predicts_the_same(file
     weights = read_weights(file, SPEC)
     assert weights.predictor_shape == PredictorShape(64, 2, 2, 192, mask_tokens=10)
     context, ids = torch.randn(1, 3, 192), torch.arange(5)[None]
-    predicted = weights.build_predictor()(context, ids[:, :3], ids[:, 3:])
+    predicted = predictor_of(weights)(context, ids[:, :3], ids[:, 3:])
     assert torch.equal(predicted, make_predictor()(context, ids[:, :3], ids[:, 3:]))
 
 

@@ -21,7 +21,7 @@ from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import InputSpec, Precision
 from echojepa.errors import UserError
 from echojepa.models.contract import TokenGrid
-from echojepa.models.vit import Block, VisionTransformer
+from echojepa.models.vit import VisionTransformer
 
 HINTS: dict[Precision, str] = {"float32": "f32", "bf16": "bf16", "int8": "bf16"}
 """OpenVINO's arithmetic outside of integer products."""
@@ -56,19 +56,9 @@ def quantise_weights(model: Any) -> None:
         matrix = constant.get_data()
         inner = 1 if node.get_attributes()["transpose_b"] else 0
         scale = np.maximum(np.abs(matrix).max(axis=inner, keepdims=True), 1e-12) / 127
-        whole = opset.constant(np.round(matrix / scale).astype(np.int8))
-        node.input(1).replace_source_output(
-            opset.multiply(opset.convert(whole, np.float32), opset.constant(scale.astype(np.float32))).output(
-                0
-            )
-        )
-
-
-def row_lengths(encoder: VisionTransformer) -> tuple[int, int]:
-    """What matrices of the blocks multiply: rows as long as a token, and as an MLP's hidden layer."""
-    first = encoder.blocks[0]
-    assert isinstance(first, Block)
-    return encoder.width, first.mlp.fc1.out_features
+        whole = opset.convert(opset.constant(np.round(matrix / scale).astype(np.int8)), np.float32)
+        scaled = opset.multiply(whole, opset.constant(scale.astype(np.float32)))
+        node.input(1).replace_source_output(scaled.output(0))
 
 
 def compile_encoder(encoder: VisionTransformer, spec: InputSpec, precision: Precision, threads: int) -> Any:
@@ -81,7 +71,8 @@ def compile_encoder(encoder: VisionTransformer, spec: InputSpec, precision: Prec
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": 1}
     if precision == "int8":
         quantise_weights(model)
-        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(math.gcd(*row_lengths(encoder)))
+        rows = math.gcd(encoder.width, encoder.hidden)  # matrices of the blocks multiply rows of both lengths
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(rows)
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     return library.Core().compile_model(model, "CPU", options)

@@ -16,8 +16,6 @@ class Backbone(ABC):
 
     trainable = False
     """Whether fine-tuning can start from it."""
-    random = False
-    """Whether nobody trained its weights."""
 
     def __init__(
         self, name: str, network: nn.Module, spec: InputSpec, embed_dim: int, sha256: str = ""
@@ -33,6 +31,8 @@ class Backbone(ABC):
         self.sha256 = sha256
         """Checksum of the file its weights were read from, or of the run that they are the start of; empty
         where there is none."""
+        self.random = not sha256
+        """Whether nobody trained its weights."""
         self.parameters = sum(value.numel() for value in network.parameters())
         """Numbers in its weights."""
 

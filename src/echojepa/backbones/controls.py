@@ -16,8 +16,6 @@ GRID = (2, 2, 2)
 class Constant(Backbone):
     """The same tokens for every clip."""
 
-    random = True
-
     def __init__(self, spec: InputSpec | None = None) -> None:
         super().__init__("constant features", nn.Identity(), spec or InputSpec(), WIDTH)
 

@@ -13,8 +13,8 @@ from echojepa.config import Architecture, InputSpec
 from echojepa.models.contract import TokenGrid
 from echojepa.models.positions import sincos_table
 from echojepa.models.vit import VisionTransformer, through
-from echojepa.weights.discovr import SPEC, DISCOVRWeights
 from echojepa.weights.tensors import build_from
+from echojepa.weights.videomae import VideoMAEWeights
 
 
 class ClassTokenTransformer(VisionTransformer):
@@ -22,6 +22,7 @@ class ClassTokenTransformer(VisionTransformer):
 
     def __init__(self, architecture: Architecture, spec: InputSpec, *, normed: bool = True) -> None:
         super().__init__(architecture, spec, torch.Generator().manual_seed(0))
+        self.architecture = architecture
         tokens = self.positions.get_buffer("table").shape[0]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.width))
         with torch.device("cpu"):
@@ -49,36 +50,23 @@ class DISCOVR(Backbone):
         pool_norm: nn.LayerNorm | None = None,
         sha256: str = "",
     ) -> None:
-        parts = nn.ModuleDict({"encoder": model})
-        if pool_norm:
-            parts["pool_norm"] = pool_norm
-        super().__init__(name, parts, spec, model.width, sha256)
+        parts = {"encoder": model} | ({"pool_norm": pool_norm} if pool_norm else {})
+        super().__init__(name, nn.ModuleDict(parts), spec, model.width, sha256)
         self.encoder, self.pool_norm = model, pool_norm
-        self.architecture: Architecture | None = None
-        self.random = not sha256
 
     @classmethod
-    def of(cls, weights: DISCOVRWeights) -> DISCOVR:
+    def of(cls, weights: VideoMAEWeights) -> DISCOVR:
         """The encoder of a file; CheckpointError where a tensor does not fit."""
         normed = "norm.weight" in weights.encoder
         model = build_from(
             lambda: ClassTokenTransformer(weights.architecture, weights.spec, normed=normed),
             weights.encoder, weights.name,
         )  # fmt: skip
-        made = cls(weights.name, model, weights.spec, weights.build_pool_norm(), weights.sha256)
-        made.architecture = weights.architecture
-        return made
-
-    @classmethod
-    def untrained(cls, size: str = "base", spec: InputSpec = SPEC) -> DISCOVR:
-        """The architecture with random weights."""
-        model = ClassTokenTransformer(Architecture(size, position="table"), spec)
-        return cls("untrained architecture (DISCOVR)", model, spec)
+        return cls(weights.name, model, weights.spec, weights.build_pool_norm(), weights.sha256)
 
     def random_start(self) -> DISCOVR:
         """The same architecture with random weights."""
-        assert self.architecture is not None
-        model = ClassTokenTransformer(self.architecture, self.spec)
+        model = ClassTokenTransformer(self.encoder.architecture, self.spec)
         return DISCOVR("untrained architecture (DISCOVR)", model, self.spec)
 
     def features(self, pixels: Tensor) -> TokenGrid:

@@ -8,17 +8,13 @@ every model.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from echojepa.backbones.contract import Backbone
-from echojepa.backbones.vision import torchvision_models
+from echojepa.backbones.vision import OfTorchvision, torchvision_models
 from echojepa.config import InputSpec
 from echojepa.models.contract import TokenGrid
-from echojepa.weights.tensors import build_from, file_sha256
 
 SPEC = InputSpec(
     size=224,
@@ -34,40 +30,22 @@ SPEC = InputSpec(
 WIDTH, VECTOR = 768, 512
 
 
-def network() -> nn.Module:
-    """MViT-v2-S with EchoPrime's head; its first weights are torchvision's random ones."""
-    model = torchvision_models().mvit_v2_s()
-    model.head[1] = nn.Linear(WIDTH, VECTOR)
-    return model
-
-
 def is_echoprime(tensors: dict[str, Tensor]) -> bool:
     """Whether a file's tensors are EchoPrime's."""
     return "conv_proj.weight" in tensors and "head.1.weight" in tensors
 
 
-class EchoPrime(Backbone):
+class EchoPrime(OfTorchvision):
     """The frozen video encoder; `pooled` is the 512-d vector that it was contrasted with reports by."""
 
-    def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
-        super().__init__(name, model, SPEC, WIDTH, sha256)
-        self.random = not sha256
+    fed, width = SPEC, WIDTH
 
-    def random_start(self) -> EchoPrime:
-        """As `untrained`."""
-        return EchoPrime.untrained()
-
-    @classmethod
-    def from_file(cls, tensors: dict[str, Tensor], path: Path) -> EchoPrime:
-        """The encoder of a user's file; CheckpointError where a tensor does not fit."""
-        return cls(path.name, build_from(network, tensors, path.name), file_sha256(path))
-
-    @classmethod
-    def untrained(cls) -> EchoPrime:
-        """The architecture with random weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return cls("untrained architecture (EchoPrime)", network())
+    @staticmethod
+    def build() -> nn.Module:
+        """MViT-v2-S with EchoPrime's head."""
+        model = torchvision_models().mvit_v2_s()
+        model.head[1] = nn.Linear(WIDTH, VECTOR)
+        return model
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """The 392 tokens that stand beside the class token at the end, and the vector made of that one.

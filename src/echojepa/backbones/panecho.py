@@ -13,16 +13,16 @@ appears three times, with three frames in each image; a token is not one frame.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from echojepa.backbones.contract import Backbone
-from echojepa.backbones.vision import torchvision_models
+from echojepa.backbones.vision import OfTorchvision, torchvision_models
 from echojepa.config import InputSpec
 from echojepa.models.contract import TokenGrid
 from echojepa.models.positions import sincos_table
-from echojepa.weights.tensors import build_from, file_sha256
+from echojepa.weights.tensors import below
 
 SPEC = InputSpec(size=224, frames=16, seconds=None, stride=1, resized=256, interpolation="area")
 WIDTH, LAYERS, HEADS = 768, 4, 8
@@ -37,7 +37,6 @@ UNITS = {
 """Its heads that give a value, and their units (content/tasks.md); its other 19 tell classes."""
 NEGATED = "GLS"
 """The head whose value is minus its output."""
-PREFIX = "encoder."
 TIMES = "time_encoder.pe"
 """Its fixed table of times: rebuilt here, as its own loader does for another number of frames."""
 
@@ -78,34 +77,22 @@ def value_head(tensors: dict[str, Tensor], label: str) -> tuple[Tensor, Tensor, 
     return sign * weight.float(), sign * bias.float(), UNITS[name]
 
 
-class PanEcho(Backbone):
+class PanEcho(OfTorchvision):
     """The frozen video encoder; `pooled` is the mean of its tokens, 768-d, that its tasks read."""
 
-    def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
-        super().__init__(name, model, SPEC, WIDTH, sha256)
-        self.random = not sha256
+    fed, width = SPEC, WIDTH
 
-    def random_start(self) -> PanEcho:
-        """As `untrained`."""
-        return PanEcho.untrained()
+    @staticmethod
+    def build() -> nn.Module:
+        """Its two networks."""
+        return FrameTransformer(SPEC.frames)
 
     @classmethod
-    def from_file(cls, tensors: dict[str, Tensor], path: Path) -> PanEcho:
+    def from_file(cls, tensors: dict[str, Tensor], path: Path) -> Self:
         """The encoder of a user's file, its heads left out; CheckpointError where a tensor does not fit."""
-        encoder = {
-            key.removeprefix(PREFIX): value
-            for key, value in tensors.items()
-            if key.startswith(PREFIX) and key != PREFIX + TIMES
-        }
-        return cls(path.name, build_from(lambda: FrameTransformer(SPEC.frames), encoder, path.name),
-                   file_sha256(path))  # fmt: skip
-
-    @classmethod
-    def untrained(cls) -> PanEcho:
-        """The architecture with random weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return cls("untrained architecture (PanEcho)", FrameTransformer(SPEC.frames))
+        encoder = below("encoder.", tensors)
+        encoder.pop(TIMES, None)
+        return super().from_file(encoder, path)
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Sixteen tokens."""

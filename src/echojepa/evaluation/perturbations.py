@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.severities import SEVERITIES
+from echojepa.models.contract import resize
 from echojepa.randomness import derive_seed
 
 GRAINS = 112
@@ -180,8 +181,7 @@ def crop(clip: Tensor, sector: Tensor, level: float, generator: Generator) -> Te
     tall, wide = round(level * height), round(level * width)
     down, across = uniform(generator, 2).tolist()
     top, left = round(down * (height - tall)), round(across * (width - wide))
-    window = clip[..., top : top + tall, left : left + wide]
-    return grey(resized(window.flatten(0, -3).float(), height, width)).view(clip.shape)
+    return resize(clip[..., top : top + tall, left : left + wide], (height, width))
 
 
 def time_shuffle(clip: Tensor, sector: Tensor, level: float, generator: Generator) -> Tensor:
@@ -199,11 +199,6 @@ def single_frame(clip: Tensor, sector: Tensor, level: float, generator: Generato
 def spread_grains(grains: Tensor, height: int, width: int) -> Tensor:
     """Grains (n, g, g) over images (n, height, width), each of one value, so that their spread is kept."""
     return F.interpolate(grains[:, None], (height, width), mode="nearest-exact")[:, 0]
-
-
-def resized(images: Tensor, height: int, width: int) -> Tensor:
-    """Float images (n, h, w) -> (n, height, width), bilinear."""
-    return F.interpolate(images[:, None], (height, width), mode="bilinear", antialias=True)[:, 0]
 
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float, Generator], Tensor]] = {

@@ -151,13 +151,13 @@ def groups_of(cohort: Cohort, task: Task, items: NDArray[np.str_]) -> dict[str, 
     loops = {one: loop for loop in cohort.loops.values() if (one := getattr(loop, name)) in wanted}
     mine = [loops[item] for item in items.tolist()]
     ages = np.array([np.nan if loop.age is None else loop.age for loop in mine])
-    found = {
+    views = ["study" if task.level == "study" else loop.view for loop in mine]
+    return {
         "sex": np.array([loop.sex or "unknown" for loop in mine]),
         "age": banded(ages, AGE_EDGES),
         "site": np.array([loop.site for loop in mine]),
+        "view": np.array(views, dtype=str),
     }
-    views = ["study" if task.level == "study" else loop.view for loop in mine]
-    return found | {"view": np.array(views, dtype=str)}
 
 
 def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> list[ResultRow]:
@@ -172,8 +172,6 @@ def subgroup_rows(scored: Scored, cohort: Cohort, resamples: int, seed: int) -> 
         for one in subgroups(
             test.truth, test.values, test.patients, groups, metric, resamples=resamples, seed=seed
         ):
-            if one.own is None:
-                continue
             name = f"{what} {one.group}"
             rows.append(scored.facts.row(metric.name, unit, one.own, name))
             if one.gap is not None and not np.isnan(one.gap.value):
@@ -187,9 +185,8 @@ def perturbation_row(perturbed: Scored, plain: Predictions, resamples: int, seed
     test = perturbed.test
     if not np.array_equal(test.items, plain.items):
         raise ValueError("perturbed and unperturbed predictions have different items")
-    value, low, high = paired_difference(
+    number = paired_difference(
         test.truth, test.values, plain.values, test.patients, metric, resamples=resamples, seed=seed
     )
-    number = Estimate(value, low, high, len(set(test.patients.tolist())), len(test.items))
     unit = unit_of(metric.name, perturbed.task.unit)
     return perturbed.facts.row(f"{metric.name}, minus unperturbed", unit, number)

@@ -8,6 +8,7 @@ from echojepa.config import LABELLED, PretrainConfig
 from echojepa.models.clip_head import ClipHead
 from echojepa.models.contrastive import Contrastive, ReportEncoder
 from echojepa.models.jepa import JEPA
+from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.supervised import OUTPUTS, Supervised
 from echojepa.models.videomae import VideoMAE
@@ -25,34 +26,23 @@ def build_encoder(config: PretrainConfig) -> VisionTransformer:
     return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
 
 
-def build_objective(config: PretrainConfig) -> JEPA | VideoMAE | Supervised | Contrastive:
+def build_objective(config: PretrainConfig) -> Objective:
     """Encoder and what it is trained with before any training, under the config's objective."""
     encoder, architecture = build_encoder(config), config.architecture
     encoder.recompute = config.recompute
     if config.objective in LABELLED:
         return build_labelled(config, encoder)
     pixels = 3 * architecture.tubelet * architecture.patch**2
-    shape = PredictorShape(
-        config.predictor_width,
-        config.predictor_depth,
-        config.predictor_heads,
-        outputs=pixels if config.objective == "videomae" else encoder.width,
-    )
-    predictor = Predictor(
-        encoder.width,
-        encoder.grid,
-        shape,
-        architecture.position,
-        generator_for(config.seed, "predictor"),
-        architecture.trained_side,
-    )
+    outputs = pixels if config.objective == "videomae" else encoder.width
+    shape = PredictorShape(config.predictor_width, config.predictor_depth, config.predictor_heads, outputs)
+    predictor = Predictor.of(architecture, config.spec, shape, generator_for(config.seed, "predictor"))
     predictor.recompute = config.recompute
     if config.objective == "videomae":
         return VideoMAE(encoder, predictor)
     return JEPA(encoder, predictor, config.latent)
 
 
-def build_labelled(config: PretrainConfig, encoder: VisionTransformer) -> Supervised | Contrastive:
+def build_labelled(config: PretrainConfig, encoder: VisionTransformer) -> Objective:
     """An objective that learns from labels, with a head on the encoder's tokens."""
     drawn = generator_for(config.seed, "head")
     if config.objective == "supervised":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from echojepa.models.flops import product
 from echojepa.models.masking import Mask
+from echojepa.models.objective import Objective
 from echojepa.models.vit import VisionTransformer
 
 
@@ -48,25 +50,15 @@ class ClipHead(nn.Module):
         return product(1, self.linear.in_features, self.linear.out_features)
 
 
-class FromLabels(nn.Module):
+class FromLabels(Objective):
     """An encoder and a head that learn from labels: nothing is hidden, and no target follows the weights."""
 
-    targets_move = False
     predictor = None
 
     def __init__(self, encoder: VisionTransformer, head: ClipHead) -> None:
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder)
         self.head = head
 
-    @property
-    def result(self) -> VisionTransformer:
-        """The encoder itself."""
-        return self.encoder
-
-    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Any = None) -> list[Tensor]:
         """The clips' labels (B, columns) themselves."""
         return [labels for _ in masks]
-
-    def update_ema(self, momentum: float) -> None:
-        """Nothing: labels do not follow the weights."""

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echojepa.models.clip_head import ClipHead, FromLabels
-from echojepa.models.flops import Flops, block_flops, product
+from echojepa.models.flops import block_flops, product
 from echojepa.models.masking import Mask
+from echojepa.models.objective import trained_flops
 from echojepa.models.phrases import GRADED, PHRASES, WORDINGS
 from echojepa.models.vit import Block, VisionTransformer, initialise, through
 
@@ -100,11 +101,8 @@ class Contrastive(FromLabels):
         sides = [F.cross_entropy(side, own, reduction="none") for side in (among, among.T)]
         return torch.stack(sides, dim=1)
 
-    forward = loss
-
-    def flops(self, masks: Sequence[Mask]) -> Flops:
+    def flops(self, masks: Sequence[Mask]) -> int:
         """Arithmetic of a step a clip; each is held against every report of its batch."""
-        tokens, batch = math.prod(self.encoder.grid), len(masks[0].context_ids)
-        seen = self.encoder.flops(tokens)
-        rest = self.head.flops + self.reports.flops + product(1, self.reports.proj.out_features, batch)
-        return Flops(seen, rest, 0, 2 * (seen + rest) - self.encoder.embed_flops(tokens))
+        likeness = product(1, self.reports.proj.out_features, len(masks[0].context_ids))
+        rest = self.head.flops + self.reports.flops + likeness
+        return trained_flops(self.encoder, math.prod(self.encoder.grid), rest)

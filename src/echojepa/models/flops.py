@@ -7,39 +7,6 @@ one for each factor; pixels have no gradient, so embedding them costs one. Equal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Flops:
-    """Operations of a step, by part; `backward` belongs to encoder and predictor together."""
-
-    encoder: int = 0
-    """Forward pass over the visible tokens."""
-    predictor: int = 0
-    """Forward pass of the predictor, of VideoMAE's decoder, or of heads and the text encoder."""
-    target: int = 0
-    """Forward pass of the target encoder over all tokens."""
-    backward: int = 0
-    """Backward pass through predictor and encoder."""
-
-    @property
-    def total(self) -> int:
-        """All of a step."""
-        return self.encoder + self.predictor + self.target + self.backward
-
-    def __add__(self, other: Flops) -> Flops:
-        return Flops(
-            self.encoder + other.encoder,
-            self.predictor + other.predictor,
-            self.target + other.target,
-            self.backward + other.backward,
-        )
-
-    def times(self, clips: int) -> Flops:
-        """That of so many clips."""
-        return Flops(self.encoder * clips, self.predictor * clips, self.target * clips, self.backward * clips)
-
 
 def product(rows: int, inner: int, columns: int) -> int:
     """Operations of a matrix product."""

@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echojepa.config import PAPER_LATENT, LatentConfig
-from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.objective import masked_flops
+from echojepa.models.objective import Masked
 from echojepa.models.predictor import Predictor
 from echojepa.models.vit import VisionTransformer, gather_tokens
 
@@ -56,19 +55,14 @@ class RunningStatistics(nn.Module):
         return targets / (self.variance.sqrt() + 1e-3) if self.latent.scaled else targets
 
 
-class JEPA(nn.Module):
+class JEPA(Masked):
     """Encoder, predictor, and the target encoder that follows the encoder by EMA."""
 
     def __init__(
-        self,
-        encoder: VisionTransformer,
-        predictor: Predictor,
-        latent: LatentConfig = PAPER_LATENT,
+        self, encoder: VisionTransformer, predictor: Predictor, latent: LatentConfig = PAPER_LATENT
     ) -> None:
         """`latent` says what the targets are made of; its defaults are the paper's."""
-        super().__init__()
-        self.encoder = encoder
-        self.predictor = predictor
+        super().__init__(encoder, predictor)
         self.latent = latent
         self.targets_move = latent.teacher is None
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)
@@ -108,9 +102,6 @@ class JEPA(nn.Module):
         """Mean L1 distance of each hidden token, (B, M), of (B, M, D)."""
         return (predicted - targets).abs().mean(-1)
 
-    forward = loss
-    """What is called where several processes share the model."""
-
     @torch.no_grad()
     def update_ema(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter; a teacher stays."""
@@ -120,7 +111,6 @@ class JEPA(nn.Module):
         online: list[Tensor] = [*self.encoder.parameters()]
         torch._foreach_lerp_(targets, online, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
 
-    def flops(self, masks: Sequence[Mask]) -> Flops:
+    def flops(self, masks: Sequence[Mask]) -> int:
         """Arithmetic of a step a clip, the target encoder's pass over all tokens included."""
-        everything = self.target_encoder.flops(math.prod(self.encoder.grid))
-        return masked_flops(self.encoder, self.predictor, masks) + Flops(target=everything)
+        return super().flops(masks) + self.target_encoder.flops(math.prod(self.encoder.grid))

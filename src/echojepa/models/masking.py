@@ -49,9 +49,8 @@ def draw_hidden(
     """One clip's hidden picture positions (rows, columns) bool, and the draws that were thrown away."""
     if config.blocks == 0:
         hidden = torch.zeros(rows * columns, dtype=torch.bool)
-        hidden[torch.randperm(rows * columns, generator=generator)[: int(config.scale * rows * columns)]] = (
-            True
-        )
+        count = int(config.scale * rows * columns)
+        hidden[torch.randperm(rows * columns, generator=generator)[:count]] = True
         return hidden.view(rows, columns), 0
     height, width = shape
     for redraws in range(MAX_REDRAWS):
@@ -119,7 +118,6 @@ def touches_sector(clips: Tensor, grid: tuple[int, int, int]) -> Tensor:
 def inside_sector(mask: Mask, inside: Tensor, generator: torch.Generator) -> Mask:
     """A mask whose targets are those of tokens `inside` (B, N) bool, as many in each clip as in the clip with
     the fewest; all of a clip's own where none of its targets is inside. What is seen stays."""
-    rows = []
-    for ids, chosen in zip(mask.target_ids, inside.gather(1, mask.target_ids), strict=True):
-        rows.append(ids[chosen] if chosen.any() else ids)
+    pairs = zip(mask.target_ids, inside.gather(1, mask.target_ids), strict=True)
+    rows = [ids[chosen] if chosen.any() else ids for ids, chosen in pairs]
     return Mask(mask.context_ids, equalise(rows, generator), mask.redraws)

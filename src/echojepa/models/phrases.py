@@ -39,79 +39,42 @@ class Graded:
         return self.grades[bisect_right(bounds, value)] if bounds and value == value else None
 
 
+def in_frames(*wordings: tuple[str, ...]) -> tuple[Wordings, ...]:
+    """The wordings of each grade; each way to say them is a frame, and what stands in it for each grade."""
+    first, second, third = ([frame.format(words) for words in each] for frame, *each in wordings)
+    return tuple(zip(first, second, third, strict=True))
+
+
 FUNCTION = Graded(
     "lvef",
     {ANY_SEX: (30, 45, 55)},
-    (
-        (
-            "left ventricular systolic function is severely reduced",
-            "severely impaired ejection fraction",
-            "the left ventricle contracts very poorly",
-        ),
-        (
-            "left ventricular systolic function is moderately reduced",
-            "moderately impaired ejection fraction",
-            "the left ventricle contracts poorly",
-        ),
-        (
-            "left ventricular systolic function is mildly reduced",
-            "mildly impaired ejection fraction",
-            "the left ventricle contracts slightly less than it should",
-        ),
-        (
-            "left ventricular systolic function is normal",
-            "preserved ejection fraction",
-            "the left ventricle contracts well",
-        ),
+    in_frames(
+        ("left ventricular systolic function is {}",
+         "severely reduced", "moderately reduced", "mildly reduced", "normal"),
+        ("{} ejection fraction",
+         "severely impaired", "moderately impaired", "mildly impaired", "preserved"),
+        ("the left ventricle contracts {}", "very poorly", "poorly", "slightly less than it should", "well"),
     ),
-)
+)  # fmt: skip
 SIZE = Graded(
     "edv",
     {"F": (105, 118, 131), "M": (156, 179, 201)},
-    (
-        (
-            "the left ventricle is not enlarged",
-            "no dilatation of the left ventricle",
-            "left ventricular volume is not increased",
-        ),
-        (
-            "the left ventricle is slightly enlarged",
-            "mild dilatation of the left ventricle",
-            "left ventricular volume is mildly increased",
-        ),
-        (
-            "the left ventricle is clearly enlarged",
-            "moderate dilatation of the left ventricle",
-            "left ventricular volume is moderately increased",
-        ),
-        (
-            "the left ventricle is very large",
-            "severe dilatation of the left ventricle",
-            "left ventricular volume is severely increased",
-        ),
+    in_frames(
+        ("the left ventricle is {}", "not enlarged", "slightly enlarged", "clearly enlarged", "very large"),
+        ("{} dilatation of the left ventricle", "no", "mild", "moderate", "severe"),
+        ("left ventricular volume is {} increased", "not", "mildly", "moderately", "severely"),
     ),
 )
 PRESSURE = Graded(
     "rvsp",
     {ANY_SEX: (36, 51)},
-    (
-        (
-            "right ventricular systolic pressure is not elevated",
-            "no sign of pulmonary hypertension",
-            "pulmonary artery pressure is within limits",
-        ),
-        (
-            "right ventricular systolic pressure is elevated",
-            "pulmonary hypertension is possible",
-            "pulmonary artery pressure is raised",
-        ),
-        (
-            "right ventricular systolic pressure is markedly elevated",
-            "pulmonary hypertension is likely",
-            "pulmonary artery pressure is very high",
-        ),
+    in_frames(
+        ("right ventricular systolic pressure is {}", "not elevated", "elevated", "markedly elevated"),
+        ("{}", "no sign of pulmonary hypertension", "pulmonary hypertension is possible",
+         "pulmonary hypertension is likely"),
+        ("pulmonary artery pressure is {}", "within limits", "raised", "very high"),
     ),
-)
+)  # fmt: skip
 GRADED = (FUNCTION, SIZE, PRESSURE)
 PLANES = {
     View.A2C: "apical two chamber",

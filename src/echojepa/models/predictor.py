@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echojepa.config import ConfigError, PositionKind, Size
+from echojepa.config import Architecture, ConfigError, InputSpec, PositionKind, Size
 from echojepa.models.flops import block_flops, product
 from echojepa.models.positions import Positions
 from echojepa.models.vit import Block, initialise, through
@@ -65,6 +65,14 @@ class Predictor(nn.Module):
         self.positions = Positions(grid, width, heads, position, trained_side)
         self.recompute = False
         initialise(self, self.predictor_blocks, generator)
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, spec: InputSpec, shape: PredictorShape, generator: torch.Generator
+    ) -> Predictor:
+        """The predictor that belongs to an encoder of this architecture, fed by this input."""
+        width, grid, side = architecture.dimensions.width, architecture.grid(spec), architecture.trained_side
+        return cls(width, grid, shape, architecture.position, generator, side)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
         """Context features (B, N, D) at context_ids (B, N) -> predictions (B, M, outputs) at target_ids.

@@ -52,15 +52,6 @@ class Standardiser:
     """(D,)."""
 
     @classmethod
-    def fit(cls, tokens: Tensor) -> Standardiser:
-        """Fit on training tokens (n, N, D) of any float type."""
-        mean = tokens.float().mean(dim=0)
-        variance = torch.zeros(tokens.shape[-1])
-        for part in tokens.split(64):
-            variance += (part.float() - mean).square().sum(dim=(0, 1))
-        return cls(mean, (variance / (len(tokens) * tokens.shape[1])).sqrt().clamp_min(1e-6))
-
-    @classmethod
     def identity(cls, tokens: int, width: int) -> Standardiser:
         """One that leaves tokens as they are."""
         return cls(torch.zeros(tokens, width), torch.ones(width))
@@ -221,8 +212,6 @@ class Probes(nn.Module):
             weight = torch.ones(x.shape[1:3]) if seen is None else seen.float()
             mean = (x * weight.to(x)[None, :, :, None]).sum(2) / weight.sum(1).to(x)[None, :, None]
             return self.linear(self.norm(mean))
-        for block in self.blocks:
-            x = block(x, seen)
         return self.linear(self.pooler(x, seen))
 
     def predict(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
@@ -234,13 +223,11 @@ class Probes(nn.Module):
         """The pooler's attention (G, B, A, S * N); ValueError for a linear probe, which has none."""
         if self.pooler is None:
             raise ValueError("a linear probe has no attention; use a probe of depth 1 or more")
-        x, seen = self.enter(tokens, present)
-        for block in self.blocks:
-            x = block(x, seen)
-        return self.pooler.attend(x, seen)[1]
+        return self.pooler.attend(*self.enter(tokens, present))[1]
 
     def enter(self, tokens: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Standardised tokens with their slots' embeddings (G or 1, B, S * N, D), and which are present."""
+        """Standardised tokens with their slots' embeddings, after the blocks (G or 1, B, S * N, D), and which
+        are present."""
         slots = tokens if tokens.ndim == 4 else tokens.unsqueeze(1)
         if slots.shape[1] != self.shape.slots:
             raise ValueError(
@@ -251,14 +238,15 @@ class Probes(nn.Module):
         if self.shape.slots > 1 and self.shape.embeddings:
             slot = self.view_embed.unsqueeze(2) + self.clip_embed.unsqueeze(1)
             x = x + slot.flatten(1, 2).repeat_interleave(slots.shape[2], dim=1).unsqueeze(1)
-        if present is None:
-            return x, None
-        if present.shape != slots.shape[:2] or not present.any(dim=1).all():
+        if present is not None and (present.shape != slots.shape[:2] or not present.any(dim=1).all()):
             raise ValueError(
                 f"present must be {tuple(slots.shape[:2])} with a slot in every study; "
                 f"got {tuple(present.shape)}"
             )
-        return x, present.repeat_interleave(slots.shape[2], dim=1)
+        seen = None if present is None else present.repeat_interleave(slots.shape[2], dim=1)
+        for block in self.blocks:
+            x = block(x, seen)
+        return x, seen
 
 
 def drop_views(present: Tensor, shape: ProbeShape, rate: float, generator: torch.Generator) -> Tensor:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from echojepa.models.clip_head import FromLabels
-from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
+from echojepa.models.objective import trained_flops
 from echojepa.tasks import LVEF, RVSP
 from echojepa.vocabulary import View
 
@@ -49,11 +49,6 @@ class Supervised(FromLabels):
         surprise = F.cross_entropy(logits, values[:, -1].long(), reduction="none")
         return torch.cat([squares, surprise.unsqueeze(1)], dim=1) * known
 
-    forward = loss
-    """What is called where several processes share the model."""
-
-    def flops(self, masks: Sequence[Mask]) -> Flops:
+    def flops(self, masks: Sequence[Mask]) -> int:
         """Arithmetic of a step a clip."""
-        tokens = math.prod(self.encoder.grid)
-        seen, head = self.encoder.flops(tokens), self.head.flops
-        return Flops(seen, head, 0, 2 * (seen + head) - self.encoder.embed_flops(tokens))
+        return trained_flops(self.encoder, math.prod(self.encoder.grid), self.head.flops)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from echojepa.models.flops import Flops
 from echojepa.models.masking import Mask
-from echojepa.models.objective import masked_flops
-from echojepa.models.predictor import Predictor
-from echojepa.models.vit import VisionTransformer, gather_tokens
+from echojepa.models.objective import Masked
+from echojepa.models.vit import gather_tokens
 
 
 def cut_tubelets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
@@ -36,20 +34,8 @@ def pixel_targets(clips: Tensor, tubelet: int, patch: int) -> Tensor:
     return (centred / (pixels.var(dim=2, keepdim=True).sqrt() + 1e-6)).flatten(2)
 
 
-class VideoMAE(nn.Module):
+class VideoMAE(Masked):
     """Encoder and a decoder that gives each hidden tubelet's pixels."""
-
-    targets_move = False
-
-    def __init__(self, encoder: VisionTransformer, decoder: Predictor) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.predictor = decoder
-
-    @property
-    def result(self) -> VisionTransformer:
-        """The encoder itself."""
-        return self.encoder
 
     def targets(self, clips: Tensor, masks: Sequence[Mask], labels: None = None) -> list[Tensor]:
         """Normalised pixels (B, M, tubelet * patch * patch * 3) of each mask type's hidden tokens."""
@@ -66,13 +52,3 @@ class VideoMAE(nn.Module):
     def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error of each hidden token, (B, M), of its pixels (B, M, outputs)."""
         return (predicted - targets).square().mean(-1)
-
-    forward = loss
-    """What is called where several processes share the model."""
-
-    def update_ema(self, momentum: float) -> None:
-        """Nothing: pixels do not follow the weights."""
-
-    def flops(self, masks: Sequence[Mask]) -> Flops:
-        """Arithmetic of a step a clip; cutting out the pixels costs none."""
-        return masked_flops(self.encoder, self.predictor, masks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from echojepa.config import PretrainConfig
@@ -18,18 +18,9 @@ from echojepa.recipes.small import (
     smoke,
 )
 
-RECIPES: dict[str, Callable[[Path, Path], PretrainConfig]] = {
-    "micro": micro,
-    "micro-mae": micro_mae,
-    "small": small,
-    "small-mae": small_mae,
-    "small-supervised": small_supervised,
-    "small-contrastive": small_contrastive,
-    "gpu": gpu,
-    "echojepa-l": echojepa_l,
-    "echojepa-g": echojepa_g,
-    "cooldown": cooldown,
-    "cooldown-g": cooldown_g,
-    "videomae-l": videomae_l,
-    "smoke": smoke,
-}
+_MAKERS: Sequence[Callable[[Path, Path], PretrainConfig]] = (
+    micro, micro_mae, small, small_mae, small_supervised, small_contrastive, gpu, echojepa_l, echojepa_g,
+    cooldown, cooldown_g, videomae_l, smoke,
+)  # fmt: skip
+RECIPES = {make.__name__.replace("_", "-"): make for make in _MAKERS}
+"""Each by its function's name, words joined by hyphens."""

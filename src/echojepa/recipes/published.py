@@ -16,11 +16,6 @@ def jepa_rate(batch_size: int) -> float:
     return 5.25e-4 * batch_size / 3072
 
 
-def videomae_rate(batch_size: int) -> float:
-    """VideoMAE's learning rate for a batch: 1.5e-4 a 256 clips (arXiv 2203.12602, appendix)."""
-    return 1.5e-4 * batch_size / 256
-
-
 def echojepa_l(data: Path, out: Path) -> PretrainConfig:
     """EchoJEPA-L as published: ViT-L, 72,000 steps of 1024 clips, then `cooldown`. Never run by us.
 
@@ -62,14 +57,12 @@ def echojepa_g(data: Path, out: Path) -> PretrainConfig:
     Hardware: 8 GPUs of 80 GB, 80 clips each. Hours: 157, by arithmetic from the authors' ViT-L
     (docs/reference/performance.md). Loss: as `echojepa-l`.
     """
-    optim = OptimConfig(
-        lr=jepa_rate(640), warmup=1_500 / 84_000, cooldown=0.0, ema_start=0.99925, ema_end=0.99925
-    )
+    large = echojepa_l(data, out)
     return replace(
-        echojepa_l(data, out),
+        large,
         architecture=Architecture("giant"),
         spec=InputSpec(size=224, frames=16, seconds=16 / 24),
-        optim=optim,
+        optim=replace(large.optim, lr=jepa_rate(640), warmup=1_500 / 84_000),
         batch_size=640,
         steps=84_000,
         parallel="shard",
@@ -126,9 +119,8 @@ def videomae_l(data: Path, out: Path) -> PretrainConfig:
 
     Hardware: as `echojepa-l`. Hours: 90, if 1,500 clips a second can be read. Loss: from 1 down, never up.
     """
-    optim = OptimConfig(
-        videomae_rate(1024), 0.025, 0.975, cooldown_shape="cosine", beta2=0.95, weight_decay=0.05
-    )
+    rate = 1.5e-4 * 1024 / 256
+    optim = OptimConfig(rate, 0.025, 0.975, cooldown_shape="cosine", beta2=0.95, weight_decay=0.05)
     return replace(
         echojepa_l(data, out),
         objective="videomae",

@@ -14,6 +14,7 @@ from echojepa.config import ConfigError, PretrainConfig
 from echojepa.data.clips.clips import AUGMENTATIONS, ClipDataset
 from echojepa.data.clips.pictures import UNREADABLE, Pictures, bytes_needed, keep_pictures, side_of
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.models.building import generator_for
 from echojepa.models.masking import Mask, inside_sector, sample_mask, touches_sector
 from echojepa.processes.ahead import read_ahead
 from echojepa.randomness import derive_seed
@@ -59,11 +60,6 @@ class Batch:
         return replace(self, clips=self.clips[start:stop], masks=masks, labels=labels)
 
 
-def branch_seed(config: PretrainConfig, branch: int) -> int:
-    """The seed of a run's draws: the config's, and another after each rollback."""
-    return derive_seed(config.seed, "branch", branch) if branch else config.seed
-
-
 class Steps(Dataset[Batch]):
     """The batches of a run: item k is this rank's share of step k. Picklable; opens the store in place."""
 
@@ -77,16 +73,10 @@ class Steps(Dataset[Batch]):
         pictures: Pictures | None = None,
         labels: RowLabels | None = None,
     ) -> None:
-        """`labels` are those of `rows`, in their order."""
-        self.seed, self.labels = branch_seed(config, branch), labels
-        self.clips = ClipDataset(
-            store,
-            rows,
-            config.spec,
-            augment=AUGMENTATIONS[config.augment],
-            seed=self.seed,
-            pictures=pictures,
-        )
+        """`labels` are those of `rows`, in their order; after each rollback, a `branch`, draws are others."""
+        self.seed = derive_seed(config.seed, "branch", branch) if branch else config.seed
+        self.labels, augment = labels, AUGMENTATIONS[config.augment]
+        self.clips = ClipDataset(store, rows, config.spec, augment=augment, seed=self.seed, pictures=pictures)
         self.config, self.grid = config, config.architecture.grid(config.spec)
         self.share = world.share(config.batch_size)
         self.epoch, self.order = -1, torch.empty(0)
@@ -97,22 +87,22 @@ class Steps(Dataset[Batch]):
         for position in range(step * self.config.batch_size, (step + 1) * self.config.batch_size):
             epoch, place = divmod(position, len(self.clips))
             if epoch != self.epoch:
-                draws = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+                draws = generator_for(self.seed, "order", epoch)
                 self.order, self.epoch = torch.randperm(len(self.clips), generator=draws), epoch
             found.append((epoch, int(self.order[place])))
         return found
 
     def masks(self, step: int) -> list[Mask]:
         """Each mask type of a whole step: all ranks' masks have the same number of tokens."""
-        draws = torch.Generator().manual_seed(derive_seed(self.seed, "mask", step))
+        draws = generator_for(self.seed, "mask", step)
         return [sample_mask(mask, self.grid, self.config.batch_size, draws) for mask in self.config.masks]
 
     def told(self, step: int, places: list[int]) -> Tensor | None:
         """Labels of the clips at these places of a whole step, where the objective learns from them."""
         if self.labels is None:
             return None
-        draws = torch.Generator().manual_seed(derive_seed(self.seed, "labels", step))
-        return self.labels.of([loop for _, loop in self.keys(step)], draws)[places]
+        loops = [loop for _, loop in self.keys(step)]
+        return self.labels.of(loops, generator_for(self.seed, "labels", step))[places]
 
     def __getitem__(self, step: int) -> Batch:
         clips, kept, damaged = [], [], []
@@ -126,8 +116,7 @@ class Steps(Dataset[Batch]):
         masks = [mask.rows(torch.tensor(kept, dtype=torch.long)) for mask in self.masks(step)]
         stacked = torch.stack(clips) if clips else torch.empty(0, dtype=torch.uint8)
         if self.config.targets == "sector" and clips:
-            draws = torch.Generator().manual_seed(derive_seed(self.seed, "sector", step))
-            inside = touches_sector(stacked, self.grid)
+            inside, draws = touches_sector(stacked, self.grid), generator_for(self.seed, "sector", step)
             masks = [inside_sector(mask, inside, draws) for mask in masks]
         return Batch(stacked, masks, len(wanted), tuple(damaged), self.told(step, kept))
 
@@ -148,28 +137,23 @@ def run_pictures(
         or bytes_needed(store, rows, side_of(config.spec, reduced)) > 1e9 * config.pictures_gb
     ):
         return None
-    found = None
-    for turn in (True, False):
-        if world.first == turn:
-            found = keep_pictures(
-                store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb
-            )
+    if not world.first:
+        world.barrier()  # until the first process has made them
+    found = keep_pictures(store, rows, config.spec, folder, reduced=reduced, limit_gb=config.pictures_gb)
+    if world.first:
         world.barrier()
     return found
 
 
 def check_share(config: PretrainConfig, world: World) -> None:
     """ConfigError unless the batch can be dealt to the ranks, and none needs to know the others' clips."""
-    alone = [
-        name
-        for name, asked in (
-            ("latent.centred", config.latent.centred),
-            ("latent.scaled", config.latent.scaled),
-            ("targets", config.targets != "all"),
-            ("objective contrastive", config.objective == "contrastive"),
-        )
-        if asked
-    ]
+    asked = {
+        "latent.centred": config.latent.centred,
+        "latent.scaled": config.latent.scaled,
+        "targets": config.targets != "all",
+        "objective contrastive": config.objective == "contrastive",
+    }
+    alone = [name for name, there in asked.items() if there]
     if alone and world.ranks > 1:
         raise ConfigError(
             f"{' and '.join(alone)} need all clips of a step in one process, and there are {world.ranks}; "

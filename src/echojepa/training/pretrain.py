@@ -76,7 +76,7 @@ def planned_steps(model: Objective, config: PretrainConfig) -> int:
         grid, spent = model.encoder.grid, 0
         for _ in range(PLANNING_DRAWS):
             masks = [sample_mask(mask, grid, config.batch_size, draws) for mask in config.masks]
-            spent += model.flops(masks).total * config.batch_size
+            spent += model.flops(masks) * config.batch_size
         steps.append(int(config.max_flops / (spent / PLANNING_DRAWS)))
     if min(steps) < 1:
         raise ConfigError(
@@ -157,19 +157,17 @@ class Run:
         reading = self.reader(self.model.result)
         earlier = [line["validation"]["score"] for line in self.journal.lines if "validation" in line]
         if reading.score < min(earlier, default=math.inf):
-            encoder, origin = whole_state(self.model.result), self.origin(step)
+            weights = self.weights(step)
             if self.world.first:
-                save_weights(
-                    self.config.out / BEST,
-                    Weights(self.config.architecture, self.config.spec, encoder, origin),
-                )
+                save_weights(self.config.out / BEST, weights)
                 write_record(self.config.out / BEST / "validation.json", {"step": step, **asdict(reading)})
         return {"validation": asdict(reading)}
 
-    def origin(self, steps: int) -> Origin:
-        """Where weights of this run come from, after so many steps."""
-        clips = steps * self.config.batch_size
-        return Origin(self.config.objective, steps, clips, self.store.fingerprint(), self.facts.flops)
+    def weights(self, steps: int) -> Weights:
+        """The encoder after so many steps, and where it comes from; a collective where it is sharded."""
+        config, clips = self.config, steps * self.config.batch_size
+        origin = Origin(config.objective, steps, clips, self.store.fingerprint(), self.facts.flops)
+        return Weights(config.architecture, config.spec, whole_state(self.model.result), origin)
 
     def damage(self, batch: Batch) -> dict[str, str]:
         """Loops of a step, all ranks' shares, that could not be read, with the kind of error; FaultError
@@ -183,10 +181,6 @@ class Run:
                 "last checkpoint"
             )
         return dict(zip(self.store.loop_ids([*named]), named.values(), strict=True)) if named else {}
-
-    def overspends(self, flops: float) -> bool:
-        """Whether this arithmetic is more than the budget."""
-        return self.config.max_flops is not None and flops > self.config.max_flops
 
     def step(self, step: int, batch: Batch, waited: float) -> None:
         """One step, its line in the log, and a checkpoint where one is due."""
@@ -247,8 +241,7 @@ class Run:
         """Write the encoder and say what the run was."""
         model, config, facts = self.model, self.config, self.facts
         self.validate(facts.step)
-        origin = self.origin(facts.step)
-        weights = Weights(config.architecture, config.spec, whole_state(model.result), origin)
+        weights = self.weights(facts.step)
         if predictor := model.predictor:
             weights = replace(weights, predictor_shape=predictor.shape, predictor=whole_state(predictor))
         if self.world.first:
@@ -257,16 +250,9 @@ class Run:
                 shutil.rmtree(config.out / OWN_PICTURES, ignore_errors=True)
         lines = self.journal.lines
         warnings = dict.fromkeys(w for line in lines for w in line.get("warnings", ()))
-        losses = [line["loss"] for line in lines if line["loss"] is not None]
+        loss = next((line["loss"] for line in reversed(lines) if line["loss"] is not None), math.nan)
         clips = facts.step * config.batch_size
-        return PretrainSummary(
-            facts.step,
-            clips,
-            len(self.rows),
-            facts.flops,
-            losses[-1] if losses else math.nan,
-            tuple(warnings),
-        )
+        return PretrainSummary(facts.step, clips, len(self.rows), facts.flops, loss, tuple(warnings))
 
 
 def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSummary:
@@ -295,10 +281,10 @@ def pretrain(config: PretrainConfig, progress: Progress = quiet) -> PretrainSumm
 
 def train(run: Run, progress: Progress) -> str:
     """Step until the run is at its end, ""; or to a sudden drop that calls for a rollback, and why."""
-    asked = time.perf_counter()
+    asked, budget = time.perf_counter(), run.config.max_flops
     for step, batch in run.batches():
-        flops = run.model.flops(batch.masks).total * run.config.batch_size
-        if run.overspends(run.facts.flops + flops):
+        flops = run.model.flops(batch.masks) * run.config.batch_size
+        if budget is not None and run.facts.flops + flops > budget:
             break
         run.step(step, batch, time.perf_counter() - asked)
         if run.world.first:

@@ -14,7 +14,7 @@ from echojepa.models.objective import Objective
 from echojepa.training import rotation
 from echojepa.weights.layouts import read_weights
 from echojepa.weights.meta import OURS, read_online
-from echojepa.weights.tensors import CheckpointError, load_strictly
+from echojepa.weights.tensors import CheckpointError, below, load_strictly
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,12 @@ def start_of_run(run: Path) -> Start:
     if found.path is None:
         raise CheckpointError(f"{run} has no checkpoint to start from")
     config = read_record(PretrainConfig, run / "config.json")
-    parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "target_encoder": {}, "predictor": {}}
-    for name, value in rotation.read(found.path, "model.").items():
-        part, key = name.removeprefix("model.").split(".", 1)
-        if part in parts:
-            parts[part][key] = value
-    target = parts["target_encoder"] or parts["encoder"]
-    return Start(
-        f"{run.name}, step {found.facts.step}",
-        config.architecture,
-        parts["encoder"],
-        target,
-        parts["predictor"],
+    tensors = rotation.read(found.path, "model.")
+    encoder, target, predictor = (
+        below(f"model.{part}.", tensors) for part in ("encoder", "target_encoder", "predictor")
     )
+    name = f"{run.name}, step {found.facts.step}"
+    return Start(name, config.architecture, encoder, target or encoder, predictor)
 
 
 def read_start(path: Path) -> Start:

@@ -46,7 +46,7 @@ class TrainStep:
             "momentum": momentum,
             "redraws": sum(mask.redraws for mask in batch.masks),
             "gradient": gradient_norm(self.runner),
-            "flops": self.model.flops(batch.masks).total * self.config.batch_size,
+            "flops": self.model.flops(batch.masks) * self.config.batch_size,
         }
         wrong = [name for name in ("loss", "gradient") if not math.isfinite(measured[name])]
         if wrong:

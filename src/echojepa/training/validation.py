@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from echojepa.data.clips.scale import scaled_rows
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.models.contract import prepare
 from echojepa.tasks import LVEF
+from echojepa.training.labels import study_values
 from echojepa.vocabulary import Kind, Split
 
 PENALTIES = 10.0 ** np.arange(-1, 6)
@@ -62,16 +62,12 @@ def read_loops(store: LoopStore, split: Split, most: int, config: PretrainConfig
     rows = partial(store.rows_where, split=split, kind=Kind.CINE)
     table = scaled_rows(rows, ["view", "study_id"], config.spec)
     chosen = table.take(np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).round().astype(int)))
-    studies = chosen["study_id"].to_pylist()
-    ours = pc.field("study_id").isin(studies) & (pc.field("label") == LVEF.label)
-    known = {row["study_id"]: row["value"] for row in store.labels().filter(ours).to_pylist()}
-    views = [view or "" for view in chosen["view"].to_pylist()]
-    apical = {str(view) for view in LVEF.views or ()}
-    pairs = zip(views, studies, strict=True)
-    lvef = [known.get(study, np.nan) if view in apical else np.nan for view, study in pairs]
+    views = np.array([view or "" for view in chosen["view"].to_pylist()], dtype=str)
+    values = study_values(store, chosen["study_id"].to_pylist(), [LVEF.label])[:, 0]
+    lvef = np.where(np.isin(views, [str(view) for view in LVEF.views or ()]), values, np.nan)
     dataset = ClipDataset(store, chosen["row"].to_numpy(), config.spec)
     clips = torch.stack([dataset[place][0] for place in range(len(dataset))])
-    return ReadLoops(clips, np.array(views), np.array(lvef))
+    return ReadLoops(clips, views, lvef)
 
 
 def swing(features: Tensor, grid: tuple[int, int, int]) -> Tensor:

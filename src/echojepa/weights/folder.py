@@ -6,7 +6,7 @@ Other layouts are read into the same thing and written from it (`weights.layouts
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,8 +26,6 @@ from echojepa.weights.tensors import (
     save_tensors,
 )
 
-VJEPA2 = "V-JEPA 2's rotary positions and a JEPA predictor"
-"""What other packages' layouts can hold."""
 CARD, ENCODER, PREDICTOR = "encoder.json", "encoder.safetensors", "predictor.safetensors"
 
 
@@ -89,41 +87,21 @@ class Weights:
         shape = self.predictor_shape
         if shape is None:
             raise CheckpointError(f"{self.origin.name} has no predictor; give a complete pretraining file")
-        return Predictor(
-            self.architecture.dimensions.width,
-            self.architecture.grid(self.spec),
-            shape,
-            self.architecture.position,
-            torch.Generator(),
-            self.architecture.trained_side,
-        )
+        return Predictor.of(self.architecture, self.spec, shape, torch.Generator())
 
     def build_encoder(self) -> VisionTransformer:
         """The encoder; CheckpointError where a tensor is missing, unknown or misshapen."""
         return build_from(self.blank_encoder, self.encoder, self.origin.name)
 
-    def build_predictor(self) -> Predictor:
-        """The predictor; CheckpointError where there is none, or its tensors do not fit."""
-        return build_from(self.blank_predictor, self.predictor, self.origin.name)
-
-    @property
-    def of_vjepa2(self) -> bool:
-        """Whether V-JEPA 2's own code can hold them, with or without a predictor."""
+    def check_vjepa2(self, holder: str, *, whole: bool) -> None:
+        """CheckpointError where V-JEPA 2's own code cannot hold them; `whole`: nor without a predictor."""
         architecture, shape = self.architecture, self.predictor_shape
-        own = architecture.position == "vjepa2" and architecture.trained_side is None
-        return own and (shape is None or shape.outputs == architecture.dimensions.width)
-
-    @property
-    def outline(self) -> str:
-        """What they are, for one who cannot hold them."""
-        return (
-            f"these weights have {self.architecture} and the predictor {self.predictor_shape}; use --to "
-            "echojepa"
-        )
-
-    def fed(self, spec: InputSpec) -> Weights:
-        """The same weights, fed otherwise."""
-        return replace(self, spec=spec)
+        fits = not whole if shape is None else shape.outputs == architecture.dimensions.width
+        if not fits or architecture.position != "vjepa2" or architecture.trained_side is not None:
+            raise CheckpointError(
+                f"{holder} V-JEPA 2's rotary positions and a JEPA predictor; these weights have "
+                f"{architecture} and the predictor {shape}; use --to echojepa"
+            )
 
     def check(self) -> Weights:
         """Itself, once every tensor is known to be there; CheckpointError otherwise."""

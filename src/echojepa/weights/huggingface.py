@@ -16,9 +16,9 @@ from torch import Tensor
 from echojepa.config import InputSpec
 from echojepa.files.records import decode_plain, entry, plain, read_plain, write_record
 from echojepa.models.predictor import PredictorShape
-from echojepa.weights.folder import VJEPA2, Origin, Weights, count_blocks, recognise
+from echojepa.weights.folder import Origin, Weights, count_blocks, recognise
 from echojepa.weights.meta import FRAMES_PER_SECOND
-from echojepa.weights.tensors import CheckpointError, files_sha256, load_shards, save_tensors, shards
+from echojepa.weights.tensors import CheckpointError, below, files_sha256, load_shards, save_tensors, shards
 
 TENSORS = "model.safetensors"
 BILINEAR = 2
@@ -68,7 +68,7 @@ def to_huggingface(ours: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def from_huggingface(theirs: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """Their tensors of `part`, "encoder" or "predictor", under our names; unknown names stay as they are."""
-    own = {key.removeprefix(f"{part}."): value for key, value in theirs.items() if key.startswith(f"{part}.")}
+    own = below(f"{part}.", theirs)
     back = [(other, mine) for mine, other in NAMES[part]]
     renamed: dict[str, Tensor] = {}
     for name, value in own.items():
@@ -108,15 +108,8 @@ def read_huggingface(folder: Path) -> Weights:
                  "pred_num_mask_tokens")  # fmt: skip
         agree(config, {"pred_num_hidden_layers": depth}, path)
         shape = PredictorShape(*(entry(config, name, int, path) for name in names))
-    return Weights(
-        architecture,
-        input_of(config, path),
-        encoder,
-        Origin(folder.name),
-        files_sha256(files),
-        shape,
-        predictor,
-    )
+    spec, sha256 = input_of(config, path), files_sha256(files)
+    return Weights(architecture, spec, encoder, Origin(folder.name), sha256, shape, predictor)
 
 
 def agree(config: dict[str, Any], found: dict[str, int], path: Path) -> None:
@@ -150,10 +143,10 @@ def input_of(config: dict[str, Any], path: Path) -> InputSpec:
 
 def write_huggingface(folder: Path, weights: Weights) -> None:
     """Write a folder for `VJEPA2Model.from_pretrained`; CheckpointError for what it cannot hold."""
+    weights.check_vjepa2("Hugging Face's VJEPA2Model needs", whole=True)
     architecture, shape = weights.architecture, weights.predictor_shape
     size = architecture.dimensions
-    if not weights.of_vjepa2 or shape is None:
-        raise CheckpointError(f"Hugging Face's VJEPA2Model needs {VJEPA2}; {weights.outline}")
+    assert shape is not None, "they are whole"
     tensors = to_huggingface(weights.encoder, "encoder") | to_huggingface(weights.predictor, "predictor")
     config = {
         "architectures": ["VJEPA2Model"],

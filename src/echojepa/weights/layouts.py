@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from echojepa.config import InputSpec, Layout, Untold
@@ -31,16 +32,14 @@ def read_weights(path: Path, spec: InputSpec | None = None, untold: Untold | Non
         raise CheckpointError(f"{path} is a folder, whose files state these facts; leave `untold` out")
     if (path / CARD).is_file():
         weights = load_weights(path)
-    elif (path / "config.json").is_file() and any(
-        any(path.glob(pattern)) for pattern in ("*.safetensors*", "*.bin*")
-    ):
+    elif (path / "config.json").is_file() and [*path.glob("*.safetensors*"), *path.glob("*.bin*")]:
         weights = read_huggingface(path)
     else:
         raise CheckpointError(
             f"{path} is not a weights file, the folder of a finished `echojepa pretrain` run ({CARD}), or "
             "a Hugging Face folder (config.json and *.safetensors)"
         )
-    return (weights.fed(spec) if spec else weights).check()
+    return (replace(weights, spec=spec) if spec else weights).check()
 
 
 def write_weights(out: Path, weights: Weights, layout: Layout) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from echojepa.config import ConfigError, InputSpec, PositionKind, Untold
 from echojepa.files.durable import write_file
 from echojepa.models.predictor import PredictorShape
-from echojepa.weights.folder import VJEPA2, Origin, Weights, count_blocks, recognise
+from echojepa.weights.folder import Origin, Weights, count_blocks, recognise
 from echojepa.weights.tensors import CheckpointError, file_sha256, load_foreign, plain_names
 
 ENCODERS = ("target_encoder", "ema_encoder", "encoder")
@@ -197,8 +197,7 @@ def read_second_edition(
 
 def write_meta(path: Path, weights: Weights) -> None:
     """Write a file that V-JEPA 2's code reads; CheckpointError for weights that it does not know."""
-    if not weights.of_vjepa2:
-        raise CheckpointError(f"Meta's V-JEPA 2 supports only {VJEPA2}; {weights.outline}")
+    weights.check_vjepa2("Meta's V-JEPA 2 supports only", whole=False)
     encoder = {PREFIX + key: value.contiguous() for key, value in weights.encoder.items()}
     content: dict[str, Any] = {"encoder": encoder, "target_encoder": encoder}
     if weights.predictor_shape:

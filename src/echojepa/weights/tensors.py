@@ -7,7 +7,7 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,6 +129,18 @@ def plain_names(state: Any, name: str) -> dict[str, Tensor]:
             raise CheckpointError(f"{name} contains {short} twice, with different prefixes")
         plain[short] = value
     return plain
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def renamed(name: str, parts: Iterable[tuple[str, str]]) -> str:
+    """A name with its parts replaced, one after another: the first of each pair by the second."""
+    for theirs, ours in parts:
+        name = name.replace(theirs, ours)
+    return name
 
 
 def build_from(

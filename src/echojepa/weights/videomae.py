@@ -19,7 +19,15 @@ from echojepa.models.vit import VisionTransformer
 from echojepa.weights.folder import recognise
 from echojepa.weights.huggingface import agree, check_gelu
 from echojepa.weights.meta import OURS, TABLE
-from echojepa.weights.tensors import build_from, file_sha256, files_sha256, load_shards, shards
+from echojepa.weights.tensors import (
+    below,
+    build_from,
+    file_sha256,
+    files_sha256,
+    load_shards,
+    renamed,
+    shards,
+)
 
 LEFT_OUT = ("decoder.", "encoder_to_decoder.", "mask_token", "head.", "classifier.")
 """What pretraining and classification add to the encoder."""
@@ -41,6 +49,8 @@ RENAMED = (
     ("layernorm.", "norm."),
 )
 """Parts of Hugging Face's names, in order of replacement, and of MCG-NJU's."""
+POOL = "fc_norm."
+"""Before the norm of a fine-tuned model's mean token."""
 CONFIG = ("image_size", "num_frames", "num_attention_heads")
 """What `config.json` tells and the tensors do not."""
 
@@ -88,13 +98,8 @@ def read_videomae_file(
     state: dict[str, Tensor], path: Path, spec: InputSpec | None = None, heads: int | None = None
 ) -> VideoMAEWeights:
     """The encoder of a pretrained or fine-tuned file of MCG-NJU's code, whose tensors are `state`."""
-    tensors = {strip(key): value for key, value in state.items()}
+    tensors = {key.removeprefix("backbone.").removeprefix("encoder."): value for key, value in state.items()}
     return sorted_out(tensors, path.name, file_sha256(path), spec or InputSpec(), heads)
-
-
-def strip(key: str) -> str:
-    """A name without what its code puts before an encoder's."""
-    return key.removeprefix("backbone.").removeprefix("encoder.")
 
 
 def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMAEWeights:
@@ -107,10 +112,7 @@ def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMA
     tensors = {}
     for name, value in theirs.items():
         ours = name.removeprefix("videomae.")
-        if not ours.startswith(LEFT_OUT):
-            for old, new in RENAMED:
-                ours = ours.replace(old, new)
-        tensors[ours] = value
+        tensors[ours if ours.startswith(LEFT_OUT) else renamed(ours, RENAMED)] = value
     size, frames, heads = (entry(config, name, int, path) for name in CONFIG)
     spec = spec or decode_plain(InputSpec, plain(InputSpec()) | {"size": size, "frames": frames})
     weights = sorted_out(tensors, folder.name, files_sha256(files), spec, heads)
@@ -120,17 +122,23 @@ def read_videomae_folder(folder: Path, spec: InputSpec | None = None) -> VideoMA
 
 
 def sorted_out(
-    tensors: dict[str, Tensor], name: str, sha256: str, spec: InputSpec, heads: int | None = None
+    tensors: dict[str, Tensor],
+    name: str,
+    sha256: str,
+    spec: InputSpec,
+    heads: int | None,
+    beside: tuple[str, ...] = LEFT_OUT,
 ) -> VideoMAEWeights:
-    """Tensors under MCG-NJU's names, sorted; CheckpointError for an architecture that is none of ours. A
-    table of positions that a file holds, learned ones for example, is the one that is added."""
-    ours = {key: value for key, value in fuse(tensors).items() if not key.startswith(LEFT_OUT)}
-    pool = {key.removeprefix("fc_norm."): ours.pop(key) for key in list(ours) if key.startswith("fc_norm.")}
+    """Tensors under MCG-NJU's names, sorted, but for those that begin as one `beside` the encoder;
+    CheckpointError for an architecture that is none of ours. A table of positions that a file holds, learned
+    ones for example, is the one that is added."""
+    fused = fuse(tensors)
+    ours = {key: value for key, value in fused.items() if not key.startswith((*beside, POOL))}
     table = ours.pop(TABLE, None)
     if table is not None:
         ours[OURS] = table.flatten(0, -2)
     architecture = recognise(ours, name, "sincos" if table is None else "table", heads=heads)
-    return VideoMAEWeights(name, sha256, architecture, spec, ours, pool)
+    return VideoMAEWeights(name, sha256, architecture, spec, ours, below(POOL, fused))
 
 
 def fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

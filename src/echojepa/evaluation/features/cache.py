@@ -32,7 +32,7 @@ from echojepa.backbones.contract import Backbone
 from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.files.durable import write_file
-from echojepa.files.records import entry, read_plain, write_record
+from echojepa.files.records import decode_plain, read_plain, write_record
 from echojepa.processes.ahead import read_ahead
 from echojepa.weights.tensors import file_sha256
 
@@ -114,13 +114,11 @@ def stored_shape(root: Path, key: FeatureKey) -> Shape | None:
         return None
     try:
         facts = read_plain(file)
-        grid = [int(side) for side in entry(facts, "grid", list, file)]
-        shape = Shape((grid[0], grid[1], grid[2]), entry(facts, "width", int, file))
-    except (ConfigError, IndexError, TypeError, ValueError):
+        return decode_plain(Shape, {name: facts[name] for name in ("grid", "width")})
+    except (ConfigError, KeyError):
         warnings.warn(f"{file} is damaged; its features are made again", stacklevel=2)
         file.unlink(missing_ok=True)
         return None
-    return shape
 
 
 DAMAGED = (CacheError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)

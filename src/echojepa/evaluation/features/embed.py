@@ -23,7 +23,7 @@ from pyarrow import csv
 
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.loading import RANDOM, load_backbone
-from echojepa.config import ConfigError, EmbedConfig, Engine, Precision
+from echojepa.config import ConfigError, EmbedConfig
 from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
@@ -175,10 +175,8 @@ def open_table(config: EmbedConfig, backbone: Backbone, store: LoopStore) -> Fea
     return table
 
 
-@functools.lru_cache(maxsize=1)
-def loaded(name: str, precision: Precision, engine: Engine) -> Backbone:
-    """A backbone; a cluster's worker keeps it from one task to the next."""
-    return load_backbone(name, precision=precision, engine=engine)
+loaded = functools.lru_cache(maxsize=1)(load_backbone)
+"""A cluster's worker keeps a backbone from one task to the next."""
 
 
 def pooled(
@@ -215,7 +213,7 @@ class EmbedTask:
     def __call__(self, rows: Rows) -> NDArray[np.float32]:
         """Features (rows * clips_per_loop, E); ConfigError where the node's weights are others."""
         config = self.config
-        backbone = loaded(config.backbone, config.precision, config.engine)
+        backbone = loaded(config.backbone, precision=config.precision, engine=config.engine)
         if backbone.sha256 != self.sha256:
             raise ConfigError(
                 f"a node has different weights at {config.backbone}; copy the same weights to all nodes"

@@ -90,7 +90,7 @@ def joined(parts: Sequence[Features]) -> Features:
 def fit_standardiser(tokens: Tokens, chosen: Tensor, batch: int = 64) -> Standardiser:
     """Mean of each position and channel and spread of each channel over clips `chosen`, in one pass.
 
-    The spread is about each position's own mean, as `Standardiser.fit`; sums are taken in float64.
+    The spread is about each position's own mean; sums are taken in float64.
     """
     _, count, width = tokens.shape
     total = torch.zeros(count, width, dtype=torch.float64)

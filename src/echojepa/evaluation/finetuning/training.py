@@ -44,6 +44,7 @@ from echojepa.training.distributed import World
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import Origin, Weights, save_weights
 from echojepa.weights.layouts import read_weights
+from echojepa.weights.tensors import below
 
 RECORD = "finetune.json"
 """What a fine-tuning depends on; written first."""
@@ -161,7 +162,7 @@ class FineTuning:
         """Write the best epoch's encoder and head; the head's card, last, says that all is there."""
         weights, errors = self.weights, self.errors.tolist()
         best = {name: value.cpu() for name, value in self.best.items()}
-        encoder, head = ({k.removeprefix(p): v for k, v in best.items() if k.startswith(p)} for p in PARTS)
+        encoder, head = below("encoder.", best), below("head.", best)
         epoch = int(self.errors.argmin())
         steps = math.ceil(len(self.train) / self.config.batch_size) * epoch
         record = read_plain(self.folder / RECORD)
@@ -184,10 +185,6 @@ class FineTuning:
             backbone=name_of(self.weights), weights=weights_digest(backbone)[:12],
             parameters=backbone.parameters, tokens=math.prod(self.encoder.grid), embed_dim=backbone.embed_dim,
         )  # fmt: skip
-
-
-PARTS = ("encoder.", "head.")
-"""What names of a model's tensors begin with."""
 
 
 def starting_weights(name: str) -> Weights:

@@ -24,6 +24,9 @@ from echojepa.models.probe import Standardiser
 from echojepa.tasks import Task
 from echojepa.vocabulary import Split
 
+COMPONENTS = "components."
+"""Before names of tensors that reduce tokens; those of the probe on them have nothing there."""
+
 
 class Readout(Protocol):
     """What turns features into outputs."""
@@ -54,7 +57,7 @@ class ReducedProbe:
     def tensors(self) -> dict[str, Tensor]:
         """The axes, what they were found on, and the probe."""
         parts = {"axes": self.axes, "mean": self.standardiser.mean, "std": self.standardiser.std}
-        return {f"components.{name}": value for name, value in parts.items()} | self.inner.tensors()
+        return {f"{COMPONENTS}{name}": value for name, value in parts.items()} | self.inner.tensors()
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from echojepa.backbones.loading import load_backbone
 from echojepa.config import InputSpec
 from echojepa.data.clips.clips import ClipDataset
 from echojepa.data.store.loop_store import LoopStore
+from echojepa.evaluation.features.cache import shape_of
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.weights.tensors import CheckpointError, build_from, load_foreign, plain_names
+from echojepa.weights.tensors import CheckpointError, build_from, load_foreign, plain_names, renamed
 
 CROSS = "pooler.cross_attention_block"
 RENAMED = (
@@ -40,7 +41,7 @@ RENAMED = (
     ("view_embed.weight", "view_embed"),
     ("clip_embed.weight", "clip_embed"),
 )
-"""Parts of their names and of ours."""
+"""Parts of their names and of ours; an unknown name stays, and is refused."""
 CLIPS_PER_LOOP = 2
 """Clips of a video whose predictions are averaged, or that fill a head's slots."""
 
@@ -67,8 +68,7 @@ def load_official(
     """A released encoder with the heads of a released probe file, fed as these were (OFFICIAL) unless `spec`
     says otherwise: EchoJEPA's giant with 336 px, for example. CheckpointError as `load_backbone`."""
     backbone = load_backbone(encoder, spec)
-    shown = torch.zeros(1, 3, spec.frames, spec.size, spec.size, dtype=torch.uint8)
-    return OfficialModel(backbone, load_official_probes(probes, backbone(shown).grid, scale))
+    return OfficialModel(backbone, load_official_probes(probes, shape_of(backbone).grid, scale))
 
 
 def load_official_probes(
@@ -88,7 +88,7 @@ def load_official_probes(
             "`classifiers`"
         )
     plain = [plain_names(state, path.name) for state in states]
-    heads = [{rename(key): value for key, value in translate(state).items()} for state in plain]
+    heads = [{renamed(key, RENAMED): value for key, value in translate(state).items()} for state in plain]
     designs = [{key: value.shape for key, value in head.items()} for head in heads]
     if any(design != designs[0] for design in designs):
         raise CheckpointError(
@@ -121,13 +121,6 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if "pooler.query_tokens" in plain:
         plain["pooler.query_tokens"] = plain["pooler.query_tokens"].flatten()
     return plain
-
-
-def rename(key: str) -> str:
-    """Our name of one of their tensors; an unknown one stays, and is refused."""
-    for theirs, ours in RENAMED:
-        key = key.replace(theirs, ours)
-    return key
 
 
 def recognise_probe(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.backbones import BackboneFacts
-from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout, ReducedProbe
+from echojepa.evaluation.probes.fitting import COMPONENTS, OverTimeProbe, Readout, ReducedProbe
 from echojepa.evaluation.probes.heads import Choice, HeadProbe
 from echojepa.evaluation.probes.own import VectorProbe
 from echojepa.evaluation.probes.predictions import Predictions
@@ -30,7 +30,7 @@ from echojepa.evaluation.protocol.plans import EVERYWHERE, Cell, Condition
 from echojepa.files.records import decode_plain, read_plain, write_record
 from echojepa.files.tables import TableError, read_parquet, write_parquet
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
-from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
+from echojepa.weights.tensors import CheckpointError, below, load_safetensors, save_tensors
 
 CARD, TENSORS, PROBES_FOLDER = "probe.json", "probe.safetensors", "probes"
 FORMAT_VERSION = 2
@@ -206,12 +206,10 @@ def described(readout: Readout) -> dict[str, Any]:
 def rebuilt(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Readout:
     """The probe that `described` describes."""
     if facts["kind"] == "reduced":
-        prefix = "components."
-        parts = {
-            name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)
-        }
-        inner = rebuilt(facts["inner"], tensors)
-        return ReducedProbe(inner, Standardiser(parts["mean"], parts["std"]), parts["axes"])
+        parts = below(COMPONENTS, tensors)
+        inner = {name: value for name, value in tensors.items() if not name.startswith(COMPONENTS)}
+        standardiser = Standardiser(parts["mean"], parts["std"])
+        return ReducedProbe(rebuilt(facts["inner"], inner), standardiser, parts["axes"])
     if facts["kind"] == "over time":
         return OverTimeProbe(rebuilt(facts["inner"], tensors))
     if facts["kind"] == "vector":

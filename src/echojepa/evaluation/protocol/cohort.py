@@ -83,10 +83,8 @@ def read_cohort(folders: Sequence[Path]) -> Cohort:
         raise ConfigError("a data set is given twice; give each once")
     stores = tuple(LoopStore.open(folder) for folder in folders)
     check_splits(stores)
-    owners = Counter[str]()
     sites = [distinct(store.batches(["site"]))["site"].to_pylist() for store in stores]
-    for of_one in sites:
-        owners.update(of_one)
+    owners = Counter(site for of_one in sites for site in of_one)
     renamed = [
         {site: f"{folder.name}/{site}" for site in of_one if owners[site] > 1}
         for folder, of_one in zip(folders, sites, strict=True)
@@ -142,13 +140,10 @@ def whole_patients(loops: Iterable[CohortLoop], limit: int) -> set[str]:
     if not limit or counts.total() <= limit:
         return set(counts)
     order = np.random.default_rng(derive_seed(0, "subset of test loops")).permutation(len(counts))
-    names, chosen, taken = sorted(counts), set[str](), 0
-    for place in order:
-        if taken >= limit:
-            break
-        chosen.add(names[place])
-        taken += counts[names[place]]
-    return chosen
+    known = sorted(counts)
+    names = [known[place] for place in order]
+    taken = np.cumsum([counts[name] for name in names])
+    return set(names[: int(np.searchsorted(taken, limit)) + 1])
 
 
 def synthetic_share(store: LoopStore) -> str:

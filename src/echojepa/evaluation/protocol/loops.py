@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ COLUMNS = ("loop_id", "study_id", "patient_id", "split", "site", "view", "sex", 
 REPEATED = ("study_id", "patient_id", "split", "site", "view", "sex")
 """Columns that hold few different values: kept as numbers of these."""
 ROW_BITS = 40
+LOW_BITS = (1 << ROW_BITS) - 1
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CohortLoop:
     age: float | None
 
 
-class CohortLoops(Mapping[Place, CohortLoop]):
+class CohortLoops:
     """Loops by their place, in this order; each becomes Python values when it is asked for."""
 
     def __init__(self, places: NDArray[np.int64], table: pa.Table) -> None:
@@ -48,28 +49,19 @@ class CohortLoops(Mapping[Place, CohortLoop]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __iter__(self) -> Iterator[Place]:
-        for begin in range(0, len(self), ROWS_AT_ONCE):
-            for number in self._places[begin : begin + ROWS_AT_ONCE].tolist():
-                yield number >> ROW_BITS, number & ((1 << ROW_BITS) - 1)
-
     def __getitem__(self, place: Place) -> CohortLoop:
-        number = place_numbers(np.array([place]))
-        at = int(np.searchsorted(self._places, number[0]))
-        if at == len(self) or self._places[at] != number[0]:
+        at = int(self.numbers(place_numbers(np.array([place])))[0])
+        if at < 0:
             raise KeyError(place)
         return CohortLoop(**self._table.slice(at, 1).to_pylist()[0])
 
-    def items(self) -> ItemsView[Place, CohortLoop]:
+    def items(self) -> Iterator[tuple[Place, CohortLoop]]:
         """Every loop with its place; few are in memory at a time."""
-        return _Items(self)
+        places = ((number >> ROW_BITS, number & LOW_BITS) for number in map(int, self._places))
+        return zip(places, self.values(), strict=True)
 
-    def values(self) -> ValuesView[CohortLoop]:
+    def values(self) -> Iterator[CohortLoop]:
         """Every loop; few are in memory at a time."""
-        return _Values(self)
-
-    def each(self) -> Iterator[CohortLoop]:
-        """Every loop, made as it is asked for."""
         for piece in self._table.to_batches(max_chunksize=ROWS_AT_ONCE):
             for row in piece.to_pylist():
                 yield CohortLoop(**row)
@@ -82,7 +74,7 @@ class CohortLoops(Mapping[Place, CohortLoop]):
     def places(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(m, 2) data set and row of the chosen loops (n,)."""
         numbers = self._places[chosen]
-        return np.stack([numbers >> ROW_BITS, numbers & ((1 << ROW_BITS) - 1)], axis=1)
+        return np.stack([numbers >> ROW_BITS, numbers & LOW_BITS], axis=1)
 
     def texts(self, column: str, numbers: NDArray[np.int64] | None = None) -> NDArray[np.str_]:
         """A column of texts (m,), of all loops or of some by number."""
@@ -110,20 +102,6 @@ class CohortLoops(Mapping[Place, CohortLoop]):
             table = table.filter(pa.array(self._places >> ROW_BITS == store))
         counts = compute.value_counts(table["site"].cast(pa.string())).to_pylist()
         return Counter({row["values"]: row["counts"] for row in counts})
-
-
-class _Items(ItemsView[Place, CohortLoop]):
-    _mapping: CohortLoops
-
-    def __iter__(self) -> Iterator[tuple[Place, CohortLoop]]:
-        return zip(self._mapping, self._mapping.each(), strict=True)
-
-
-class _Values(ValuesView[CohortLoop]):
-    _mapping: CohortLoops
-
-    def __iter__(self) -> Iterator[CohortLoop]:
-        return self._mapping.each()
 
 
 def place_numbers(places: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -159,17 +159,13 @@ class PlanBlock:
         made = []
         for task, probe, fraction, seed in product(self.tasks, self.probes, self.fractions, self.seeds):
             for trained_on, tested_on in trainings(self.protocol, sites_of(task), task.name):
-                conditions = [
-                    condition
-                    for site in tested_on
-                    for condition in self.conditions(task, PROBES[probe], site)
-                ]
+                conditions = tuple(test for site in tested_on for test in self.conditions(task, site))
                 made.append(
-                    Cell(task, PROBES[probe], trained_on, fraction, seed, tuple(conditions), self.calibrated)
+                    Cell(task, PROBES[probe], trained_on, fraction, seed, conditions, self.calibrated)
                 )
         return made
 
-    def conditions(self, task: Task, probe: ProbeKind, site: str) -> list[Condition]:
+    def conditions(self, task: Task, site: str) -> list[Condition]:
         """Tests on one site: as it is, under each perturbation, with each subset of views."""
         tests = [Condition(site)]
         for name in self.perturbations:
@@ -268,12 +264,8 @@ OVER_TIME = ("attentive, over time", "ridge, over time")
 FINETUNED = ("fine-tuned",)
 CONTROLS = ("attentive, no position", "attentive, equal width", "ridge, equal width", "attentive, depth 4")
 FUSIONS = (
-    "attentive",
-    "ridge",
-    "attentive, late fusion",
-    "attentive, no embeddings",
-    "attentive, no view dropout",
-)
+    "attentive", "ridge", "attentive, late fusion", "attentive, no embeddings", "attentive, no view dropout",
+)  # fmt: skip
 _TABLES: Sequence[Plan] = (
     Plan("demo", (PlanBlock((LVEF, VIEW), (*READ_OUTS, "ridge, over time")),)),
     Plan("latent-vs-pixel", (PlanBlock((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
@@ -284,18 +276,15 @@ _TABLES: Sequence[Plan] = (
     Plan("intervals", (PlanBlock((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
     Plan("robustness", (PlanBlock((LVEF,), ("attentive", "ridge"), perturbations=tuple(SEVERITIES)),)),
 )
-PLANS: dict[str, Plan] = {plan.name: plan for plan in _TABLES}
-PLANS["mechanism"] = Plan(
-    "mechanism", (PlanBlock((LVEF,), ("linear", "attentive", "ridge")),), mechanism=True
-)
-PLANS["learned"] = Plan(
-    "learned",
-    (
+_OTHERS: Sequence[Plan] = (
+    Plan("mechanism", (PlanBlock((LVEF,), READ_OUTS),), mechanism=True),
+    Plan("learned", (
         PlanBlock((LVEF,), (*OVER_TIME, "attentive", "ridge")),
         PlanBlock((VIEW,), (*OVER_TIME, "attentive"), fractions=FRACTIONS[:2], seeds=SEEDS),
-    ),
-)
-PLANS["compared"] = Plan(
-    "compared", (PlanBlock((LVEF,), OVER_TIME), PlanBlock((VIEW,), OVER_TIME, fractions=FRACTIONS[1:2]))
-)
-PLANS["paper"] = Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks))
+    )),
+    Plan("compared", (
+        PlanBlock((LVEF,), OVER_TIME), PlanBlock((VIEW,), OVER_TIME, fractions=FRACTIONS[1:2]),
+    )),
+    Plan("paper", tuple(block for plan in _TABLES[1:] for block in plan.blocks)),
+)  # fmt: skip
+PLANS: dict[str, Plan] = {plan.name: plan for plan in (*_TABLES, *_OTHERS)}

@@ -8,8 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from echojepa.evaluation.statistics.formulas import Values
-from echojepa.evaluation.statistics.intervals import CHUNK, patient_counts, percentile_interval
+from echojepa.evaluation.statistics.formulas import Counts, Values
+from echojepa.evaluation.statistics.intervals import CHUNK, Estimate, bootstrapped
 from echojepa.evaluation.statistics.metrics import Metric
 
 
@@ -30,14 +30,14 @@ class Comparison:
 
 def paired_difference(
     truth: Values, one: Values, other: Values, patients: Values, metric: Metric, *, resamples: int, seed: int
-) -> tuple[float, float, float]:
-    """metric(one) - metric(other) on the same items, with its 95 % interval (value, low, high)."""
-    differences = [
-        metric.over(truth, one, counts) - metric.over(truth, other, counts)
-        for counts in patient_counts(patients, resamples, seed)
-    ]
-    low, high = percentile_interval(np.concatenate(differences), len(np.unique(patients)))
-    return metric(truth, one) - metric(truth, other), low, high
+) -> Estimate:
+    """metric(one) - metric(other) on the same items, with its 95 % interval."""
+
+    def difference(counts: Counts) -> Values:
+        return metric.over(truth, one, counts) - metric.over(truth, other, counts)
+
+    whole = metric(truth, one) - metric(truth, other)
+    return bootstrapped(whole, difference, patients, resamples=resamples, seed=seed)
 
 
 def permutation_p(
@@ -105,19 +105,10 @@ def compare(
     """
     rows = []
     for one, other in combinations(predictions, 2):
-        value, low, high = paired_difference(
-            truth, predictions[one], predictions[other], patients, metric, resamples=resamples, seed=seed
-        )
-        p = permutation_p(
-            truth,
-            predictions[one],
-            predictions[other],
-            patients,
-            metric,
-            permutations=permutations or resamples,
-            seed=seed,
-        )
-        rows.append(Comparison(one, other, value, low, high, p, p))
+        data = truth, predictions[one], predictions[other], patients, metric
+        found = paired_difference(*data, resamples=resamples, seed=seed)
+        p = permutation_p(*data, permutations=permutations or resamples, seed=seed)
+        rows.append(Comparison(one, other, found.value, found.low, found.high, p, p))
     return corrected(rows)
 
 

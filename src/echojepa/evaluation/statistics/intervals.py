@@ -7,8 +7,10 @@ interval is nan, because what is left no longer stands for the patients one coul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
@@ -55,10 +57,24 @@ def percentile_interval(values: Values, patients: int) -> tuple[float, float]:
     A single patient has no interval.
     """
     if patients < 2 or np.isnan(values).mean() > UNDEFINED_ALLOWED:
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     tail = ndtr(-stdtrit(patients - 1, 0.975) * np.sqrt(patients / (patients - 1)))
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def bootstrapped(
+    value: float,
+    measure: Callable[[Counts], Values],
+    patients: Values,
+    *,
+    resamples: int,
+    seed: int,
+) -> Estimate:
+    """A value of all items with the interval of what `measure` gives of resamples (R, n), (R,)."""
+    known = len(np.unique(patients))
+    spread = [measure(counts) for counts in patient_counts(patients, resamples, seed)]
+    return Estimate(value, *percentile_interval(np.concatenate(spread), known), known, len(patients))
 
 
 def estimates(
@@ -81,8 +97,8 @@ def estimates(
             spread[name].append(metric.over(truth, prediction, counts))
     found = {}
     for name, metric in metrics.items():
-        low, high = percentile_interval(np.concatenate(spread[name]), known)
-        found[name] = Estimate(metric(truth, prediction), low, high, known, len(truth))
+        ends = percentile_interval(np.concatenate(spread[name]), known)
+        found[name] = Estimate(metric(truth, prediction), *ends, known, len(truth))
     return found
 
 
@@ -98,28 +114,22 @@ def over_seeds(
     in twenty has no value.
     """
     each = np.array([metric(truth, prediction) for prediction in predictions])
-    resampled = np.concatenate(
-        [
-            np.mean([metric.over(truth, prediction, counts) for prediction in predictions], axis=0)
-            for counts in patient_counts(patients, resamples, seed)
-        ]
-    )
+    draws = patient_counts(patients, resamples, seed)
+    over = [[metric.over(truth, prediction, counts) for prediction in predictions] for counts in draws]
+    resampled = np.concatenate([np.mean(several, axis=0) for several in over])
     known = len(np.unique(patients))
     value, by_patient, by_seed = each.mean(), np.nanvar(resampled), each.var(ddof=1) / len(each)
     total = by_patient + by_seed
     freedom = total**2 / (by_patient**2 / max(1, known - 1) + by_seed**2 / (len(each) - 1)) if total else 1.0
-    half = float(student.ppf(0.975, freedom) * np.sqrt(total))
-    if known < 2 or np.isnan(resampled).mean() > UNDEFINED_ALLOWED:
-        half = float("nan")
+    defined = known >= 2 and np.isnan(resampled).mean() <= UNDEFINED_ALLOWED
+    half = float(student.ppf(0.975, freedom) * np.sqrt(total)) if defined else math.nan
     return Estimate(float(value), float(value) - half, float(value) + half, known, len(truth))
 
 
 def mean_over_patients(values: Values, patients: Values, *, resamples: int, seed: int) -> Estimate:
     """The mean of values (n,) of items with its 95 % interval; a single patient has none (nan)."""
-    known = len(np.unique(patients))
-    spread = [mean(values, counts) for counts in patient_counts(patients, resamples, seed)]
-    low, high = percentile_interval(np.concatenate(spread), known)
-    return Estimate(float(values.mean()), low, high, known, len(values))
+    whole = float(values.mean())
+    return bootstrapped(whole, partial(mean, values), patients, resamples=resamples, seed=seed)
 
 
 def share_of_patients(values: Values, patients: Values) -> Estimate:

@@ -1,14 +1,14 @@
 """A metric by subgroup of patients or loops, each with its interval and its distance from all others.
 
 Groups are words, one an item: sex, site, view as they stand; numbers (age, LVEF, a image's quality) after
-`banded`. A group of fewer than `MINIMUM_PATIENTS` patients gets its counts and no number: its interval would
-be a guess, and its number could be a person's.
+`banded`. A group of fewer than `MINIMUM_PATIENTS` patients gets no number: its interval would be a guess, and
+its number could be a person's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -33,14 +33,10 @@ class Subgroup:
     """A metric in one group, and how much it differs from that of all items outside it."""
 
     group: str
-    patients: int
-    items: int
-    own: Estimate | None = None
-    """The metric inside the group; None where it has too few patients."""
-    gap: Estimate | None = None
+    own: Estimate
+    """The metric inside the group."""
+    gap: Estimate | None
     """That minus the metric of all others; None where those are too few."""
-    note: str = ""
-    """Why a number is missing; empty where none is."""
 
 
 def banded(values: Values, edges: Sequence[float]) -> NDArray[np.str_]:
@@ -65,11 +61,11 @@ def subgroups(
     *,
     resamples: int,
     seed: int,
-    minimum: int = MINIMUM_PATIENTS,
 ) -> list[Subgroup]:
-    """A row a group (n,), in the order of their names; one set of patient resamples serves all of them.
+    """A row a group (n,) of enough patients, in the order of their names; one set of patient resamples serves
+    all of them.
 
-    A gap needs `minimum` patients on both sides. Intervals are not corrected for the number of groups.
+    A gap needs enough patients on both sides. Intervals are not corrected for the number of groups.
     """
     names = np.unique(groups).tolist()
     inside = {name: np.asarray(groups) == name for name in names}
@@ -82,16 +78,11 @@ def subgroups(
     for name, mine in inside.items():
         own, others = np.concatenate(spread[name], axis=1)
         known, beside = len(np.unique(patients[mine])), len(np.unique(patients[~mine]))
-        if known < minimum:
-            note = f"too few patients: {known}, at least {minimum} are needed"
-            rows.append(Subgroup(name, known, int(mine.sum()), note=note))
+        if known < MINIMUM_PATIENTS:
             continue
-        count, value = int(mine.sum()), metric(truth[mine], prediction[mine])
-        row = Subgroup(name, known, count, Estimate(value, *percentile_interval(own, known), known, count))
-        if beside < minimum:
-            rows.append(replace(row, note=f"no gap: too few other patients ({beside})"))
-            continue
-        ends = percentile_interval(own - others, min(known, beside))
-        gap = value - metric(truth[~mine], prediction[~mine])
-        rows.append(replace(row, gap=Estimate(gap, *ends, known, count)))
+        count, value, gap = int(mine.sum()), metric(truth[mine], prediction[mine]), None
+        if beside >= MINIMUM_PATIENTS:
+            ends = percentile_interval(own - others, min(known, beside))
+            gap = Estimate(value - metric(truth[~mine], prediction[~mine]), *ends, known, count)
+        rows.append(Subgroup(name, Estimate(value, *percentile_interval(own, known), known, count), gap))
     return rows

@@ -58,7 +58,11 @@ def as_markdown(tables: Sequence[Table], synthetic: bool) -> str:
 
 def markdown_grid(numbers: Grid, corner: str) -> str:
     """One grid as a Markdown table."""
-    lines = ["| " + " | ".join((corner, *numbers.columns)) + " |", "|---" * (1 + len(numbers.columns)) + "|"]
-    for name, cells in numbers.rows.items():
-        lines.append("| " + " | ".join([name, *(cells.get(column, "") for column in numbers.columns)]) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[name, *(cells.get(c, "") for c in numbers.columns)] for name, cells in numbers.rows.items()]
+    return markdown_table((corner, *numbers.columns), rows)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text below a head, in Markdown."""
+    first, *others = ("| " + " | ".join(row) + " |" for row in (head, *rows))
+    return "\n".join([first, "|---" * len(head) + "|", *others]) + "\n"

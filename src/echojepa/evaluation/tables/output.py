@@ -17,10 +17,8 @@ def write_tables(
     out: Path, rows: Sequence[ResultRow], pairs: Sequence[Pair], children: str, synthetic: bool
 ) -> None:
     """Write the tables, and the figure where there are curves; `children` is the paediatric site's name."""
-    tables = page_tables(rows, children)
-    against = difference_table(pairs)
-    tables += [against] if against else []
-    write_text(out / "tables.md", as_markdown(tables, synthetic))
+    tables = [*page_tables(rows, children), difference_table(pairs)]
+    write_text(out / "tables.md", as_markdown([table for table in tables if table], synthetic))
     curves = perturbation_curves(rows)
     if curves:
         write_text(out / "perturbations.svg", perturbation_panels(curves, "LVEF MAE, points"))

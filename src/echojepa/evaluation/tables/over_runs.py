@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from echojepa.evaluation.runs import START, Range, RunsLine
 from echojepa.evaluation.tables.curves import PALETTE, draw
+from echojepa.evaluation.tables.grids import markdown_table
 
 COLOURS = ("#888888", *PALETTE)
 TITLES = {"lvef": "LVEF: mean absolute error, points", "view": "View: wrong, % of loops"}
@@ -23,14 +24,13 @@ def ranged(number: Range | None, signed: bool = False) -> str:
 
 def runs_markdown(lines: Sequence[RunsLine]) -> str:
     """Errors over all runs, and what they gain on their random starts."""
+    head = ("task", "probe", "labels", "encoder", "runs", "error", "better than random by")
     rows = [
-        "| task | probe | labels | encoder | runs | error | better than random by |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for line in lines:
-        cells = [line.task, line.probe, f"{100 * line.labels:g} %", line.encoder, str(len(line.each))]
-        rows.append("| " + " | ".join([*cells, ranged(line.error), ranged(line.gain, signed=True)]) + " |")
-    return "\n".join(rows) + "\n"
+        (one.task, one.probe, f"{100 * one.labels:g} %", one.encoder, str(len(one.each)), ranged(one.error),
+         ranged(one.gain, signed=True))
+        for one in lines
+    ]  # fmt: skip
+    return markdown_table(head, rows)
 
 
 def asked(line: RunsLine) -> str:

@@ -31,7 +31,7 @@ class Sketch:
 
     title: str
     says: str
-    place: Callable[[ResultRow], Place | None]
+    column: Callable[[ResultRow], str | None]
     """Where one of our rows belongs; None where it does not."""
     theirs: Callable[[TheirRow], Place] | None = None
     """The same for a row of the paper, where it has such a table."""
@@ -40,6 +40,8 @@ class Sketch:
 
 
 LEADS = {"lvef": "MAE", "rvsp": "MAE", "view": "accuracy"}
+DEGRADED = "average degradation, %"
+"""The last column of the table of robustness."""
 SEED_PERTURBATIONS = ("depth-code", "shadow-code")
 """The forms of the released code, which made the page's robustness table."""
 
@@ -60,56 +62,53 @@ def of_all_sites(row: ResultRow) -> bool:
     return row.trained_on == row.site == ALL_SITES and row.label_fraction == 1.0
 
 
-def latent_vs_pixel(row: ResultRow) -> Place | None:
+def latent_vs_pixel(row: ResultRow) -> str | None:
     """Columns: LVEF MAE and view accuracy."""
-    if unperturbed(row) and of_all_sites(row) and row.seed == 0 and row.task in ("lvef", "view"):
-        return contestant(row), f"{row.task} {row.metric}"
-    return None
+    mine = unperturbed(row) and of_all_sites(row) and row.seed == 0 and row.task in ("lvef", "view")
+    return f"{row.task} {row.metric}" if mine else None
 
 
-def lvef_sites(row: ResultRow) -> Place | None:
+def lvef_sites(row: ResultRow) -> str | None:
     """Columns: where trained, where tested."""
-    if unperturbed(row) and row.task == "lvef" and row.site != ALL_SITES:
-        how = "internal" if row.trained_on == row.site else f"external, trained at {row.trained_on}"
-        return contestant(row), f"{row.site} ({how})"
-    return None
+    how = "internal" if row.trained_on == row.site else f"external, trained at {row.trained_on}"
+    mine = unperturbed(row) and row.task == "lvef" and row.site != ALL_SITES
+    return f"{row.site} ({how})" if mine else None
 
 
-def view_labels(row: ResultRow) -> Place | None:
+def view_labels(row: ResultRow) -> str | None:
     """Columns: share of labels."""
-    if unperturbed(row) and row.task == "view" and row.trained_on == row.site == ALL_SITES:
-        return contestant(row), f"{100 * row.label_fraction:g} %"
-    return None
+    mine = unperturbed(row) and row.task == "view" and row.trained_on == row.site == ALL_SITES
+    return f"{100 * row.label_fraction:g} %" if mine else None
 
 
-def rvsp(row: ResultRow) -> Place | None:
+def rvsp(row: ResultRow) -> str | None:
     """Columns: site, and views shown at test."""
-    if unperturbed(row) and row.task == "rvsp":
-        return contestant(row), f"{row.site}: {row.views}"
-    return None
+    return f"{row.site}: {row.views}" if unperturbed(row) and row.task == "rvsp" else None
 
 
-def robustness(row: ResultRow) -> Place | None:
+def robustness(row: ResultRow) -> str | None:
     """Columns: clean, and each severity of the seed page's two perturbations."""
     lvef = row.task == "lvef" and row.metric == "MAE" and of_all_sites(row) and row.seed == 0
-    if lvef and row.group == EVERYBODY and row.perturbation in ("", *SEED_PERTURBATIONS):
-        return contestant(row), f"{row.perturbation} {row.severity}" if row.perturbation else "clean"
-    return None
+    mine = lvef and row.group == EVERYBODY and row.perturbation in ("", *SEED_PERTURBATIONS)
+    return perturbed(row.perturbation, row.severity) if mine else None
 
 
-def intervals(row: ResultRow) -> Place | None:
+def perturbed(kind: str, severity: int | str) -> str:
+    """A column of the table of robustness, ours or theirs."""
+    return f"{kind} {severity}" if kind else "clean"
+
+
+def intervals(row: ResultRow) -> str | None:
     """Columns: which loops, and coverage or width."""
-    if row.metric in (COVERAGE, WIDTH):
-        what = row.metric.split()[0]
-        group = "study" if row.task == "lvef" else "each loop"
-        return contestant(row), f"{group if row.group == EVERYBODY else row.group}: {what}"
-    return None
+    group = "study" if row.task == "lvef" else "each loop"
+    of, what = group if row.group == EVERYBODY else row.group, row.metric.split()[0]
+    return f"{of}: {what}" if row.metric in (COVERAGE, WIDTH) else None
 
 
-def mechanism(row: ResultRow) -> Place | None:
+def mechanism(row: ResultRow) -> str | None:
     """Columns: what is moved, and what it moves."""
     what = row.metric.removesuffix(IN_POINTS)
-    return (contestant(row), f"{row.group}: {what}") if what != row.metric else None
+    return f"{row.group}: {what}" if what != row.metric else None
 
 
 def their_label(row: TheirRow) -> str:
@@ -147,8 +146,7 @@ SKETCHES: dict[str, Sketch] = {
         robustness,
         lambda row: (
             their_label(row),
-            "average degradation, %" if row["metric"] != "MAE"
-            else f"{row['perturbation']} {row['severity']}" if row["perturbation"] else "clean",
+            DEGRADED if row["metric"] != "MAE" else perturbed(row["perturbation"], row["severity"]),
         ),
     ),
     "intervals": Sketch(
@@ -173,32 +171,19 @@ def cell(values: Sequence[ResultRow]) -> str:
     return f"{row.value:.2f}{ends}"
 
 
-def their_numbers(plan: str) -> list[TheirRow]:
-    """The paper's rows for a table."""
-    text = resources.files("echojepa.evaluation.tables").joinpath("paper_results.csv").read_text("utf-8")
-    return [row for row in csv.DictReader(text.splitlines()) if row["plan"] == plan]
+def page_tables(rows: Sequence[ResultRow], children: str = "") -> list[Table]:
+    """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
+    return [table for plan in SKETCHES if (table := page_table(plan, rows, children)) is not None]
 
 
-def their_cell(row: TheirRow) -> str:
-    """A number of the paper, marked where its note doubts it."""
-    return row["value"] + (" (?)" if "may have been cut" in row["note"] else "")
-
-
-def belonging(plan: str, rows: Sequence[ResultRow], children: str) -> list[ResultRow]:
-    """Rows that a table may use: the children's site is for transfer alone."""
-    if plan == "transfer":
-        return [row for row in rows if children and row.site == children]
-    return [row for row in rows if not children or row.site != children]
-
-
-def make_table(plan: str, rows: Sequence[ResultRow]) -> Table | None:
-    """A table of the page; None where no row belongs to it."""
+def page_table(plan: str, rows: Sequence[ResultRow], children: str = "") -> Table | None:
+    """One of them; None where these rows have no number for it. The children's site is for transfer alone."""
     sketch = SKETCHES[plan]
     found: dict[Place, list[ResultRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.label_fraction):  # columns of few labels first
-        place = sketch.place(row)
-        if place:
-            found[place].append(row)
+        column, of_children = sketch.column(row), bool(children) and row.site == children
+        if column and of_children == (plan == "transfer"):
+            found[contestant(row), column].append(row)
     if plan == "robustness":
         found = only_perturbed(found)
     if not found:
@@ -206,16 +191,19 @@ def make_table(plan: str, rows: Sequence[ResultRow]) -> Table | None:
     cells = {place: cell(values) for place, values in found.items()}
     if plan == "robustness":
         for name, number in average_degradation(found).items():
-            cells[name, "average degradation, %"] = "not ranked" if math.isnan(number) else f"{number:+.1f}"
+            cells[name, DEGRADED] = "not ranked" if math.isnan(number) else f"{number:+.1f}"
     return Table(sketch.title, sketch.says, grid(cells), their_grid(plan))
 
 
 def their_grid(plan: str) -> Grid:
-    """The paper's numbers for a table, those of the page first; without rows where it has no such table."""
+    """The paper's numbers for a table, those of the page first, marked where its note doubts them; without
+    rows where it has no such table."""
     sketch, cells = SKETCHES[plan], dict[Place, str]()
-    for row in their_numbers(plan):
-        if sketch.theirs:
-            cells.setdefault(sketch.theirs(row), their_cell(row))
+    text = resources.files("echojepa.evaluation.tables").joinpath("paper_results.csv").read_text("utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        if sketch.theirs and row["plan"] == plan:
+            doubt = " (?)" if "may have been cut" in row["note"] else ""
+            cells.setdefault(sketch.theirs(row), row["value"] + doubt)
     return grid(cells)
 
 
@@ -241,14 +229,3 @@ def average_degradation(found: dict[Place, list[ResultRow]]) -> dict[str, float]
         for name, errors in values.items()
         if "clean" in errors and len(errors) > 1
     }
-
-
-def page_tables(rows: Sequence[ResultRow], children: str = "") -> list[Table]:
-    """Every table of the page that these rows have a number for; `children` is the paediatric site's name."""
-    made = (page_table(plan, rows, children) for plan in SKETCHES)
-    return [table for table in made if table is not None]
-
-
-def page_table(plan: str, rows: Sequence[ResultRow], children: str = "") -> Table | None:
-    """One of them; None where these rows have no number for it."""
-    return make_table(plan, belonging(plan, rows, children))
