@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import tyro
 
 from echojepa.commands import answers, data, evaluation, models
-from echojepa.config import DemoConfig, IngestConfig, PredictConfig, PretrainConfig
+from echojepa.config import DemoConfig, PredictConfig, PretrainConfig
 from echojepa.errors import UserError, unknown
 from echojepa.files.durable import disk_full
 from echojepa.files.records import read_record
@@ -125,22 +125,6 @@ def usage() -> str:
     )
 
 
-def check_inputs(config: Any) -> None:
-    """UserError where a data set or a source is not there: told before anything large is imported."""
-    if isinstance(config, DemoConfig):
-        return
-    if isinstance(config, (IngestConfig, PredictConfig)):
-        from echojepa.data.importers.archive import check_sources
-
-        check_sources(config.sources if isinstance(config, IngestConfig) else config.studies)
-    if given := getattr(config, "data", None):
-        from echojepa.data.store.facts import check_version
-        from echojepa.data.store.location import Location
-
-        for root in given if isinstance(given, tuple) else (given,):
-            check_version(Location(root))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 1 with one clear sentence on stderr, 2 for wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -149,7 +133,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if arguments else 2
     try:
         run, config = parse(arguments)
-        check_inputs(config)
         run(config)
     except (UserError, OSError) as error:
         full = disk_full(error) if isinstance(error, OSError) else ""

@@ -46,6 +46,9 @@ def run_survey(config: SurveyConfig) -> None:
 
 def run_predict(config: PredictConfig) -> None:
     """Answer study by study, and print each answer once it is written."""
+    from echojepa.data.importers.archive import check_sources
+
+    check_sources(config.studies)
     from echojepa.answer.model import load_model
     from echojepa.answer.predict import answers
     from echojepa.answer.writing.output import check_writable, places_of, write_answer

@@ -10,6 +10,15 @@ from echojepa.terminal import console, progress_bar, show_table
 from echojepa.vocabulary import Reason
 
 
+def check_data_sets(*roots: Path) -> None:
+    """StoreError unless each is a data set: asked before anything is imported that takes seconds."""
+    from echojepa.data.store.facts import check_version
+    from echojepa.data.store.location import Location
+
+    for root in roots:
+        check_version(Location(root))
+
+
 def run_simulate(config: SimulateConfig) -> None:
     """Simulate and say what was written."""
     from echojepa.phantom.cohort.make import write_cohort

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from echojepa.commands.data import check_data_sets
 from echojepa.config import EvaluateConfig, FinetuneConfig, ProbeConfig, save_config
 from echojepa.errors import unknown
 from echojepa.tasks import find_task
@@ -44,6 +45,7 @@ def run_evaluate(config: EvaluateConfig) -> None:
 
 def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
     """Run a plan and print the leading metric of each of its numbers."""
+    check_data_sets(*config.data)
     from echojepa.evaluation.results import count_probes
     from echojepa.evaluation.run import PlanRun
 
@@ -69,6 +71,7 @@ def run_plan(plan: Plan, config: ProbeConfig | EvaluateConfig) -> None:
 
 def run_finetune(config: FinetuneConfig) -> None:
     """Fine-tune, print the leading metric, and say what the folder holds."""
+    check_data_sets(*config.data)
     from echojepa.evaluation.finetune import finetune
 
     with progress_bar("finetune epochs") as show:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from echojepa.commands.data import check_data_sets
 from echojepa.config import (
     AttendConfig,
     ConvertConfig,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def run_pretrain(config: PretrainConfig) -> None:
     """Pretrain and say what was made."""
+    check_data_sets(config.data)
     from echojepa.training.distributed import speaks
     from echojepa.training.pretrain import pretrain
 
@@ -38,6 +40,7 @@ def run_pretrain(config: PretrainConfig) -> None:
 
 def run_embed(config: EmbedConfig) -> None:
     """Embed and say where the table is."""
+    check_data_sets(config.data)
     from echojepa.evaluation.features.embed import embed
 
     with progress_bar("embed loops") as show:
@@ -65,6 +68,7 @@ def run_attend(config: AttendConfig) -> None:
 
 def run_surprise(config: SurpriseConfig) -> None:
     """Measure surprise, print how well it tells unlike loops and say where the films are."""
+    check_data_sets(config.data)
     from echojepa.explain.surprise import surprise
 
     with progress_bar("surprise") as show:
@@ -84,6 +88,7 @@ def say_films(made: Seen) -> None:
 
 def run_report(config: ReportConfig) -> None:
     """Write the report and its model card, and say where."""
+    check_data_sets(config.data)
     from echojepa.report.html import card_place, write_report
 
     console.print(f"Report: {write_report(config)}")
