@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from echojepa.answer.assemble import assemble
 from echojepa.answer.model import load_model
 from echojepa.answer.predict import predict
-from echojepa.backbones import echoprime, panecho
+from echojepa.backbones.echoprime import EchoPrime
 from echojepa.backbones.heads import OFFICIAL, HeadFile, WeightsWithHeads
 from echojepa.backbones.loading import load_backbone
+from echojepa.backbones.panecho import PanEcho
 from echojepa.config import AssembleConfig, InputSpec, ProbeConfig
 from echojepa.config.commands import save_config
 from echojepa.data.clips.clips import ClipDataset
@@ -111,7 +112,7 @@ def test_panecho_s_head_answers_with_an_interval_of_one_s_own_patients(
     made: Made, theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against the same put together of torch's modules, for the loops of a DICOM study."""
-    monkeypatch.setattr(panecho, "SPEC", SMALL)
+    monkeypatch.setattr(PanEcho, "fed", SMALL)
     torch.save(theirs.saved(), tmp_path / "panecho.pt")
     model = load_model(assembled(made, tmp_path / "panecho.pt", tmp_path))
     (answer,) = predict(made.tested, model, workers=1)
@@ -128,9 +129,9 @@ def test_one_s_own_ridge_on_echoprime_s_vector_answers(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against its network and the ridge themselves, for the loops of a DICOM study."""
-    spec = replace(echoprime.SPEC, size=32)
-    for name, value in (("SPEC", spec), ("WIDTH", 16), ("network", small_mvit)):
-        monkeypatch.setattr(echoprime, name, value)
+    spec = replace(EchoPrime.fed, size=32)
+    for name, value in (("fed", spec), ("width", 16), ("build", small_mvit)):
+        monkeypatch.setattr(EchoPrime, name, value)
     torch.manual_seed(4)
     network, ridge = small_mvit().eval(), {"weight": torch.randn(1, 512), "bias": torch.tensor([55.0])}
     torch.save(network.state_dict(), tmp_path / "echo_prime_encoder.pt")

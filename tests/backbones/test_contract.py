@@ -11,7 +11,6 @@ import torch
 from encoders import small_mvit, weights_of
 
 import echojepa
-from echojepa.backbones import echoprime, panecho
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.controls import Constant
 from echojepa.backbones.echoprime import EchoPrime
@@ -36,10 +35,10 @@ SHAPES = {"echoprime": (512, 16, 512), "panecho": (16, 768, 768), "constant": (8
 def shrink(patch: pytest.MonkeyPatch) -> None:
     """The published networks on pictures of 32 pixels, EchoPrime's with two small blocks: what is claimed
     here does not depend on size, and `test_supervised` has them whole."""
-    patch.setattr(echoprime, "SPEC", replace(echoprime.SPEC, size=32))
-    patch.setattr(echoprime, "WIDTH", 16)
-    patch.setattr(echoprime, "network", small_mvit)
-    patch.setattr(panecho, "SPEC", replace(panecho.SPEC, size=32, resized=36))
+    patch.setattr(EchoPrime, "fed", replace(EchoPrime.fed, size=32))
+    patch.setattr(EchoPrime, "width", 16)
+    patch.setattr(EchoPrime, "build", small_mvit)
+    patch.setattr(PanEcho, "fed", replace(PanEcho.fed, size=32, resized=36))
 
 
 @pytest.fixture(scope="module", params=KINDS)

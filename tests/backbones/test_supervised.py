@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from echojepa.backbones import echoprime, panecho
+from echojepa.backbones.echoprime import EchoPrime
 from echojepa.backbones.loading import load_backbone
+from echojepa.backbones.panecho import PanEcho
 from echojepa.config import InputSpec
 from echojepa.models.contract import fit, resize
 from echojepa.weights.tensors import CheckpointError
@@ -72,7 +73,7 @@ def test_panecho_equals_its_published_composition(
     two_encoders: tuple[nn.Module, nn.TransformerEncoder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On pictures of 64 pixels: its convolutions take any, and its tokens have none of the place in them."""
-    monkeypatch.setattr(panecho, "SPEC", replace(panecho.SPEC, size=64, resized=73))
+    monkeypatch.setattr(PanEcho, "fed", replace(PanEcho.fed, size=64, resized=73))
     clips = CLIPS[..., :64, :64]
     content = panecho_file(two_encoders)
     assert count(content["weights"], "encoder.encoder.model.") == 27_820_128
@@ -111,17 +112,17 @@ def test_files_that_do_not_fit_are_refused(
 
 def test_inputs_are_the_published_ones() -> None:
     """EchoPrime: a tenth off each side, 16 frames two apart, on 0..255. PanEcho: 256 to 224, consecutive."""
-    assert (echoprime.SPEC.stride, echoprime.SPEC.frames, echoprime.SPEC.value_max) == (2, 16, 255)
-    assert (panecho.SPEC.stride, panecho.SPEC.frames, panecho.SPEC.value_max) == (1, 16, 1)
+    assert (EchoPrime.fed.stride, EchoPrime.fed.frames, EchoPrime.fed.value_max) == (2, 16, 255)
+    assert (PanEcho.fed.stride, PanEcho.fed.frames, PanEcho.fed.value_max) == (1, 16, 1)
     ramp = torch.arange(200, dtype=torch.uint8).expand(1, 1, 200, 200)
-    fitted = fit(echoprime.SPEC, ramp)[0, 0, 112].float()
+    fitted = fit(EchoPrime.fed, ramp)[0, 0, 112].float()
     inner = torch.nn.functional.interpolate(
         ramp[..., 20:180, 20:180].float(), size=(224, 224), mode="bicubic"
     )
     assert fitted.shape == (224,) and (fitted - inner[0, 0, 112]).abs()[2:-2].max() <= 1
     marked = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     marked[..., 16:240, 16:240] = 200
-    assert (fit(panecho.SPEC, marked) == 200).all() and fit(panecho.SPEC, marked).shape[-1] == 224
+    assert (fit(PanEcho.fed, marked) == 200).all() and fit(PanEcho.fed, marked).shape[-1] == 224
 
 
 def test_area_resizing_is_the_mean_of_what_a_pixel_covers() -> None:

@@ -40,8 +40,8 @@ class EchoPrime(OfTorchvision):
 
     fed, width = SPEC, WIDTH
 
-    @staticmethod
-    def build() -> nn.Module:
+    @classmethod
+    def build(cls) -> nn.Module:
         """MViT-v2-S with EchoPrime's head."""
         model = torchvision_models().mvit_v2_s()
         model.head[1] = nn.Linear(WIDTH, VECTOR)

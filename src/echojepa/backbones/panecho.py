@@ -82,10 +82,10 @@ class PanEcho(OfTorchvision):
 
     fed, width = SPEC, WIDTH
 
-    @staticmethod
-    def build() -> nn.Module:
+    @classmethod
+    def build(cls) -> nn.Module:
         """Its two networks."""
-        return FrameTransformer(SPEC.frames)
+        return FrameTransformer(cls.fed.frames)
 
     @classmethod
     def from_file(cls, tensors: dict[str, Tensor], path: Path) -> Self:
@@ -96,4 +96,4 @@ class PanEcho(OfTorchvision):
 
     def features(self, pixels: Tensor) -> TokenGrid:
         """Sixteen tokens."""
-        return TokenGrid(self.network(pixels), (SPEC.frames, 1, 1))
+        return TokenGrid(self.network(pixels), (self.fed.frames, 1, 1))

@@ -40,9 +40,9 @@ class OfTorchvision(Backbone):
     def __init__(self, name: str, model: nn.Module, sha256: str = "") -> None:
         super().__init__(name, model, self.fed, self.width, sha256)
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def build() -> nn.Module:
+    def build(cls) -> nn.Module:
         """The network; its first weights are torchvision's random ones."""
 
     @classmethod

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 
 def same_start(
@@ -56,10 +55,9 @@ class GridProduct(torch.autograd.Function):
         return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of what `forward` takes."""
-        x, weight = ctx.saved_tensors
+        (above,), (x, weight) = gradients, ctx.saved_tensors
         return above @ weight, above.mT @ x, above.sum(1)
 
 
