@@ -8,7 +8,6 @@ from echojepa.config import LABELLED, PretrainConfig
 from echojepa.models.clip_head import ClipHead
 from echojepa.models.contrastive import Contrastive, ReportEncoder
 from echojepa.models.jepa import JEPA
-from echojepa.models.objective import Objective
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.supervised import OUTPUTS, Supervised
 from echojepa.models.videomae import VideoMAE
@@ -26,7 +25,7 @@ def build_encoder(config: PretrainConfig) -> VisionTransformer:
     return VisionTransformer(config.architecture, config.spec, generator_for(config.seed, "encoder"))
 
 
-def build_objective(config: PretrainConfig) -> Objective:
+def build_objective(config: PretrainConfig) -> JEPA | VideoMAE | Supervised | Contrastive:
     """Encoder and what it is trained with before any training, under the config's objective."""
     encoder, architecture = build_encoder(config), config.architecture
     encoder.recompute = config.recompute
@@ -42,7 +41,7 @@ def build_objective(config: PretrainConfig) -> Objective:
     return JEPA(encoder, predictor, config.latent)
 
 
-def build_labelled(config: PretrainConfig, encoder: VisionTransformer) -> Objective:
+def build_labelled(config: PretrainConfig, encoder: VisionTransformer) -> Supervised | Contrastive:
     """An objective that learns from labels, with a head on the encoder's tokens."""
     drawn = generator_for(config.seed, "head")
     if config.objective == "supervised":

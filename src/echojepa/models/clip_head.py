@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from echojepa.models.flops import product
 from echojepa.models.masking import Mask
-from echojepa.models.objective import Objective
+from echojepa.models.objective import Trained
 from echojepa.models.vit import VisionTransformer
 
 
@@ -50,7 +49,7 @@ class ClipHead(nn.Module):
         return product(1, self.linear.in_features, self.linear.out_features)
 
 
-class FromLabels(Objective):
+class FromLabels(Trained):
     """An encoder and a head that learn from labels: nothing is hidden, and no target follows the weights."""
 
     predictor = None
@@ -59,6 +58,6 @@ class FromLabels(Objective):
         super().__init__(encoder)
         self.head = head
 
-    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Any = None) -> list[Tensor]:
+    def targets(self, clips: Tensor, masks: Sequence[Mask], labels: Tensor) -> list[Tensor]:
         """The clips' labels (B, columns) themselves."""
         return [labels for _ in masks]

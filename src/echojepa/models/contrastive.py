@@ -101,6 +101,9 @@ class Contrastive(FromLabels):
         sides = [F.cross_entropy(side, own, reduction="none") for side in (among, among.T)]
         return torch.stack(sides, dim=1)
 
+    forward = loss
+    """What is called where several processes share the model."""
+
     def flops(self, masks: Sequence[Mask]) -> int:
         """Arithmetic of a step a clip; each is held against every report of its batch."""
         likeness = product(1, self.reports.proj.out_features, len(masks[0].context_ids))

@@ -102,6 +102,9 @@ class JEPA(Masked):
         """Mean L1 distance of each hidden token, (B, M), of (B, M, D)."""
         return (predicted - targets).abs().mean(-1)
 
+    forward = loss
+    """What is called where several processes share the model."""
+
     @torch.no_grad()
     def update_ema(self, momentum: float) -> None:
         """target = momentum * target + (1 - momentum) * encoder, for every parameter; a teacher stays."""

@@ -49,6 +49,9 @@ class Supervised(FromLabels):
         surprise = F.cross_entropy(logits, values[:, -1].long(), reduction="none")
         return torch.cat([squares, surprise.unsqueeze(1)], dim=1) * known
 
+    forward = loss
+    """What is called where several processes share the model."""
+
     def flops(self, masks: Sequence[Mask]) -> int:
         """Arithmetic of a step a clip."""
         return trained_flops(self.encoder, math.prod(self.encoder.grid), self.head.flops)

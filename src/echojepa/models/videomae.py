@@ -52,3 +52,6 @@ class VideoMAE(Masked):
     def errors(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error of each hidden token, (B, M), of its pixels (B, M, outputs)."""
         return (predicted - targets).square().mean(-1)
+
+    forward = loss
+    """What is called where several processes share the model."""
