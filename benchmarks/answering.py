@@ -36,12 +36,7 @@ from echojepa.data.store.loop_store import LoopStore
 from echojepa.evaluation.probes.stored import StoredProbe
 from echojepa.evaluation.protocol.cohort import read_cohort
 from echojepa.evaluation.statistics.conformal import calibrate, calibrates
-from echojepa.evaluation.statistics.intervals import (
-    Estimate,
-    difference_of_shares,
-    mean_over_patients,
-    share_of_patients,
-)
+from echojepa.evaluation.statistics.intervals import Estimate, mean_over_patients, share_of_patients
 from echojepa.files.tables import write_csv
 from echojepa.progress import quiet
 from echojepa.terminal import progress_bar
@@ -92,6 +87,15 @@ class Number:
     low: float
     high: float
     patients: int
+
+
+def difference_of_shares(one: Estimate, other: Estimate) -> Estimate:
+    """One share minus that of other patients, with the 95 % interval of Newcombe, Statistics in Medicine
+    17:873 (1998), method 10: of Wilson's intervals. Patients and items are those of the first."""
+    apart = one.value - other.value
+    low = apart - float(np.hypot(one.value - one.low, other.high - other.value))
+    high = apart + float(np.hypot(one.high - one.value, other.value - other.low))
+    return Estimate(apart, low, high, one.patients, one.items)
 
 
 def main() -> None:

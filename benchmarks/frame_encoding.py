@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import av
@@ -32,12 +31,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from echojepa.config import SimulateConfig
 from echojepa.data.ingest.convert import Job, Refused, convert
 from echojepa.data.reading.dicom.reader import example_cines
 from echojepa.data.sector.sector import find_sector
 from echojepa.data.store.encoding import Encoding, decode, from_png
-from echojepa.phantom.cohort.make import simulate_study
+from echojepa.phantom.cohort.loops import one_loop
+from echojepa.vocabulary import View
 
 Frame = NDArray[np.uint8]
 CLIP, ROWS = 16, 48
@@ -139,7 +138,7 @@ def loops() -> list[tuple[str, Frame, NDArray[np.bool_]]]:
         frames = np.stack([decode(data, Encoding.PNG) for data in row.frames])
         found.append(("real", frames[:48], from_png(row.mask).astype(bool)))
     for patient in range(2):
-        loop = simulate_study(patient, 0, SimulateConfig(Path(), seconds=1.0)).loops[0].loop
+        loop = one_loop(View.A4C, 1.0, ordinal=patient).loop
         sector = find_sector(loop.frames)
         rows, columns = sector.box
         mask = sector.mask[rows, columns]

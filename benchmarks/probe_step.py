@@ -37,7 +37,8 @@ def side(name: str, steps: int) -> tuple[float, list[float]]:
     shape = ProbeShape(grid, width, 1, 1)
     tokens = torch.randn(CLIPS, grid[0] * grid[1] * grid[2], width, generator=draws).half()
     truth = torch.randn(CLIPS, generator=draws)
-    model = Probes(HEADS, shape, Standardiser.fit(tokens), Scale(), torch.Generator().manual_seed(0))
+    plain = Standardiser(tokens.float().mean(0), tokens.float().std((0, 1)))
+    model = Probes(HEADS, shape, plain, Scale(), torch.Generator().manual_seed(0))
     optimizer = GridAdamW(model, torch.full((HEADS,), 3e-4), torch.full((HEADS,), 0.05))
     spent, losses = [], torch.zeros(HEADS)
     for _ in range(steps):

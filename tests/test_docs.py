@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 import shlex
 import zipfile
@@ -89,3 +91,16 @@ def test_every_block_of_python_in_the_docs_runs(place: Path) -> None:
             exec(compile(block, str(page.relative_to(ROOT)), "exec"), names)
             ran += 1
     assert ran >= 5 and (place / "folder" / "encoder.safetensors").is_file()
+
+
+def test_scripts_import_what_there_is() -> None:
+    """Benchmarks and makers of figures are run by hand, so that a name that moved would be found late."""
+    for path in sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/images/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("echojepa"):
+                module = importlib.import_module(str(node.module))
+                for name in node.names:
+                    there = hasattr(module, name.name) or importlib.util.find_spec(
+                        f"{node.module}.{name.name}"
+                    )
+                    assert there, f"{path.name} imports {name.name} from {node.module}"

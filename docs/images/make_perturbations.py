@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from echojepa.config import SimulateConfig
 from echojepa.data.clips.clips import letterbox
 from echojepa.data.sector.sector import find_sector
 from echojepa.evaluation.perturbations import PERTURBATIONS
-from echojepa.phantom.cohort.make import simulate_study
+from echojepa.phantom.cohort.loops import one_loop
+from echojepa.vocabulary import View
 
 HERE = Path(__file__).parent
 SIDE, GAP, LINE = 116, 2, 12
@@ -31,7 +31,7 @@ def tile(picture: torch.Tensor, words: str) -> Image.Image:
 
 def main() -> None:
     """A strip of four severities for each kind, three strips in a row."""
-    frames = simulate_study(0, 0, SimulateConfig(HERE, seconds=0.7)).loops[0].loop.frames
+    frames = one_loop(View.A4C, 0.7).loop.frames
     mask = find_sector(frames).mask
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
