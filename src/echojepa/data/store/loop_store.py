@@ -62,8 +62,8 @@ LANCE_ERRORS = (OSError, ValueError, RuntimeError)
 
 
 METADATA_BYTES = 256 * 2**20
-"""What each process may keep of where the table's rows lie, 24 kB a row that it has read; Lance's own bound is
-1 GiB. A read that misses costs a millisecond instead of half of one."""
+"""What each process may keep of where the table's rows lie, 24 kB a row that it has read; Lance's own bound
+is 1 GiB. A read that misses costs a millisecond instead of half of one."""
 
 
 class LoopStore:
