@@ -15,10 +15,10 @@ from echojepa.data.clips.clips import (
     ClipDataset,
     Shift,
     frame_indices,
-    is_short,
     latest_start,
     letterbox,
 )
+from echojepa.data.clips.times import is_short
 from echojepa.data.store.loop_store import LoopStore
 
 SPEC = InputSpec(size=48, frames=4, seconds=0.2)

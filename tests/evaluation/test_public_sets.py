@@ -16,7 +16,7 @@ import torch
 from encoders import weights_of
 from torch import Tensor
 
-from echojepa.backbones.echoprime import EchoPrime, network
+from echojepa.backbones.echoprime import EchoPrime
 from echojepa.backbones.panecho import PanEcho
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.cli import main
@@ -228,7 +228,7 @@ def test_the_published_architectures_run_untrained_and_wait_for_a_user_s_files(
     assert evaluate(*names) == first and not passes
 
     torch.manual_seed(1)
-    torch.save(network().state_dict(), tmp_path / "echo_prime_encoder.pt")
+    torch.save(EchoPrime.build().state_dict(), tmp_path / "echo_prime_encoder.pt")
     theirs = evaluate(tmp_path / "echo_prime_encoder.pt")
     random = "untrained architecture (EchoPrime)"
     assert {name for name, _ in theirs} == {"echo_prime_encoder.pt", random, "constant"}

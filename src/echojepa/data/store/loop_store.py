@@ -59,11 +59,8 @@ HEAVY = ("frames", "frame_crc32", "mask", "times")
 ROWS_AT_ONCE = 1 << 16
 LANCE_ERRORS = (OSError, ValueError, RuntimeError)
 """What Lance raises where files are missing or damaged."""
-
-
 METADATA_BYTES = 256 * 2**20
-"""What each process may keep of where the table's rows lie, 24 kB a row that it has read; Lance's own bound
-is 1 GiB. A read that misses costs a millisecond instead of half of one."""
+"""What a process may keep of where rows lie: 24 kB a row read. Lance would keep 1 GiB; a miss costs 0.5 ms."""
 
 
 class LoopStore:
