@@ -60,7 +60,7 @@ ROWS_AT_ONCE = 1 << 16
 LANCE_ERRORS = (OSError, ValueError, RuntimeError)
 """What Lance raises where files are missing or damaged."""
 METADATA_BYTES = 256 * 2**20
-"""What a process may keep of where rows lie: 24 kB a row read. Lance would keep 1 GiB; a miss costs 0.5 ms."""
+"""What a process may keep of where rows lie, 24 kB a row. Lance would keep 1 GiB; a miss costs 0.5 ms."""
 
 
 class LoopStore:
