@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from family import TICK, family_seconds
 
 from echojepa.answer.model import load_model
 from echojepa.answer.predict import answers
 from echojepa.answer.writing.output import write_answer
 
-TICK = os.sysconf("SC_CLK_TCK")
 EVERY = 0.1
 """Seconds between looks at the processes."""
 
@@ -44,22 +44,9 @@ class Family(threading.Thread):
 
     def look(self) -> None:
         """Read /proc once."""
-        parents, spent = dict[int, int](), dict[int, float]()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue  # it ended meanwhile
-                parents[int(entry.name)] = int(fields[1])
-                spent[int(entry.name)] = (int(fields[11]) + int(fields[12])) / TICK
-        for process in spent:
-            above = process
-            while above in parents and above != os.getpid():
-                above = parents[above]
-            if above == os.getpid():
-                self.seconds[process] = spent[process]
-                self.gigabytes[process] = max(self.gigabytes.get(process, 0.0), peak(process))
+        for process, seconds in family_seconds(os.getpid(), self.seconds).items():
+            self.seconds[process] = seconds
+            self.gigabytes[process] = max(self.gigabytes.get(process, 0.0), peak(process))
 
     def total(self) -> float:
         """CPU seconds of all until now."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from family import family_seconds
 from matplotlib.figure import Figure
 from PIL import Image
 from pydicom.encaps import encapsulate, generate_frames
@@ -39,7 +39,6 @@ SIZES = {
     "predict": (100, 1000, 3000),
 }  # fmt: skip
 """Loops that each command is measured on."""
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def archive(work: Path, loops: int) -> Path:
@@ -129,21 +128,9 @@ class Watched:
 
     def sample(self, root: int) -> None:
         """CPU seconds so far of each process, and the KB that they hold together now."""
-        parents, spent = {}, {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue  # it has just ended
-                own = int(entry.name)
-                parents[own], spent[own] = int(words[1]), (int(words[11]) + int(words[12])) / TICK
-        ours = {root} | self.cpu.keys()
-        while more := {child for child, parent in parents.items() if parent in ours} - ours:
-            ours |= more
         held = 0
-        for own in ours & spent.keys():
-            self.cpu[own] = spent[own]
+        for own, seconds in family_seconds(root, self.cpu).items():
+            self.cpu[own] = seconds
             try:
                 lines = Path(f"/proc/{own}/smaps_rollup").read_text().splitlines()
             except OSError:

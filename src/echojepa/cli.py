@@ -74,9 +74,8 @@ def run_demo(config: DemoConfig) -> None:
             console.print(f"{number}/{len(stages)} {stage.name}: done before", style="bold")
             continue
         console.print(f"{number}/{len(stages)} {stage.name}", style="bold")
-        if isinstance(
-            stage.config, PredictConfig
-        ):  # it writes into an empty folder alone; a stopped one may have begun
+        if isinstance(stage.config, PredictConfig):
+            # it writes into an empty folder alone; a stopped one may have begun
             shutil.rmtree(stage.config.out, ignore_errors=True)
         begun = time.perf_counter()
         runs[type(stage.config)](stage.config)

@@ -20,6 +20,8 @@ from echojepa.evaluation.protocol.severities import SEVERITIES
 from echojepa.models.contract import resize
 from echojepa.randomness import derive_seed
 
+Perturb = Callable[[Tensor, Tensor, float, Generator], Tensor]
+"""(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
 GRAINS = 112
 """Grains of noise along a side, whatever the resolution: noise of single pixels would vanish in a resize."""
 DISPLAY_DB = 60.0
@@ -32,8 +34,7 @@ class Perturbation:
 
     name: str
     levels: tuple[float, ...]
-    perturb: Callable[[Tensor, Tensor, float, Generator], Tensor]
-    """(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
+    perturb: Perturb
 
     def apply(self, clip: Tensor, sector: Tensor, severity: int, *, seed: int, loop_id: str) -> Tensor:
         """The perturbed clip, uint8 of the same shape; severity 0 gives the clip itself.
@@ -201,7 +202,7 @@ def spread_grains(grains: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(grains[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
-FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float, Generator], Tensor]] = {
+FUNCTIONS: dict[str, Perturb] = {
     "depth-paper": depth_paper,
     "depth-code": depth_code,
     "shadow-paper": shadow_paper,
@@ -216,7 +217,6 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float, Generator], Tensor]] = {
     "time-shuffle": time_shuffle,
     "single-frame": single_frame,
 }
-"""(clip uint8 (..., T, H, W), sector bool (H, W), level, generator) -> the perturbed clip, uint8."""
 
 PERTURBATIONS = {name: Perturbation(name, levels, FUNCTIONS[name]) for name, levels in SEVERITIES.items()}
 """Every kind by name."""
