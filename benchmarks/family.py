@@ -1,4 +1,4 @@
-"""CPU seconds of a process and of all that it starts, for benchmarks of commands with workers; Linux alone."""
+"""CPU seconds of a process and of all that it starts, for benchmarks of commands with workers (Linux)."""
 
 from __future__ import annotations
 
