@@ -27,7 +27,7 @@ from echojepa.randomness import derive_seed
 
 COMMIT_EVERY = 64
 GRAINS = 48
-"""Grains along a side: as many as the small encoders see pixels, so that resizing does not average them away."""
+"""Grains along a side: as many as small encoders see pixels, so that resizing does not average them away."""
 EACH_FRAME, EACH_LOOP = "frame", "loop"
 
 
