@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import Architecture, FrozenConfig, InputSpec
-from echojepa.evaluation.features.cache import FeatureFolder, FeatureKey, weights_digest
+from echojepa.evaluation.features.cache import FeatureFolder, FeatureKey, fill, weights_digest
 from echojepa.evaluation.features.samples import FeatureSamples
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.probes.fitting import fit_probe
@@ -60,7 +60,7 @@ def features_of(backbone: Backbone, count: int, root: Path) -> tuple[Features, i
     clips = [(number, 0) for number in range(count)]
     missing = folder.missing(clips)
     if missing:
-        folder.fill(backbone, RandomClips(count, backbone.spec), clips, 4, lambda done: None)
+        fill([(folder, backbone)], RandomClips(count, backbone.spec), clips, 4, lambda done: None)
     return folder.features(clips, 0), len(missing)
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from echojepa.backbones.contract import Backbone, TokenGrid
 from echojepa.config import InputSpec
+from echojepa.evaluation.features import cache
 from echojepa.evaluation.features.cache import SHARD, FeatureFolder, FeatureKey
 
 SPEC = InputSpec(size=16, frames=2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -46,7 +47,7 @@ class Rows(Dataset[tuple[Tensor, int]]):
 
 def fill(folder: FeatureFolder, rows: range, meanwhile: Callable[[int], None]) -> None:
     clips = [(row, 0) for row in rows]
-    folder.fill(Brightness(), Rows(clips), clips, 8, meanwhile)
+    cache.fill([(folder, Brightness())], Rows(clips), clips, 8, meanwhile)
 
 
 def test_evaluations_that_fill_one_folder_at_once_do_not_mix_their_clips(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_what_is_damaged_is_made_again_with_a_sentence_and_gives_the_same(kind: 
     assert quiet or any("made again" in str(one.message) for one in said)
     lost = found.missing(clips)
     assert 0 < len(lost) <= len(clips)
-    found.fill(Brightness(), Rows(lost), lost, 8, lambda done: None)
+    cache.fill([(found, Brightness())], Rows(lost), lost, 8, lambda done: None)
     again = FeatureFolder(tmp_path, KEY)
     assert not again.missing(clips)
     features = again.features(clips, 0)

@@ -117,6 +117,25 @@ def test_a_second_run_makes_no_encoder_pass_and_the_same_table(dataset: Path, tm
     assert Counting.seen == 0 and rows_of(fresh) == rows_of(first), "the same features give the same table"
 
 
+def test_backbones_that_are_fed_alike_share_each_reading(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And have the numbers that each has alone."""
+    read: list[tuple[int, int]] = []
+    clip_of = ShownClips.__getitem__
+
+    def counted(clips: ShownClips, item: int) -> tuple[Tensor, int]:
+        read.append(clips.clips[item])
+        return clip_of(clips, item)
+
+    monkeypatch.setattr(ShownClips, "__getitem__", counted)
+    both = PlanRun(PLAN, settings(dataset, tmp_path / "both", backbones=("pixels", "others"))).run(quiet)
+    assert len(read) == len(set(read)) == len(read_cohort([dataset]).loops)
+    alone = PlanRun(PLAN, settings(dataset, tmp_path / "alone", backbones=("others",))).run(quiet)
+    mine = [row for row in rows_of(both) if row in rows_of(alone)]
+    assert len(mine) == len(alone) > 0, [row for row in rows_of(alone) if row not in mine]
+
+
 def test_another_plan_trains_again_only_what_is_new(dataset: Path, tmp_path: Path) -> None:
     config = settings(dataset, tmp_path)
     PlanRun(PLAN, config).run(quiet)

@@ -100,16 +100,17 @@ class BackboneCells:
 
     def bytes_needed(self) -> int:
         """Size of all features that are missing; of encoders yet to be fine-tuned, of all that they see."""
-        needed = self.extraction.bytes_needed(needs_of(self.frozen))
+        needed = self.extraction.bytes_needed(self.needs)
         for cell in (cell for cell in self.cells if cell.cell.probe.finetuned):
             if not self.stored(cell).finished:
                 unknown = replace(self.backbone, weights="not yet trained")
                 needed += self.extraction_of(unknown).bytes_needed(cell.needs())
         return needed
 
-    def fill(self, progress: Progress) -> None:
-        """Run every missing clip of the frozen cells through the backbone."""
-        self.extraction.fill(needs_of(self.frozen), progress)
+    @property
+    def needs(self) -> Needs:
+        """Every clip of the frozen cells."""
+        return needs_of(self.frozen)
 
     def predictions(self, cell: CellSamples, progress: Progress) -> list[Predicted]:
         """A cell's predictions under each condition, the unperturbed first; made where they are not there."""

@@ -12,9 +12,9 @@ from echojepa.config import PlanConfig, TuningConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.cells import BackboneCells, FineTuned, Predicted, takes_part
 from echojepa.evaluation.comparisons import COMPARISONS, comparisons, seed_rows
-from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, find_backbones
+from echojepa.evaluation.features.backbones import BIG, BackboneFacts, ComparedBackbone, find_backbones
 from echojepa.evaluation.features.cache import check_room
-from echojepa.evaluation.features.extraction import Extraction
+from echojepa.evaluation.features.extraction import Extraction, fill_together
 from echojepa.evaluation.mechanism import SHOWN, Counterfactuals, displacements, mechanism_rows
 from echojepa.evaluation.probes.fitting import constant_outputs
 from echojepa.evaluation.probes.predictions import average
@@ -68,6 +68,7 @@ class PlanRun:
         needed = sum(run.bytes_needed() for run in runs)
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
         check_room(self.cache, needed, config.cache_gb)
+        self.fill(runs, progress)
         plain = self.constants()
         rows = [row for one in plain for row in score(one, config.resamples, config.seed)]
         for run in runs:
@@ -105,12 +106,27 @@ class PlanRun:
                 "train a probe"
             )
 
+    def fill(self, runs: Sequence[BackboneCells], progress: Progress) -> None:
+        """Run every missing clip through the backbones: small ones that are fed alike in one go."""
+        groups: list[list[BackboneCells]] = []
+        for run in runs:
+            for group in groups:
+                parameters = sum(one.backbone.parameters for one in (*group, run))
+                if group[0].backbone.spec == run.backbone.spec and parameters <= BIG:
+                    group.append(run)
+                    break
+            else:
+                groups.append([run])
+        varied = self.counterfactuals
+        for group in groups:
+            asked = [(run.extraction, run.needs) for run in group]
+            if varied:
+                asked += [(varied.extraction(run.extraction), varied.needs) for run in group]
+            fill_together(asked, progress)
+
     def rows_of(self, run: BackboneCells, plain: list[Scored], progress: Progress) -> list[ResultRow]:
-        """A backbone's rows, cell by cell; what is scored of plain conditions is added to `plain`."""
-        run.fill(progress)
-        if self.counterfactuals:
-            varied = self.counterfactuals
-            varied.extraction(run.extraction).fill(varied.needs, progress)
+        """A backbone's rows, cell by cell, of features that are there; what is scored of plain conditions is
+        added to `plain`."""
         rows: list[ResultRow] = []
         for number, cell in enumerate(run.cells):
             note = f"{run.backbone.name}: {cell.cell.probe.name}, {cell.cell.task.name}"

@@ -33,6 +33,7 @@ from echojepa.errors import ConfigError, UserError
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.files.durable import write_file
 from echojepa.files.records import decode_plain, read_plain, write_record
+from echojepa.models.contract import TokenGrid
 from echojepa.processes.ahead import read_ahead
 from echojepa.weights.tensors import file_sha256
 
@@ -191,35 +192,20 @@ class FeatureFolder:
         """Clips that are not here, in the order given."""
         return [clip for clip in wanted if clip not in self.where]
 
-    def fill(
-        self,
-        backbone: Backbone,
-        dataset: Dataset[tuple[Tensor, int]],
-        clips: Sequence[tuple[int, int]],
-        batch_size: int,
-        progress: Callable[[int], None],
-    ) -> None:
-        """Run `dataset`, whose items are `clips` in order, through the backbone, a shard at a time.
+    def as_stored(self, output: TokenGrid) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, D) of a batch as they are stored, and its pooled vectors (B, E).
 
-        Calls progress(clips done). CacheError for a feature that is not finite as it is stored.
+        CacheError for tokens of another shape than those that are here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(clips), SHARD):
-            items = list(range(start, min(len(clips), start + SHARD)))
-            loader = read_ahead(dataset, 0, batch_size=batch_size, sampler=items)
-            tokens, pooled = [], []
-            for batch, _ in loader:
-                output = backbone(batch)
-                self._note_shape(Shape(output.grid, output.tokens.shape[-1]))
-                tokens.append(output.tokens.float().cpu().to(getattr(torch, self.key.stored_as)))
-                pooled.append(output.pooled.float().cpu())
-                progress(len(batch))
-            self._write([clips[item] for item in items], torch.cat(tokens), torch.cat(pooled))
+        self._note_shape(Shape(output.grid, output.tokens.shape[-1]))
+        tokens = output.tokens.float().cpu().to(getattr(torch, self.key.stored_as))
+        return tokens, output.pooled.float().cpu()
 
     def _note_shape(self, shape: Shape) -> None:
         """Note the shape of features the first time."""
         if self.shape is None:
             facts = {"grid": shape.grid, "width": shape.width, "key": asdict(self.key)}
+            self.path.mkdir(parents=True, exist_ok=True)
             write_record(self.path / SHAPE_FILE, facts)
             self.shape = shape
         if shape != self.shape:
@@ -227,8 +213,10 @@ class FeatureFolder:
                 f"{self.path} has features of shape {self.shape}, but the new ones have {shape}; delete it"
             )
 
-    def _write(self, clips: Sequence[tuple[int, int]], tokens: Tensor, pooled: Tensor) -> None:
-        """Write one shard; its index last."""
+    def add(self, clips: Sequence[tuple[int, int]], batches: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Write one shard of what `as_stored` made, its index last; CacheError for a number that is not
+        finite."""
+        tokens, pooled = (torch.cat(parts) for parts in zip(*batches, strict=True))
         if not torch.isfinite(tokens).all():
             raise CacheError(
                 f"features are non-finite as {self.key.stored_as}; use --features-as float32. If that "
@@ -260,6 +248,29 @@ class FeatureFolder:
         tokens = Tokens(self.parts, found[:, 0], found[:, 1])
         clips = np.array([(store, *clip) for clip in wanted], dtype=np.int64)
         return Features(tokens, torch.from_numpy(pooled), self.shape.grid, clips)
+
+
+def fill(
+    readers: Sequence[tuple[FeatureFolder, Backbone]],
+    dataset: Dataset[tuple[Tensor, int]],
+    clips: Sequence[tuple[int, int]],
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> None:
+    """Run `dataset`, whose items are `clips` in order, through backbones that are fed alike, a shard at a time.
+
+    Each clip is read once, whatever the number of backbones. Calls progress(clips done) for each of them.
+    CacheError for a feature that is not finite as it is stored.
+    """
+    for start in range(0, len(clips), SHARD):
+        items = list(range(start, min(len(clips), start + SHARD)))
+        made: list[list[tuple[Tensor, Tensor]]] = [[] for _ in readers]
+        for batch, _ in read_ahead(dataset, 0, batch_size=batch_size, sampler=items):
+            for (folder, backbone), batches in zip(readers, made, strict=True):
+                batches.append(folder.as_stored(backbone(batch)))
+                progress(len(batch))
+        for (folder, _), batches in zip(readers, made, strict=True):
+            folder.add([clips[item] for item in items], batches)
 
 
 def check_room(root: Path, needed: int, limit_gb: float) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from echojepa.backbones.contract import Backbone
 from echojepa.config import FrozenConfig, InputSpec
 from echojepa.data.clips.clips import ClipDataset, letterbox
 from echojepa.data.clips.scale import at_scale
@@ -18,6 +21,7 @@ from echojepa.evaluation.features.cache import (
     BYTES,
     FeatureFolder,
     FeatureKey,
+    fill,
     shape_of,
     stored_shape,
 )
@@ -77,6 +81,27 @@ def by_store(addresses: Iterable[Address]) -> dict[int, list[tuple[int, int]]]:
     return groups
 
 
+@dataclass(frozen=True)
+class Missing:
+    """Clips of one data set, as one presentation shows them, that have not been through a backbone."""
+
+    extraction: Extraction
+    folder: FeatureFolder
+    shown: Presentation
+    store: int
+    clips: list[tuple[int, int]]
+
+    @property
+    def perturbed(self) -> str:
+        """How they are perturbed, for who watches."""
+        return f", {self.shown.perturbation} {self.shown.severity}" if self.shown.perturbation else ""
+
+    def dataset(self) -> ShownClips:
+        """The clips, in order."""
+        one = self.extraction
+        return ShownClips(one.cohort, self.store, self.clips, one.backbone.spec, self.shown, one.config.seed)
+
+
 class Extraction:
     """Features of a cohort's clips by one backbone, through the cache in the folder `root`."""
 
@@ -108,44 +133,30 @@ class Extraction:
             tokens=shape.tokens, embed_dim=shape.width,
         )  # fmt: skip
 
-    def missing(self, needs: Needs) -> list[tuple[FeatureFolder, Presentation, int, list[tuple[int, int]]]]:
-        """What has not been through the backbone: folder, presentation, data set and its clips."""
+    def missing(self, needs: Needs) -> list[Missing]:
+        """What has not been through the backbone."""
         found = []
         for shown, addresses in sorted(needs.items(), key=lambda need: need[0]):
             for store, clips in by_store(addresses).items():
                 folder = FeatureFolder(self.root, self.key(shown, store))
                 left = folder.missing(clips)
                 if left:
-                    found.append((folder, shown, store, left))
+                    found.append(Missing(self, folder, shown, store, left))
         return found
 
     def bytes_needed(self, needs: Needs) -> int:
         """Size of the features that are missing."""
         missing = self.missing(needs)
-        clips = sum(len(left) for *_, left in missing)
+        clips = sum(len(one.clips) for one in missing)
         if not clips:
             return 0
-        known = next((folder.shape for folder, *_ in missing if folder.shape), None)
+        known = next((one.folder.shape for one in missing if one.folder.shape), None)
         shape = known or shape_of(self.backbone.make())
         return clips * shape.tokens * shape.width * BYTES[self.config.features_as]
 
     def fill(self, needs: Needs, progress: Progress) -> None:
         """Run every missing clip through the backbone once; it is loaded only where one is missing."""
-        missing = self.missing(needs)
-        if not missing:
-            return
-        network = self.backbone.make()
-        total, done = sum(len(left) for *_, left in missing), 0
-        for folder, shown, store, left in missing:
-            perturbed = f", {shown.perturbation} {shown.severity}" if shown.perturbation else ""
-
-            def tell(clips: int, note: str = f"clips through {self.backbone.name}{perturbed}") -> None:
-                nonlocal done
-                done += clips
-                progress(done, total, note)
-
-            dataset = ShownClips(self.cohort, store, left, network.spec, shown, self.config.seed)
-            folder.fill(network, dataset, left, self.config.batch_size, tell)
+        fill_together([(self, needs)], progress)
 
     def features(self, shown: Presentation, addresses: Iterable[Address]) -> Features:
         """Features of clips that have been through the backbone."""
@@ -159,3 +170,32 @@ class Extraction:
         """Some samples of a cell with the features of their clips."""
         samples = cell.samples.select(chosen)
         return with_features(samples, self.features(shown, samples.addresses()), cell.cell.task)
+
+
+def fill_together(asked: Sequence[tuple[Extraction, Needs]], progress: Progress) -> None:
+    """Run every missing clip through the backbones that need it; those that are fed alike share its reading.
+
+    All backbones that miss a clip are in memory at once.
+    """
+    groups: dict[Any, list[Missing]] = defaultdict(list)
+    for extraction, needs in asked:
+        for one in extraction.missing(needs):
+            alike = replace(one.folder.key, weights="").name
+            groups[alike, tuple(one.clips)].append(one)
+    total, done = sum(len(one.clips) for group in groups.values() for one in group), 0
+    networks: dict[str, Backbone] = {}
+
+    def tell(clips: int) -> None:
+        nonlocal done
+        done += clips
+        progress(done, total, note)
+
+    for group in groups.values():
+        first = group[0]
+        names = [one.extraction.backbone.name for one in group]
+        note = f"clips through {' and '.join(dict.fromkeys(names))}{first.perturbed}"
+        for one in group:
+            if one.extraction.backbone.weights not in networks:
+                networks[one.extraction.backbone.weights] = one.extraction.backbone.make()
+        readers = [(one.folder, networks[one.extraction.backbone.weights]) for one in group]
+        fill(readers, first.dataset(), first.clips, first.extraction.config.batch_size, tell)
