@@ -20,6 +20,7 @@ from echojepa.evaluation.features import tokens as tokens_module
 from echojepa.evaluation.features.backbones import BackboneFacts
 from echojepa.evaluation.features.samples import FeatureSamples, targets
 from echojepa.evaluation.features.tokens import Features, Tokens, fit_standardiser, principal_axes
+from echojepa.evaluation.probes import ridge as ridge_module
 from echojepa.evaluation.probes.fitting import constant_outputs, fit_probe
 from echojepa.evaluation.probes.heads import has_converged
 from echojepa.evaluation.probes.predictions import Predictions, average
@@ -203,6 +204,22 @@ def test_ridge_solves_its_smallest_penalty_where_many_clips_are_alike() -> None:
         warnings.simplefilter("error", LinAlgWarning)
         readout, _ = fit_ridge(data, LVEF)
     torch.testing.assert_close(readout.outputs(data)[:, 0], targets(data), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("classes", [(), ("one", "two", "three")])
+def test_ridge_by_features_is_ridge_by_samples(
+    classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, task = labelled(2.0, classes), VIEW if classes else LVEF
+    few = Features(Tokens.of(data.features.tokens[torch.arange(240)][:, 6:8]), data.features.pooled,
+                   (1, 1, 2), addresses(240))  # fmt: skip
+    data = replace(data, features=few)
+    assert len(split_of(data, Split.TRAIN)) > ridge_module.features_of(data) == 48
+    narrow, chosen = fit_ridge(data, task)
+    monkeypatch.setattr(ridge_module, "features_of", lambda data: 1000)
+    wide, also = fit_ridge(data, task)
+    assert chosen == also
+    torch.testing.assert_close(narrow.outputs(data), wide.outputs(data), atol=1e-3, rtol=1e-3)
 
 
 def test_ridge_over_slices_is_ridge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,7 +257,7 @@ def fill(
     batch_size: int,
     progress: Callable[[int], None],
 ) -> None:
-    """Run `dataset`, whose items are `clips` in order, through backbones that are fed alike, a shard at a time.
+    """Run `dataset`, whose items are `clips` in order, through backbones that are fed alike, by shards.
 
     Each clip is read once, whatever the number of backbones. Calls progress(clips done) for each of them.
     CacheError for a feature that is not finite as it is stored.

@@ -1,7 +1,8 @@
 """Ridge regression in closed form on the flattened, standardised token grid: it cannot fail to converge.
 
-What is absent is zero after standardising, which is the training mean. The kernel is summed over slices of
-the grid, so that no more than a slice of all clips is in memory.
+What is absent is zero after standardising, which is the training mean. The smaller square is solved, that of
+samples or that of features; the first is summed over slices of the grid, the second over samples, so that no
+more than a slice of all clips is in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.linalg import solve
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
@@ -23,6 +26,9 @@ from echojepa.vocabulary import Split
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 """Penalties tried, as multiples of the mean diagonal of the kernel."""
+BATCH = 512
+"""Samples that are read at a time."""
+Numbers = NDArray[np.float64]
 
 
 def standardised(
@@ -75,6 +81,66 @@ class RidgeProbe:
         return parts | {"input_mean": self.fitted.mean, "input_std": self.fitted.std}
 
 
+class BySamples:
+    """Solutions from inner products of training samples, (n, n): for more features than samples."""
+
+    def __init__(
+        self, data: SlotFeatures, train: Tensor, val: Tensor, fitted: Standardiser, truth: Tensor
+    ) -> None:
+        """`truth` (n, outputs): of the training samples, centred."""
+        self.data, self.train, self.fitted, self.truth = data, train, fitted, truth.numpy()
+        inner = kernel(data, torch.cat([train, val]), train, fitted).double().numpy()
+        self.own, self.other = np.split(inner, [len(train)])  # float32 cannot solve the smallest penalty
+        self.scale = float(self.own.diagonal().mean())
+
+    def solve(self, penalty: Any) -> tuple[Numbers, Numbers]:
+        """What `weights` takes, and outputs for the samples that judge, less the training mean."""
+        model = KernelRidge(alpha=penalty, kernel="precomputed").fit(self.own, self.truth)
+        return model.dual_coef_.reshape(self.truth.shape), model.predict(self.other)
+
+    def weights(self, solved: Tensor) -> Tensor:
+        """Weights (S, N, D, outputs)."""
+        return primal(self.data, self.train, self.fitted, solved)
+
+
+class ByFeatures:
+    """The same solutions from products of features, (p, p): for more samples than features."""
+
+    def __init__(
+        self, data: SlotFeatures, train: Tensor, val: Tensor, fitted: Standardiser, truth: Tensor
+    ) -> None:
+        """As `BySamples`."""
+        self.data, self.val, self.fitted = data, val, fitted
+        width = features_of(data)
+        self.products, self.right = np.zeros((width, width)), np.zeros((width, truth.shape[1]))
+        for part, own in zip(train.split(BATCH), truth.split(BATCH), strict=True):
+            x = self.rows(part)
+            self.products += (x.T @ x).numpy()
+            self.right += (x.T @ own).numpy()
+        self.scale = float(self.products.trace() / len(train))
+
+    def rows(self, chosen: Tensor) -> Tensor:
+        """Standardised features of samples, slot by slot, (m, p)."""
+        whole, slots = (0, self.data.features.tokens.shape[1]), range(self.data.places.shape[1])
+        return torch.cat([standardised(self.data, chosen, n, whole, self.fitted) for n in slots], dim=1)
+
+    def solve(self, penalty: float) -> tuple[Numbers, Numbers]:
+        """As `BySamples`."""
+        found = solve(self.products + penalty * np.eye(len(self.products)), self.right, assume_a="pos")
+        said = [self.rows(part).double().numpy() @ found for part in self.val.split(BATCH)]
+        return found, np.concatenate(said)
+
+    def weights(self, solved: Tensor) -> Tensor:
+        """Weights (S, N, D, outputs)."""
+        return solved.view(self.data.places.shape[1], *self.data.features.tokens.shape[1:], -1)
+
+
+def features_of(data: SlotFeatures) -> int:
+    """Numbers that ridge reads of a sample."""
+    _, count, width = data.features.tokens.shape
+    return data.places.shape[1] * count * width
+
+
 def fit_ridge(data: FeatureSamples, task: Task) -> tuple[RidgeProbe, dict[str, float]]:
     """Fit on training samples, the penalty chosen on validation samples; the probe and what was chosen."""
     train, val = (torch.from_numpy(data.within(split)) for split in (Split.TRAIN, Split.VAL))
@@ -83,21 +149,18 @@ def fit_ridge(data: FeatureSamples, task: Task) -> tuple[RidgeProbe, dict[str, f
     truth = targets(data)
     truth = F.one_hot(truth, len(data.classes)).float() if data.classes else truth[:, None]
     centre = truth[train].mean(0)
-    inner = kernel(data, torch.cat([train, val]), train, fitted)
-    own, other = np.split(inner.double().numpy(), [len(train)])  # float32 cannot solve the smallest penalty
-    scale = float(own.diagonal().mean())
+    way = ByFeatures if len(train) > features_of(data) else BySamples
+    solutions = way(data, train, val, fitted, truth[train] - centre)
     best: tuple[float, float, Tensor] | None = None
     for strength in STRENGTHS:
-        penalty: Any = strength * scale
-        model = KernelRidge(alpha=penalty, kernel="precomputed")
-        model.fit(own, (truth[train] - centre).numpy())
-        outputs = torch.from_numpy(model.predict(other).reshape(len(val), -1)).float() + centre
+        solved, said = solutions.solve(strength * solutions.scale)
+        outputs = torch.from_numpy(said).view(len(val), -1).float() + centre
         outputs = outputs.clamp_min(1e-6).log() if data.classes else outputs
         error = error_of(average(outputs, judges), task.kind)
         if best is None or error < best[0]:
-            best = (error, strength, torch.from_numpy(model.dual_coef_.reshape(len(train), -1)).float())
+            best = (error, strength, torch.from_numpy(solved).float())
     assert best is not None
-    weights = primal(data, train, fitted, best[2])
+    weights = solutions.weights(best[2])
     return RidgeProbe(fitted, weights, centre, bool(data.classes)), {"penalty": best[1]}
 
 
