@@ -73,6 +73,9 @@ TORCHLESS = (
     "from echojepa.cli import main; main(['evaluate', 'paper', '--data', 'nowhere', '--out', 'x', "
     "'--backbones', 'y'])",
     "from echojepa.cli import main; main(['predict', 'nowhere', '--out', 'x'])",
+    "from echojepa.cli import main; main(['attend', '--data', 'nowhere', '--out', 'x', '--backbones', 'y'])",
+    "from echojepa.cli import main; main(['survey', '--data', 'nowhere', '--out', 'x', '--features', 'y', "
+    "'--model', 'z'])",
 )
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from echojepa.commands.data import check_data_sets
 from echojepa.config import AssembleConfig, ListenConfig, PredictConfig, ServeConfig, SurveyConfig
 from echojepa.errors import UserError
 from echojepa.terminal import console, progress_bar, show_table
@@ -37,6 +38,7 @@ def run_assemble(config: AssembleConfig) -> None:
 
 def run_survey(config: SurveyConfig) -> None:
     """Write the page and say how many loops lie far."""
+    check_data_sets(config.data)
     from echojepa.answer.survey import survey
 
     made = survey(config)

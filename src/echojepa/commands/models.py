@@ -56,6 +56,8 @@ def run_embed(config: EmbedConfig) -> None:
 
 def run_attend(config: AttendConfig) -> None:
     """Make maps, print their numbers and say where the films are."""
+    if config.data:
+        check_data_sets(config.data)
     from echojepa.explain.attend import attend
 
     with progress_bar("attend") as show:
