@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from echojepa.config import NO_MASK, PAPER_MASKS, ConfigError, InputSpec, PretrainConfig
 from echojepa.models.building import build_objective
+from echojepa.models.clip_head import moments
 from echojepa.models.contrastive import Contrastive
 from echojepa.models.masking import sample_mask
 from echojepa.models.phrases import FUNCTION, GRADES, PHRASES, PRESSURE, SEEN, SIZE, WORDINGS, report
@@ -172,3 +173,17 @@ def test_settings_that_do_not_go_with_labels_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         tiny(recipe, **changes)
+
+
+def test_moments_are_torch_s_and_what_stands_still_has_a_gradient() -> None:
+    tokens = torch.randn(3, 8 * 6, 5, generator=torch.Generator().manual_seed(0))
+    tokens[0, ::6] = 7.0
+    slots, own = tokens.clone().requires_grad_(), tokens.clone().requires_grad_()
+    expected = torch.cat(
+        [slots.unflatten(1, (8, 6)).mean(1), slots.unflatten(1, (8, 6)).std(1, correction=0)], 1
+    )
+    made = moments(own, (8, 2, 3))
+    torch.testing.assert_close(made, expected, atol=1e-6, rtol=1e-5)
+    expected.square().sum().backward()
+    made.square().sum().backward()
+    torch.testing.assert_close(own.grad, slots.grad, atol=1e-6, rtol=1e-5)
