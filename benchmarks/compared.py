@@ -9,6 +9,10 @@ smallest size to the largest, over the patients and the seeds that both have, an
 would give by the trend. Results of other objectives may stand among those of a size: a second table has each
 one's error, and how much better it is than its own random start. Intervals: 95 %, patients and seeds of
 pretraining drawn with replacement, each by itself (`echojepa.evaluation.runs`).
+
+    python benchmarks/compared.py --set clean A0 A1 --set "frame-wise, high" B0 B1    # sets of `nuisance.py`
+
+The same on several data sets of the same loops, and how much more the lead is on each than on the first.
 """
 
 from __future__ import annotations
@@ -105,6 +109,27 @@ def table(sizes: Sizes) -> str:
     return "\n".join(rows) + "\n"
 
 
+def sets_table(sets: dict[str, dict[Asked, dict[str, dict[str, Errors]]]]) -> str:
+    """A line for each question and data set, with what its lead has more than that of the first set."""
+    names = " | ".join((*KINDS, f"{PIXELS} - {LATENT}", f"more than on {next(iter(sets))}"))
+    rows = [f"| task | probe | labels | data | seeds | {names} |", "|" + "---|" * (7 + len(KINDS))]
+    for asked, first in next(iter(sets.values())).items():
+        patients = next(iter(first[LATENT].values())).patients
+        plain = lead(compared(first))
+        for name, questions in sets.items():
+            kinds = compared(questions[asked])
+            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
+            here = lead(kinds)
+            cells.append(ranged(crossed(here, patients), signed=True))
+            more = here - plain[: len(here)]
+            cells.append(
+                ranged(crossed(more, patients), signed=True) if questions[asked] is not first else ""
+            )
+            words = f"{asked[0]} | {asked[1]} | {100 * asked[2]:g} % | {name} | {len(kinds[LATENT])}"
+            rows.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
 def figure(sizes: Sizes) -> str:
     """Error over minutes, a panel a question, with bands, as SVG."""
     questions = list(next(iter(sizes.values())))
@@ -136,11 +161,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--size", nargs="+", action="append", required=True, metavar="MINUTES RESULTS",
+        "--size", nargs="+", action="append", default=[], metavar="MINUTES RESULTS",
         help="minutes of one core, and a folder of results for each seed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", nargs="+", action="append", default=[], metavar="NAME RESULTS",
+        help="name of a data set, and a folder of results for each seed",
     )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="SVG to write")
     options = parser.parse_args()
+    if bool(options.set) == bool(options.size):
+        parser.error("give --size, or --set, at least once")
+    if options.set:
+        sys.stdout.write(
+            sets_table({name: read_errors([*map(Path, folders)]) for name, *folders in options.set})
+        )
+        return
     given = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
     sizes = dict(sorted(given.items()))
     sys.stdout.write(table(sizes) + controls(sizes))

@@ -36,7 +36,7 @@ from pydicom.uid import generate_uid
 ECHOJEPA = [sys.executable, "-m", "echojepa"]
 SIZES = {
     "ingest": (100, 1000, 10000), "embed": (100, 1000, 10000), "evaluate": (100, 1000, 10000),
-    "predict": (100, 1000, 3000),
+    "predict": (100, 1000, 5000),
 }  # fmt: skip
 """Loops that each command is measured on."""
 
@@ -179,7 +179,7 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for archives, data sets, answers")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one for each command")
-    parser.add_argument("--sizes", type=int, nargs="+", default=(100, 1000, 3000, 10000))
+    parser.add_argument("--sizes", type=int, nargs="+", default=(100, 1000, 5000, 10000))
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
