@@ -12,7 +12,6 @@ from echojepa.models.masking import Mask
 from echojepa.models.objective import Trained
 from echojepa.models.vit import VisionTransformer
 
-
 STILL = 1e-24
 """Variance of what does not move: above zero, where a root has no gradient."""
 
