@@ -2,13 +2,15 @@
 
     .venv/bin/python benchmarks/growth.py --work DIR --out growth.jsonl --picture docs/images/growth.png
     taskset -c 0,1 .venv/bin/python benchmarks/growth.py --work DIR --out two.jsonl --workers 1 2 --sizes 1000
+    .venv/bin/python benchmarks/growth.py --work DIR --out growth.jsonl --small --sizes 1000 10000 100000
 
 A few synthetic loops are rendered once and copied under new identifiers, with a grain of noise in the first
 frame that makes each file's content its own. So a thousand loops cost what a thousand files cost, and
 rendering costs nothing. Each command is a process of its own, as a user starts it; CPU seconds and peak
 memory are those of all its processes together, sampled five times a second (memory: proportional set size).
-What `--out` has is not measured again. The last line has, for each command, the CPU seconds of a further
-loop between the two largest sizes over those between the two before, and the same of memory.
+`--small` ingests files of a tenth of a second, 15 kB each, so that a hundred thousand are possible. What
+`--out` has is not measured again. The last line has, for each command, the CPU seconds of a further loop
+between the two largest sizes over those between the two before, and the same of memory.
 """
 
 from __future__ import annotations
@@ -36,18 +38,20 @@ from pydicom.uid import generate_uid
 ECHOJEPA = [sys.executable, "-m", "echojepa"]
 SIZES = {
     "ingest": (100, 1000, 10000), "embed": (100, 1000, 10000), "evaluate": (100, 1000, 10000),
-    "predict": (100, 1000, 5000),
+    "predict": (100, 1000, 5000), "ingest small": (1000, 10000, 100000),
 }  # fmt: skip
 """Loops that each command is measured on."""
 
 
-def archive(work: Path, loops: int) -> Path:
+def archive(work: Path, loops: int, small: bool) -> Path:
     """A folder of DICOM files, one for each loop, and `labels.csv`; made once."""
-    folder, base = work / f"archive-{loops}", work / "base"
+    name = "small-" if small else ""
+    folder, base = work / f"{name}archive-{loops}", work / f"{name}base"
     if (folder / "labels.csv").exists():
         return folder
     if not base.exists():
-        kind = ["--preset", "demo", "--layout", "archive", "--patients", "3", "--seconds", "1"]
+        length = ["--preset", "tiny", "--seconds", "0.1"] if small else ["--preset", "demo", "--seconds", "1"]
+        kind = [*length, "--layout", "archive", "--patients", "3"]
         subprocess.run([*ECHOJEPA, "simulate", *kind, "--workers", "1", "--out", str(base)], check=True)
     sources = [pydicom.dcmread(path) for path in sorted(base.rglob("*.dcm"))]
     with (base / "labels.csv").open() as stream:
@@ -90,17 +94,20 @@ def write_copy(data: pydicom.Dataset, number: int, study: str, patient: str, pat
         setattr(data, name, value)
 
 
-def commands(work: Path, loops: int, workers: int) -> Iterator[tuple[str, list[str]]]:
+def commands(work: Path, loops: int, workers: int, small: bool) -> Iterator[tuple[str, list[str]]]:
     """What is measured on so many loops, in the order in which one needs another; by one worker all of it, by
-    several what has workers."""
-    source, tag = archive(work, loops), f"{loops}-{workers}"
+    several what has workers; of small files ingest alone."""
+    source, tag = archive(work, loops, small), f"{'small-' if small else ''}{loops}-{workers}"
     data, plural = str(work / f"data-{tag}"), ["--workers", str(workers)]
 
     def out(name: str) -> list[str]:
         return ["--out", str(work / f"{name}-{tag}")]
 
     private = ["--labels", str(source / "labels.csv"), "--key", str(work / "key")]
-    yield "ingest", ["ingest", "--sources", str(source), "--out", data, *private, *plural]
+    ingest = ["ingest", "--sources", str(source), "--out", data, *private, *plural]
+    yield "ingest small" if small else "ingest", ingest
+    if small:
+        return
     reading = ["--backbone", "shipped:small", "--workers", str(workers - 1)]
     yield "embed", ["embed", "--data", data, *out("embedded"), *reading]
     if workers == 1:
@@ -181,6 +188,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one for each command")
     parser.add_argument("--sizes", type=int, nargs="+", default=(100, 1000, 5000, 10000))
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--small", action="store_true", help="ingest of small files alone")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -188,7 +196,7 @@ def main() -> None:
     rows = [json.loads(line) for line in text.splitlines()]
     known = {(row["command"], row["loops"], row["workers"]) for row in rows}
     for loops, workers in ((loops, workers) for loops in options.sizes for workers in options.workers):
-        for name, command in commands(options.work, loops, workers):
+        for name, command in commands(options.work, loops, workers, options.small):
             if loops not in SIZES[name] or (name, loops, workers) in known:
                 continue
             seen = Watched(command, options.work / f"{name}-{loops}-{workers}.log")
