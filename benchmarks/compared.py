@@ -13,11 +13,16 @@ pretraining drawn with replacement, each by itself (`echojepa.evaluation.runs`).
     python benchmarks/compared.py --set clean A0 A1 --set "frame-wise, high" B0 B1    # sets of `nuisance.py`
 
 The same on several data sets of the same loops, and how much more the lead is on each than on the first.
+
+    python benchmarks/compared.py --table docs/results.md --figure docs/images/compared.svg
+
+The figure again, of a table that was written before.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,6 +48,9 @@ LATENT, PIXELS = "JEPA", "MAE"
 KINDS = (START, LATENT, PIXELS)
 Sizes = dict[float, dict[Asked, dict[str, dict[str, Errors]]]]
 """By minutes, what was asked, encoder and seed."""
+Points = dict[tuple[str, str], dict[float, list[tuple[float, ...]]]]
+"""By task and probe, and minutes: number and ends of its interval of each of KINDS."""
+WRITTEN = re.compile(r"(-?[\d.]+) \((-?[\d.]+), (-?[\d.]+)\)")
 
 
 def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
@@ -130,29 +138,37 @@ def sets_table(sets: dict[str, dict[Asked, dict[str, dict[str, Errors]]]]) -> st
     return "\n".join(rows) + "\n"
 
 
-def figure(sizes: Sizes) -> str:
+def points_of(markdown: str) -> Points:
+    """What a table of `table` says of each question and number of minutes, lines in any order."""
+    found: Points = {}
+    for line in markdown.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        numbers = [WRITTEN.fullmatch(cell) for cell in cells[5 : 5 + len(KINDS)]]
+        if len(cells) == 6 + len(KINDS) and cells[3].isdecimal() and all(numbers):
+            ranges = [tuple(map(float, number.groups())) for number in numbers if number]
+            found.setdefault((cells[0], cells[1]), {})[float(cells[3])] = ranges
+    return found
+
+
+def figure(points: Points) -> str:
     """Error over minutes, a panel a question, with bands, as SVG."""
-    questions = list(next(iter(sizes.values())))
 
     def paint(panels: Iterable[Axes]) -> None:
         every = list(panels)
-        for axes, asked in zip(every, questions, strict=True):
-            for kind, colour in zip(KINDS, COLOURS, strict=False):
-                points = [
-                    crossed(stacked(runs), next(iter(runs.values())).patients)
-                    for runs in (compared(found[asked])[kind] for found in sizes.values())
-                ]
-                middle, low, high = np.array(points).T
-                axes.plot(list(sizes), middle, color=colour, marker="o", ms=3, label=kind)
-                axes.fill_between(list(sizes), low, high, color=colour, alpha=0.15, lw=0)
+        for axes, ((task, probe), sizes) in zip(every, points.items(), strict=True):
+            minutes = sorted(sizes)
+            for number, (kind, colour) in enumerate(zip(KINDS, COLOURS, strict=False)):
+                middle, low, high = np.array([sizes[size][number] for size in minutes]).T
+                axes.plot(minutes, middle, color=colour, marker="o", ms=3, label=kind)
+                axes.fill_between(minutes, low, high, color=colour, alpha=0.15, lw=0)
             axes.set_xscale("log")
-            axes.set_xticks(list(sizes), [f"{minutes:g}" for minutes in sizes], minor=False)
+            axes.set_xticks(minutes, [f"{size:g}" for size in minutes], minor=False)
             axes.minorticks_off()
-            axes.set(xlabel="minutes on one core", ylabel=TITLES[asked[0]], title=asked[1])
+            axes.set(xlabel="minutes on one core", ylabel=TITLES[task], title=probe)
             axes.set_ylim(0)
         every[0].legend()
 
-    return draw(2.9 * len(questions), 2.9, len(questions), paint)
+    return draw(2.9 * len(points), 2.9, len(points), paint)
 
 
 def main() -> None:
@@ -168,20 +184,25 @@ def main() -> None:
         "--set", nargs="+", action="append", default=[], metavar="NAME RESULTS",
         help="name of a data set, and a folder of results for each seed",
     )  # fmt: skip
-    parser.add_argument("--figure", type=Path, help="SVG to write")
+    parser.add_argument("--figure", type=Path, help="SVG to write, of the table, or of that in --table")
+    parser.add_argument("--table", type=Path, help="text with tables of this script, in place of results")
     options = parser.parse_args()
-    if bool(options.set) == bool(options.size):
-        parser.error("give --size, or --set, at least once")
+    if (bool(options.set), bool(options.size), bool(options.table)).count(True) != 1:
+        parser.error("give --size, --set or --table")
     if options.set:
         sys.stdout.write(
             sets_table({name: read_errors([*map(Path, folders)]) for name, *folders in options.set})
         )
         return
+    if options.table:
+        options.figure.write_text(figure(points_of(options.table.read_text("utf-8"))), encoding="utf-8")
+        return
     given = {float(words[0]): read_errors([Path(word) for word in words[1:]]) for words in options.size}
     sizes = dict(sorted(given.items()))
-    sys.stdout.write(table(sizes) + controls(sizes))
+    written = table(sizes)
+    sys.stdout.write(written + controls(sizes))
     if options.figure:
-        options.figure.write_text(figure(sizes), encoding="utf-8")
+        options.figure.write_text(figure(points_of(written)), encoding="utf-8")
 
 
 if __name__ == "__main__":
