@@ -111,7 +111,7 @@ def commands(work: Path, loops: int, workers: int, small: bool) -> Iterator[tupl
     reading = ["--backbone", "shipped:small", "--workers", str(workers - 1)]
     yield "embed", ["embed", "--data", data, *out("embedded"), *reading]
     if workers == 1:
-        short = ["--epochs", "3", "--min-steps", "1", "--resamples", "200"]
+        short = ["--epochs", "3", "--min-steps", "1", "--resamples", "200", "--workers", "1"]
         model = ["--backbones", "shipped:small"]
         yield "evaluate", ["evaluate", "compared", "--data", data, *out("evaluated"), *short, *model]
     yield "predict", ["predict", "--studies", str(source), *out("answers"), *plural]

@@ -70,7 +70,7 @@ def assembled(dataset: Path, root: Path) -> None:
     settings = ProbeConfig(
         data=(root / "dataset",), out=root / "results", backbones=(str(root / "run"),), epochs=1,
         min_steps=1, resamples=2, learning_rates=(1e-3,), weight_decays=(0.01,), tasks=("lvef", "view"),
-        probes=("attentive",), calibrated=True,
+        probes=("attentive",), calibrated=True, workers=1,
     )  # fmt: skip
     blocks = PlanBlock((LVEF,), settings.probes, calibrated=True), PlanBlock((VIEW,), settings.probes)
     with pytest.MonkeyPatch.context() as patch:

@@ -284,7 +284,9 @@ def test_the_epoch_that_validation_likes_best_is_kept(
 def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tuned: Path) -> None:
     """What is tuned reads, before its first epoch, as `echojepa probe` on the frozen encoder does."""
     plan = Plan("frozen", (PlanBlock((LVEF,), ("attentive",)),))
-    config = PlanConfig(data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5, **PROBED)
+    config = PlanConfig(
+        data=(dataset,), out=tuned / "frozen", backbones=(str(start),), resamples=5, workers=1, **PROBED
+    )
     before = {file: file.stat().st_mtime_ns for file in (tuned / "frozen").rglob("probe.json")}
     PlanRun(plan, config).run(quiet)
     (folder,) = [file.parent for file in (tuned / "frozen").rglob("probe.json") if "random" not in str(file)]
@@ -556,7 +558,7 @@ def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(
     plan = Plan("small", (PlanBlock((LVEF,), ("fine-tuned",), perturbations=("haze",)),))
     config = PlanConfig(
         data=(dataset,), out=tmp_path, backbones=(str(start), "constant"), resamples=5, finetune_epochs=1,
-        finetune_lr=2e-4, **PROBED,
+        finetune_lr=2e-4, workers=1, **PROBED,
     )  # fmt: skip
     harness = PlanRun(plan, config)
     harness.run(quiet)

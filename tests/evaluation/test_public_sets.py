@@ -30,6 +30,8 @@ from echojepa.progress import quiet
 from echojepa.weights.folder import Origin, save_weights
 
 QUICK = (
+    "--workers",
+    "1",
     "--epochs",
     "2",
     "--min-steps",

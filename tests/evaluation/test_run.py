@@ -33,6 +33,7 @@ from echojepa.evaluation.results import ResultRow, count_probes, read_results
 from echojepa.evaluation.run import PlanRun
 from echojepa.evaluation.statistics.conformal import calibrates
 from echojepa.models.contract import TokenGrid, prepare
+from echojepa.processes.workers import Limits
 from echojepa.progress import quiet
 from echojepa.tasks import LVEF, LVEF_BY_LOOP, VIEW, Task, find_task
 from echojepa.vocabulary import Split, View
@@ -78,7 +79,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(dataset: Path, out: Path, **others: object) -> PlanConfig:
     base = PlanConfig(
         data=(dataset,), out=out, backbones=("pixels",), epochs=2, min_steps=1, resamples=20,
-        learning_rates=(1e-3,), weight_decays=(0.01,),
+        learning_rates=(1e-3,), weight_decays=(0.01,), workers=1,
     )  # fmt: skip
     return replace(base, **others)  # pyright: ignore[reportArgumentType]
 
@@ -134,6 +135,33 @@ def test_backbones_that_are_fed_alike_share_each_reading(
     alone = PlanRun(PLAN, settings(dataset, tmp_path / "alone", backbones=("others",))).run(quiet)
     mine = [row for row in rows_of(both) if row in rows_of(alone)]
     assert len(mine) == len(alone) > 0, [row for row in rows_of(alone) if row not in mine]
+
+
+def test_probes_trained_at_once_are_those_trained_in_turn(dataset: Path, tmp_path: Path) -> None:
+    config = settings(dataset, tmp_path / "turn", backbones=("pixels", "others"))
+    in_turn = PlanRun(PLAN, config).run(quiet)
+    notes: list[str] = []
+    at_once = PlanRun(PLAN, replace(config, out=tmp_path / "once", cache=config.out / "features", workers=2))
+    rows = at_once.run(lambda done, total, note="": notes.append(note))
+    assert notes.count("probes trained on 2 processes") == 8, "two backbones, tasks and probes"
+    assert [replace(row, value=0, lo=0, hi=0) for row in rows] == [
+        replace(row, value=0, lo=0, hi=0) for row in in_turn
+    ]
+    for name in ("value", "lo", "hi"):
+        made, expected = ([getattr(row, name) for row in found] for found in (rows, in_turn))
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_process_that_is_ended_while_it_trains_is_told(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trained is kept, and the same command goes on."""
+    monkeypatch.setattr(
+        "echojepa.evaluation.probes.training.LIMITS", Limits(cpu_seconds=0.05, memory=1 << 40)
+    )
+    config = settings(dataset, tmp_path, backbones=("pixels", "others"), workers=2, epochs=200)
+    with pytest.raises(UserError, match="ended, perhaps for want of memory; take fewer with --workers"):
+        PlanRun(PLAN, config).run(quiet)
 
 
 def test_another_plan_trains_again_only_what_is_new(dataset: Path, tmp_path: Path) -> None:

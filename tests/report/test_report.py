@@ -58,6 +58,7 @@ def settings(dataset: Path, out: Path) -> PlanConfig:
         epochs=2,
         min_steps=1,
         resamples=50,
+        workers=1,
     )
 
 

@@ -77,13 +77,15 @@ class PlanConfig(FrozenConfig):
     """Learning rate there of the head and the encoder's last norm; lower layers have less."""
     resamples: int = 1000
     """Bootstrap resamples of patients."""
+    workers: int = 0
+    """Processes that train probes; 0 uses every core. Each needs memory for the features of one probe."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.data or not self.backbones:
             raise ConfigError("give at least one data set with --data and one backbone with --backbones")
         check_least(self, 1, "finetune_epochs", "resamples")
-        check_least(self, 0, "test_loops")
+        check_least(self, 0, "test_loops", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from echojepa.config import FrozenConfig, TuningConfig
 from echojepa.evaluation.features.backbones import BackboneFacts, ComparedBackbone, measured
 from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, starting_weights
-from echojepa.evaluation.probes.fitting import Readout, fit_probe
-from echojepa.evaluation.probes.own import own_head, read_own
+from echojepa.evaluation.probes.fitting import Readout
+from echojepa.evaluation.probes.own import own_head
 from echojepa.evaluation.probes.predictions import Predictions, average
 from echojepa.evaluation.probes.stored import (
     PROBES_FOLDER,
@@ -27,6 +27,7 @@ from echojepa.evaluation.probes.stored import (
     slug,
     write_predictions,
 )
+from echojepa.evaluation.probes.training import ProbeJob, train
 from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.plans import OWN_HEAD, PROBES, Cell, Condition
 from echojepa.files.tables import write_parquet
@@ -118,7 +119,8 @@ class BackboneCells:
         if cell.cell.probe.finetuned:
             extraction = self.finetune(cell, stored.folder, progress)
             note = note_of(stored.folder)
-        self.train(cell, stored)
+        if not stored.finished:
+            train(self.job(cell))
         facts, card = extraction.describe(cell.presentation), stored.card()
         extent = cell.samples.select(cell.tested).digest()
         readout: Readout | None = None
@@ -138,23 +140,16 @@ class BackboneCells:
             found.append(Predicted(cell, condition, made, facts, card.converged, note))
         return found
 
-    def train(self, cell: CellSamples, stored: StoredProbe) -> None:
-        """Train a cell's probe on the frozen backbone, where it is not there."""
-        if stored.finished:
-            return
-        asked = cell.cell
-        data = self.extraction.samples(cell, cell.trained, cell.presentation)
-        grid = data.features.grid
-        data = data.separate() if asked.probe.fusion == "late" else data
-        seed = asked.seed + self.config.seed
-        if asked.probe.name == OWN_HEAD:
-            own = own_head(self.backbone.source, asked.task)
-            assert own is not None, "who has no head has no part in the cell"
-            readout, choice = read_own(own, data, asked.task)
-        else:
-            readout, choice = fit_probe(data, asked.task, asked.probe, self.config, seed)
-        facts = self.extraction.describe(cell.presentation)
-        stored.save(readout, choice, asked, cell.samples.classes, grid, facts)
+    def job(self, cell: CellSamples) -> ProbeJob:
+        """What trains a cell's probe on the frozen backbone, whose features are there."""
+        shown, backbone = cell.presentation, self.backbone
+        cached, facts = self.extraction.cached(shown), self.extraction.describe(shown)
+        return ProbeJob(cell, cached, backbone.source, facts, self.config, self.stored(cell))
+
+    def jobs(self) -> list[ProbeJob]:
+        """What trains the probes that are not there yet, each once."""
+        missing = {stored.folder: cell for cell in self.frozen if not (stored := self.stored(cell)).finished}
+        return [self.job(cell) for cell in missing.values()]
 
     def extraction_of(self, encoder: ComparedBackbone) -> Extraction:
         """Where a fine-tuned encoder's features come from."""
@@ -166,7 +161,7 @@ class BackboneCells:
         def head() -> Readout:
             start = frozen_start(cell)
             self.extraction.fill(start.needs(), progress)
-            self.train(start, self.stored(start))
+            train(self.job(start))
             return self.stored(start).readout()
 
         weights, seed = starting_weights(self.backbone.source), cell.cell.seed + self.config.seed

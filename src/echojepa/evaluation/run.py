@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from echojepa.evaluation.features.extraction import Extraction, fill_together
 from echojepa.evaluation.mechanism import SHOWN, Counterfactuals, displacements, mechanism_rows
 from echojepa.evaluation.probes.fitting import constant_outputs
 from echojepa.evaluation.probes.predictions import average
+from echojepa.evaluation.probes.training import train_at_once
 from echojepa.evaluation.protocol.cells import CellSamples, cell_samples, children_of, sites_of
 from echojepa.evaluation.protocol.cohort import read_cohort, synthetic_share
 from echojepa.evaluation.protocol.plans import OWN_HEAD, Cell, Plan
@@ -69,6 +71,9 @@ class PlanRun:
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
         check_room(self.cache, needed, config.cache_gb)
         self.fill(runs, progress)
+        jobs, workers = [job for run in runs for job in run.jobs()], config.workers or os.cpu_count() or 1
+        if min(workers, len(jobs)) > 1:
+            train_at_once(jobs, workers, progress)
         plain = self.constants()
         rows = [row for one in plain for row in score(one, config.resamples, config.seed)]
         for run in runs:

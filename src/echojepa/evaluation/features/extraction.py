@@ -82,7 +82,29 @@ def by_store(addresses: Iterable[Address]) -> dict[int, list[tuple[int, int]]]:
 
 
 @dataclass(frozen=True)
-class Missing:
+class CachedFeatures:
+    """Where features of one backbone under one presentation lie, for whoever reads them, in any process."""
+
+    root: Path
+    keys: tuple[FeatureKey, ...]
+    """Of each data set."""
+
+    def features(self, addresses: Iterable[Address]) -> Features:
+        """Features of clips that have been through the backbone."""
+        parts = [
+            FeatureFolder(self.root, self.keys[store]).features(clips, store)
+            for store, clips in by_store(addresses).items()
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def samples(self, cell: CellSamples, chosen: Chosen) -> FeatureSamples:
+        """Some samples of a cell with the features of their clips."""
+        samples = cell.samples.select(chosen)
+        return with_features(samples, self.features(samples.addresses()), cell.cell.task)
+
+
+@dataclass(frozen=True)
+class MissingClips:
     """Clips of one data set, as one presentation shows them, that have not been through a backbone."""
 
     extraction: Extraction
@@ -133,7 +155,7 @@ class Extraction:
             tokens=shape.tokens, embed_dim=shape.width,
         )  # fmt: skip
 
-    def missing(self, needs: Needs) -> list[Missing]:
+    def missing(self, needs: Needs) -> list[MissingClips]:
         """What has not been through the backbone."""
         found = []
         for shown, addresses in sorted(needs.items(), key=lambda need: need[0]):
@@ -141,7 +163,7 @@ class Extraction:
                 folder = FeatureFolder(self.root, self.key(shown, store))
                 left = folder.missing(clips)
                 if left:
-                    found.append(Missing(self, folder, shown, store, left))
+                    found.append(MissingClips(self, folder, shown, store, left))
         return found
 
     def bytes_needed(self, needs: Needs) -> int:
@@ -158,18 +180,18 @@ class Extraction:
         """Run every missing clip through the backbone once; it is loaded only where one is missing."""
         fill_together([(self, needs)], progress)
 
+    def cached(self, shown: Presentation) -> CachedFeatures:
+        """Where features of a presentation lie."""
+        keys = tuple(self.key(shown, store) for store in range(len(self.cohort.stores)))
+        return CachedFeatures(self.root, keys)
+
     def features(self, shown: Presentation, addresses: Iterable[Address]) -> Features:
         """Features of clips that have been through the backbone."""
-        parts = [
-            FeatureFolder(self.root, self.key(shown, store)).features(clips, store)
-            for store, clips in by_store(addresses).items()
-        ]
-        return parts[0] if len(parts) == 1 else joined(parts)
+        return self.cached(shown).features(addresses)
 
     def samples(self, cell: CellSamples, chosen: Chosen, shown: Presentation) -> FeatureSamples:
         """Some samples of a cell with the features of their clips."""
-        samples = cell.samples.select(chosen)
-        return with_features(samples, self.features(shown, samples.addresses()), cell.cell.task)
+        return self.cached(shown).samples(cell, chosen)
 
 
 def fill_together(asked: Sequence[tuple[Extraction, Needs]], progress: Progress) -> None:
@@ -177,7 +199,7 @@ def fill_together(asked: Sequence[tuple[Extraction, Needs]], progress: Progress)
 
     All backbones that miss a clip are in memory at once.
     """
-    groups: dict[Any, list[Missing]] = defaultdict(list)
+    groups: dict[Any, list[MissingClips]] = defaultdict(list)
     for extraction, needs in asked:
         for one in extraction.missing(needs):
             alike = replace(one.folder.key, weights="").name
