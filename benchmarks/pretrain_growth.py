@@ -22,7 +22,7 @@ from pretrain_step import MOMENTUM, RATE, make_model, resident
 
 from echojepa.config import PAPER_MASKS, InputSpec
 from echojepa.models.masking import sample_mask
-from echojepa.training.allocator import keep_pages
+from echojepa.processes.allocator import keep_pages
 
 BASE = {"batch": 4, "frames": 16, "size": "small"}
 """ViT-S, predictor of 12 x 192, 16 frames of 112 px, float32; one of these is changed at a time."""

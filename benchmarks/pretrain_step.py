@@ -37,7 +37,7 @@ from echojepa.models.jepa import JEPA
 from echojepa.models.masking import Mask, sample_mask
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
-from echojepa.training.allocator import keep_pages
+from echojepa.processes.allocator import keep_pages
 
 SPEC = InputSpec(size=112, frames=16)
 MOMENTUM, RATE = 0.998, 1e-4

@@ -20,10 +20,10 @@ from echojepa.files.records import write_record
 from echojepa.models.building import build_encoder, build_objective
 from echojepa.models.masking import sample_mask
 from echojepa.models.objective import Objective
+from echojepa.processes.allocator import keep_pages
 from echojepa.progress import Progress, quiet
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
-from echojepa.training.allocator import keep_pages
 from echojepa.training.building import build_optimizer, training_tensors, working_dtype
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop

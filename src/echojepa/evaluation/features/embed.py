@@ -31,6 +31,7 @@ from echojepa.files.durable import write_file
 from echojepa.files.records import keep_record, plain, read_plain
 from echojepa.files.tables import TableError, compute, read_parquet, write_parquet
 from echojepa.processes.ahead import read_ahead
+from echojepa.processes.allocator import give_back_pages
 from echojepa.processes.cluster import map_on_cluster
 from echojepa.processes.lock import locked
 from echojepa.progress import Progress
@@ -43,6 +44,8 @@ COMMIT_SECONDS, COMMIT_ROWS = 60.0, 8192
 """A part is written after so long, or so many rows: what a kill can cost at most."""
 TASK_LOOPS = 64
 """Loops that a task of a cluster embeds."""
+GIVE_BACK = 256
+"""Loops between two looks at memory that is freed but held."""
 MOST_CSV = 50_000_000
 """Numbers in a CSV at most: half a gigabyte of text."""
 Rows = NDArray[np.int64]
@@ -145,6 +148,8 @@ def embed(config: EmbedConfig, progress: Progress) -> EmbedSummary:
         for rows, vectors in run(config, backbone, store, todo):
             table.take(as_table(columns, rows, vectors))
             done += len(rows)
+            if done % GIVE_BACK < len(rows):
+                give_back_pages()
             progress(done, len(cines))
     finally:  # what is done stays done, also where the next loop is damaged or a person stops it
         table.commit()
