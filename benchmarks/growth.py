@@ -7,7 +7,7 @@
 A few synthetic loops are rendered once and copied under new identifiers, with a grain of noise in the first
 frame that makes each file's content its own. So a thousand loops cost what a thousand files cost, and
 rendering costs nothing. Each command is a process of its own, as a user starts it; CPU seconds and peak
-memory are those of all its processes together, sampled five times a second (memory: proportional set size).
+memory are those of all its processes together, sampled every second (memory: proportional set size).
 `--small` ingests files of a tenth of a second, 15 kB each, so that a hundred thousand are possible. What
 `--out` has is not measured again. The last line has, for each command, the CPU seconds of a further loop
 between the two largest sizes over those between the two before, and the same of memory.
@@ -128,7 +128,7 @@ class Watched:
             process = subprocess.Popen([*ECHOJEPA, *command], stdout=stream, stderr=subprocess.STDOUT)
             while process.poll() is None:
                 self.sample(process.pid)
-                time.sleep(0.2)
+                time.sleep(1.0)
         self.seconds = time.perf_counter() - began
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {process.returncode}; see {log}")

@@ -44,11 +44,11 @@ def answers(
     scratch: Path | None = None,
 ) -> Iterator[StudyAnswer]:
     """As `predict`, one study at a time: the caller may write an answer and let it go. `scratch`: a folder to
-    unpack zips in, where it is not the system's."""
+    unpack zips in, and for loops whose study's turn has not come, where it is not the system's."""
     with gathered(inputs, scratch) as given:
-        studies = read_studies(given, model.card, progress, workers)
-    while studies:
-        yield answer_study(studies.pop(0), model, progress)
+        studies = read_studies(given, model.card, progress, workers, scratch)
+    for study in studies:
+        yield answer_study(study, model, progress)
 
 
 def answer_study(study: ReadStudy, model: Model, progress: Progress) -> StudyAnswer:

@@ -194,4 +194,5 @@ def header_of(source: Path | bytes) -> Dataset | None:
                 data[tag]
             except VALUE_ERRORS:
                 del data[tag]
+        data.buffer = None  # all values are read: the file need not stay open
     return data
