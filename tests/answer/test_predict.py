@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -18,11 +22,13 @@ import pytest
 
 import echojepa
 from echojepa.answer.assemble import assemble
+from echojepa.answer.gathering import gathered
 from echojepa.answer.model import Model, load_model
 from echojepa.answer.predict import answer_study
-from echojepa.answer.study import stored_study
+from echojepa.answer.study import read_studies, stored_study
 from echojepa.answer.values import Abstention, LeftOut, StudyAnswer
 from echojepa.config import AssembleConfig
+from echojepa.data.ingest.convert import ConvertedLoop
 from echojepa.data.reading.video import write_video
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
@@ -248,6 +254,40 @@ def test_a_batch_is_answered_study_by_study(
     assert [answer.number for answer in batch] == [1, 2]
     assert batch[1].task("lvef").value == pytest.approx(answered.task("lvef").value)
     assert {file for answer in batch for loop in answer.loops for file in [loop.file]} == set(range(1, 7))
+
+
+def test_a_study_s_loops_are_in_memory_while_its_turn_lasts(archive: Path, model: Model) -> None:
+    """An archive of any size so needs the memory of one study."""
+
+    def alive() -> set[int]:
+        gc.collect()
+        return {id(one) for one in gc.get_objects() if type(one) is ConvertedLoop}
+
+    others, seen = alive(), 0
+    folders = sorted(archive.glob("P*/S0"))[:3]
+    with gathered(folders) as given:
+        studies = read_studies(given, model.card, quiet, workers=1)
+    for study in studies:
+        assert alive() - others == {id(loop.row) for loop in study.loops}
+        seen += len(study.loops)
+        del study
+    assert seen == sum(len(list(folder.rglob("*.dcm"))) for folder in folders)
+
+
+def test_no_room_for_loops_that_wait_is_told(
+    made: Made, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full = SimpleNamespace(seek=lambda *where: 0, write=raise_full)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **how: full)
+    with (
+        gathered([made.tested]) as given,
+        pytest.raises(UserError, match=r"cannot be kept \(No space left on device\); set TMPDIR"),
+    ):
+        read_studies(given, model.card, quiet, workers=1)
+
+
+def raise_full(data: bytes) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_study_of_several_views_is_read_by_slots_and_its_loops_weigh_what_the_probe_attends_to(
