@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from made_results import predicted, store_results
 from echojepa.config import EvaluateConfig, save_config
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.plans import Plan, PlanBlock
-from echojepa.evaluation.results import write_fingerprints
+from echojepa.evaluation.results import read_settings, write_fingerprints
 from echojepa.evaluation.runs import Errors, RunsLine, averaged, compare_runs, crossed, lines_of
 from echojepa.evaluation.tables.over_runs import ranged, runs_markdown, runs_panels
 from echojepa.tasks import LVEF, VIEW
@@ -53,6 +54,13 @@ def test_each_run_has_its_own_error_and_the_whole_is_their_mean(lines: list[Runs
     assert lvef.beside_first.keys() == {"second"}
     assert lvef.beside_first["second"][0] == pytest.approx((own[1] - own[0]).mean())
     assert all(one.error[1] <= one.error[0] <= one.error[2] for one in lines)
+
+
+def test_results_of_before_there_were_workers_are_read(two: list[Path], tmp_path: Path) -> None:
+    config = json.loads((two[0] / "config.json").read_text())
+    assert config.pop("workers") == 0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert read_settings(tmp_path) == read_settings(two[0])
 
 
 def test_of_several_draws_of_labels_the_mean_error_of_an_item_counts(lines: list[RunsLine]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from echojepa.config.checks import check_least
 from echojepa.errors import ConfigError
+from echojepa.files.records import LATER
 
 Precision = Literal["float32", "bf16", "int8"]
 Engine = Literal["torch", "openvino"]
@@ -77,7 +78,7 @@ class PlanConfig(FrozenConfig):
     """Learning rate there of the head and the encoder's last norm; lower layers have less."""
     resamples: int = 1000
     """Bootstrap resamples of patients."""
-    workers: int = 0
+    workers: int = field(default=0, metadata=LATER)
     """Processes that train probes; 0 uses every core. Each needs memory for the features of one probe."""
 
     def __post_init__(self) -> None:
