@@ -79,7 +79,8 @@ class PlanConfig(FrozenConfig):
     resamples: int = 1000
     """Bootstrap resamples of patients."""
     workers: int = field(default=0, metadata=LATER)
-    """Processes that train probes; 0 uses every core. Each needs memory for the features of one probe."""
+    """Processes that train probes, each with the features of one probe in memory; 0 uses every core, 8 at
+    most."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

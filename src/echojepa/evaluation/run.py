@@ -30,6 +30,8 @@ from echojepa.evaluation.tables.output import write_tables
 from echojepa.files.tables import write_parquet
 from echojepa.progress import Progress
 
+MOST_WORKERS = 8
+"""Processes unless more are asked for: ridge alone may hold a GB in each."""
 NOBODY = BackboneFacts(backbone=CONSTANT, weights="", parameters=0, tokens=0, embed_dim=0)
 """Who stands behind the constant's rows."""
 
@@ -71,7 +73,8 @@ class PlanRun:
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
         check_room(self.cache, needed, config.cache_gb)
         self.fill(runs, progress)
-        jobs, workers = [job for run in runs for job in run.jobs()], config.workers or os.cpu_count() or 1
+        jobs = [job for run in runs for job in run.jobs()]
+        workers = config.workers or min(MOST_WORKERS, os.cpu_count() or 1)
         if min(workers, len(jobs)) > 1:
             train_at_once(jobs, workers, progress)
         plain = self.constants()
