@@ -28,6 +28,7 @@ from echojepa.evaluation.results import CONSTANT, RESULTS, ResultRow, write_fing
 from echojepa.evaluation.scoring import Scored, cell_rows, row_facts, score
 from echojepa.evaluation.tables.output import write_tables
 from echojepa.files.tables import write_parquet
+from echojepa.processes.allocator import give_back_pages
 from echojepa.progress import Progress
 
 MOST_WORKERS = 8
@@ -131,6 +132,7 @@ class PlanRun:
             if varied:
                 asked += [(varied.extraction(run.extraction), varied.needs) for run in group]
             fill_together(asked, progress)
+        give_back_pages()
 
     def rows_of(self, run: BackboneCells, plain: list[Scored], progress: Progress) -> list[ResultRow]:
         """A backbone's rows, cell by cell, of features that are there; what is scored of plain conditions is

@@ -126,7 +126,9 @@ class ByFeatures:
 
     def solve(self, penalty: float) -> tuple[Numbers, Numbers]:
         """As `BySamples`."""
-        found = solve(self.products + penalty * np.eye(len(self.products)), self.right, assume_a="pos")
+        square = self.products.copy()
+        square[np.diag_indices_from(square)] += penalty
+        found = solve(square, self.right, assume_a="pos", overwrite_a=True)
         said = [self.rows(part).double().numpy() @ found for part in self.val.split(BATCH)]
         return found, np.concatenate(said)
 
