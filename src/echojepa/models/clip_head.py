@@ -12,8 +12,8 @@ from echojepa.models.masking import Mask
 from echojepa.models.objective import Trained
 from echojepa.models.vit import VisionTransformer
 
-STILL = 1e-24
-"""Variance of what does not move: above zero, where a root has no gradient."""
+STILL = 1e-12
+"""Variance of what does not move: above what rounding leaves, of which a root's gradient makes much."""
 
 
 def moments(tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
