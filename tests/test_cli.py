@@ -133,7 +133,7 @@ def test_the_demo_s_stages_run_in_order_of_commands_and_remember_what_is_done(tm
     places = [order.index(type(stage.config)) for stage in stages]
     assert places == sorted(places)
     assert not stages[0].finished()
-    stages[0].finish(1.0, 2.0)
+    stages[0].finish(1.0)
     assert demo_stages(config)[0].finished()
     assert not demo_stages(DemoConfig(tmp_path, patients=7))[0].finished()
 

@@ -65,7 +65,7 @@ def parse_pretrain(arguments: list[str]) -> PretrainConfig:
 
 def run_demo(config: DemoConfig) -> None:
     """Run the stages that are not finished; each says what it made."""
-    from echojepa.demo import cpu_seconds, demo_stages, peak_memory, write_demo_key
+    from echojepa.demo import demo_stages, peak_memory, write_demo_key
 
     write_demo_key(config)
     stages, runs = demo_stages(config), {settings_of(run): run for run in COMMANDS.values()}
@@ -77,11 +77,11 @@ def run_demo(config: DemoConfig) -> None:
         if isinstance(stage.config, PredictConfig):
             # it writes into an empty folder alone; a stopped one may have begun
             shutil.rmtree(stage.config.out, ignore_errors=True)
-        begun, spent = time.perf_counter(), cpu_seconds()
+        begun = time.perf_counter()
         runs[type(stage.config)](stage.config)
-        seconds, spent = time.perf_counter() - begun, cpu_seconds() - spent
-        stage.finish(seconds, spent)
-        console.print(f"{seconds:.0f} s, {spent:.0f} CPU s\n")
+        seconds = time.perf_counter() - begun
+        stage.finish(seconds)
+        console.print(f"{seconds:.0f} s\n")
     seconds = sum(stage.cost() for stage in stages)
     console.print(f"All stages: {seconds:.0f} s; peak memory of this process {peak_memory():.1f} GB")
     console.print(f"Report: {(config.out / 'report.html').resolve()}")

@@ -45,11 +45,10 @@ class Stage:
         """Whether this very stage, with these settings, has run to its end."""
         return self.marker.exists() and read_plain(self.marker)["config"] == self._settings()
 
-    def finish(self, seconds: float, cpu_seconds: float) -> None:
-        """Record that it has, and what it took."""
+    def finish(self, seconds: float) -> None:
+        """Record that it has."""
         self.marker.parent.mkdir(parents=True, exist_ok=True)
-        cost = {"seconds": seconds, "cpu_seconds": cpu_seconds}
-        write_record(self.marker, {"config": self._settings(), **cost})
+        write_record(self.marker, {"config": self._settings(), "seconds": seconds})
 
     def cost(self) -> float:
         """Seconds that a finished stage took."""
@@ -116,12 +115,6 @@ def write_demo_key(config: DemoConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     if config.data is None:
         (config.out / "demo.key").write_text(DEMO_KEY, encoding="utf-8")
-
-
-def cpu_seconds() -> float:
-    """CPU seconds so far of this process and of those that it has waited for."""
-    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def peak_memory() -> float:
