@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from echojepa.evaluation.runs import (
     RESAMPLES,
@@ -88,6 +89,12 @@ def controls(sizes: Sizes) -> str:
     return f"\n{head}|{'---|' * 8}\n{''.join(rows)}" if rows else ""
 
 
+def errors_and_lead(kinds: dict[str, dict[str, Errors]], patients: NDArray[np.str_]) -> list[str]:
+    """Cells of a line: the error of each of KINDS, and the lead."""
+    errors = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
+    return [*errors, ranged(crossed(lead(kinds), patients), signed=True)]
+
+
 def table(sizes: Sizes) -> str:
     """A line for each question and size, and one for what the lead gains."""
     rows = [
@@ -99,8 +106,7 @@ def table(sizes: Sizes) -> str:
         patients = next(iter(first[LATENT].values())).patients
         for minutes, questions in sizes.items():
             kinds = compared(questions[asked])
-            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
-            cells.append(ranged(crossed(lead(kinds), patients), signed=True))
+            cells = errors_and_lead(kinds, patients)
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
         if len(sizes) > 1:
             leads = [lead(questions[asked]) for questions in sizes.values()]
@@ -126,13 +132,9 @@ def sets_table(sets: dict[str, dict[Asked, dict[str, dict[str, Errors]]]]) -> st
         plain = lead(compared(first))
         for name, questions in sets.items():
             kinds = compared(questions[asked])
-            cells = [ranged(crossed(stacked(kinds[kind]), patients)) for kind in KINDS]
-            here = lead(kinds)
-            cells.append(ranged(crossed(here, patients), signed=True))
-            more = here - plain[: len(here)]
-            cells.append(
-                ranged(crossed(more, patients), signed=True) if questions[asked] is not first else ""
-            )
+            more = lead(kinds) - plain[: len(kinds[LATENT])]
+            gained = "" if questions[asked] is first else ranged(crossed(more, patients), signed=True)
+            cells = [*errors_and_lead(kinds, patients), gained]
             words = f"{asked[0]} | {asked[1]} | {100 * asked[2]:g} % | {name} | {len(kinds[LATENT])}"
             rows.append(f"| {words} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"

@@ -155,7 +155,6 @@ def test_probes_trained_at_once_are_those_trained_in_turn(dataset: Path, tmp_pat
 def test_a_process_that_is_ended_while_it_trains_is_told(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is trained is kept, and the same command goes on."""
     monkeypatch.setattr(
         "echojepa.evaluation.probes.training.LIMITS", Limits(cpu_seconds=0.05, memory=1 << 40)
     )

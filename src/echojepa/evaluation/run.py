@@ -74,9 +74,9 @@ class PlanRun:
         needed += sum(varied.extraction(run.extraction).bytes_needed(varied.needs) for run in runs if varied)
         check_room(self.cache, needed, config.cache_gb)
         self.fill(runs, progress)
-        jobs = [job for run in runs for job in run.jobs()]
         workers = config.workers or min(MOST_WORKERS, os.cpu_count() or 1)
-        if min(workers, len(jobs)) > 1:
+        jobs = [job for run in runs for job in run.jobs()] if workers > 1 else []
+        if len(jobs) > 1:
             train_at_once(jobs, workers, progress)
         plain = self.constants()
         rows = [row for one in plain for row in score(one, config.resamples, config.seed)]
