@@ -29,13 +29,14 @@ from echojepa.evaluation.probes.stored import find_probes
 from echojepa.evaluation.protocol.plans import PLANS, Condition, Plan, PlanBlock
 from echojepa.evaluation.results import leading, read_results
 from echojepa.evaluation.run import PlanRun
+from echojepa.evaluation.tables.chosen import drawn_predictions
 from echojepa.evaluation.tables.page import SKETCHES
 from echojepa.explain.attend import attend
 from echojepa.explain.maps import embedding_map
 from echojepa.explain.surprise import surprise
 from echojepa.progress import quiet
 from echojepa.recipes import smoke
-from echojepa.report.agreement import Confidence, drawn_predictions
+from echojepa.report.agreement import Confidence
 from echojepa.report.html import Player, card_place, plain, truth_beside, write_report
 from echojepa.tasks import LVEF, VIEW
 from echojepa.training.pretrain import pretrain
@@ -307,6 +308,9 @@ def test_every_plan_s_folder_makes_a_report(
         assert (truth == expected.truth).all() and (prediction == expected.values).all(), (
             "of the kind that validation patients choose, not the calibrated"
         )
+    perturbed = {n: validated[n] for n in frozen if any(c.perturbation for c in cells[n].conditions)}
+    by = cells[min(perturbed, key=perturbed.__getitem__)].probe.name if perturbed else ""
+    assert (f"Probe: {by}. All sites" in text) == bool(perturbed)
 
 
 def test_a_folder_of_ridge_alone_makes_a_report_without_curves_of_heads(

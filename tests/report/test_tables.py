@@ -79,7 +79,7 @@ def test_what_was_not_perturbed_is_in_no_table_of_perturbations() -> None:
 
 
 def test_curves_begin_unperturbed() -> None:
-    curves = perturbation_curves(rows())
+    curves = perturbation_curves(rows(), "attentive")
     assert set(curves) == {"depth-code", "shadow-code"} and set(curves["depth-code"]) == {"JEPA", "constant"}
     assert [point[:2] for point in curves["depth-code"]["JEPA"]] == [(0, 6), (1, 6.6), (2, 6.6), (3, 6.6)]
     drawn = perturbation_panels(curves, "MAE")

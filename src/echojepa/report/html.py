@@ -31,6 +31,7 @@ from echojepa.evaluation.results import (
     read_settings,
 )
 from echojepa.evaluation.runs import compare_runs, named
+from echojepa.evaluation.tables.chosen import TaskPredictions, drawn_predictions, perturbed_probe
 from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
 from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
@@ -42,7 +43,7 @@ from echojepa.explain.writing import durations
 from echojepa.files.durable import write_text
 from echojepa.files.records import read_record
 from echojepa.report import figures
-from echojepa.report.agreement import TaskPredictions, agreement_figures, drawn_predictions
+from echojepa.report.agreement import agreement_figures
 from echojepa.report.atlas import MOST_FILMS, Mapped, atlas
 from echojepa.report.card.card import model_card
 from echojepa.report.card.checklists import SOURCES
@@ -260,7 +261,8 @@ def write_report(config: ReportConfig) -> Path:
     together = {"loops": islands_of(loops), "studies": islands_of(studies)}
     known = together["loops"].get(VIEW, {})
     assert drawn["curves"] is not None
-    damage, about = perturbation_curves(rows), model_card(records)
+    perturbed_by, about = perturbed_probe(config.results, rows), model_card(records)
+    damage = perturbation_curves(rows, perturbed_by)
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
     page = write_page(
         config.out,
@@ -288,6 +290,7 @@ def write_report(config: ReportConfig) -> Path:
         page=page_parts(records, known),
         several=several,
         further=further_tables(config.results, rows, records.children),
+        perturbed_by=perturbed_by,
         perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
         checklists=SOURCES,
         warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),

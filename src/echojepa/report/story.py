@@ -16,12 +16,13 @@ from matplotlib.axes import Axes
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.results import CONSTANT, ResultRow
+from echojepa.evaluation.tables.chosen import TaskPredictions
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.maps import Islands
 from echojepa.explain.surprise import FIGURE, NUMBERS
 from echojepa.explain.unlike import SURPRISE
 from echojepa.files.tables import read_parquet
-from echojepa.report.agreement import Confidence, TaskPredictions, risk_panel
+from echojepa.report.agreement import Confidence, risk_panel
 from echojepa.report.contact_sheet import thumbnail
 from echojepa.vocabulary import SYNTHETIC_MANUFACTURER
 

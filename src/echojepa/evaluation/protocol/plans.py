@@ -259,27 +259,26 @@ def merged(cells: Iterable[Cell]) -> list[Cell]:
 
 FRACTIONS = (0.01, 0.1, 1.0)
 SEEDS = (0, 1, 2)
-READ_OUTS = ("linear", "attentive", "ridge")
+BY_TOKEN = ("attentive", "ridge")
 OVER_TIME = ("attentive, over time", "ridge, over time")
+READ_OUTS = ("linear", *BY_TOKEN, *OVER_TIME)
 FINETUNED = ("fine-tuned",)
 CONTROLS = ("attentive, no position", "attentive, equal width", "ridge, equal width", "attentive, depth 4")
-FUSIONS = (
-    "attentive", "ridge", "attentive, late fusion", "attentive, no embeddings", "attentive, no view dropout",
-)  # fmt: skip
+FUSIONS = ("attentive, late fusion", "attentive, no embeddings", "attentive, no view dropout")
 _TABLES: Sequence[Plan] = (
-    Plan("demo", (PlanBlock((LVEF, VIEW), (*READ_OUTS, "ridge, over time")),)),
+    Plan("demo", (PlanBlock((LVEF, VIEW), ("linear", *BY_TOKEN, "ridge, over time")),)),
     Plan("latent-vs-pixel", (PlanBlock((LVEF, VIEW), (*READ_OUTS, *CONTROLS)),)),
     Plan("lvef-sites", (PlanBlock((LVEF,), READ_OUTS, "sites"), PlanBlock((LVEF,), FINETUNED, "external"))),
     Plan("view-labels", (PlanBlock((VIEW,), READ_OUTS, fractions=FRACTIONS, seeds=SEEDS),)),
-    Plan("rvsp", (PlanBlock((RVSP,), FUSIONS, "each", missing_views=True),)),
+    Plan("rvsp", (PlanBlock((RVSP,), (*BY_TOKEN, *OVER_TIME, *FUSIONS), "each", missing_views=True),)),
     Plan("transfer", (PlanBlock((LVEF,), (*READ_OUTS, *FINETUNED), "transfer"),)),
     Plan("intervals", (PlanBlock((LVEF, LVEF_BY_LOOP), READ_OUTS, calibrated=True),)),
-    Plan("robustness", (PlanBlock((LVEF,), ("attentive", "ridge"), perturbations=tuple(SEVERITIES)),)),
+    Plan("robustness", (PlanBlock((LVEF,), (*BY_TOKEN, *OVER_TIME), perturbations=tuple(SEVERITIES)),)),
 )
 _OTHERS: Sequence[Plan] = (
     Plan("mechanism", (PlanBlock((LVEF,), READ_OUTS),), mechanism=True),
     Plan("learned", (
-        PlanBlock((LVEF,), (*OVER_TIME, "attentive", "ridge")),
+        PlanBlock((LVEF,), (*OVER_TIME, *BY_TOKEN)),
         PlanBlock((VIEW,), (*OVER_TIME, "attentive"), fractions=FRACTIONS[:2], seeds=SEEDS),
     )),
     Plan("compared", (

@@ -74,7 +74,7 @@ def perturbation_panels(data: Mapping[str, Mapping[str, Curve]], ylabel: str) ->
     return draw(2.3 * columns, 2.1 * rows + 0.4, columns, paint, rows)
 
 
-def perturbation_curves(rows: Sequence[ResultRow], probe: str = "attentive") -> dict[str, dict[str, Curve]]:
+def perturbation_curves(rows: Sequence[ResultRow], probe: str) -> dict[str, dict[str, Curve]]:
     """Error of LVEF by perturbation, backbone and severity, 0 unperturbed, of one kind of probe."""
     points = {
         (row.perturbation, row.backbone, row.severity): (row.value, row.lo, row.hi)

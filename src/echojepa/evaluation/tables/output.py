@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from echojepa.evaluation.results import ResultRow
+from echojepa.evaluation.tables.chosen import perturbed_probe
 from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
 from echojepa.evaluation.tables.differences import Pair, difference_table
 from echojepa.evaluation.tables.grids import as_markdown
@@ -19,6 +20,6 @@ def write_tables(
     """Write the tables, and the figure where there are curves; `children` is the paediatric site's name."""
     tables = [*page_tables(rows, children), difference_table(pairs)]
     write_text(out / "tables.md", as_markdown([table for table in tables if table], synthetic))
-    curves = perturbation_curves(rows)
+    curves = perturbation_curves(rows, perturbed_probe(out, rows))
     if curves:
         write_text(out / "perturbations.svg", perturbation_panels(curves, "LVEF MAE, points"))
