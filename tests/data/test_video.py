@@ -61,6 +61,7 @@ def encode(
         stream.height, stream.width, stream.pix_fmt = *size, pixel_format
         stream.bit_rate = 20_000_000
         context = stream.codec_context
+        context.thread_count = 1  # the same pictures are the same bytes, however busy the machine is
         context.gop_size, context.max_b_frames = key_every, b_frames
         context.time_base = Fraction(1, 1000) if stamps else Fraction(1, 25)
         if rotation:
