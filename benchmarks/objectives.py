@@ -40,7 +40,8 @@ def question(row: ResultRow) -> str:
     where = "all sites" if row.site == ALL_SITES else row.site
     if row.trained_on != row.site:
         where = f"{row.trained_on} to {row.site}"
-    return f"{row.task.upper()}, {where}: {row.unit}" if "+" in row.views or row.task == "lvef" else ""
+    unit = "points" if row.task == "lvef" else row.unit
+    return f"{row.task.upper()}, {where}: {unit}" if "+" in row.views or row.task == "lvef" else ""
 
 
 def answers(rows: Sequence[ResultRow], probe: str) -> Questions:
@@ -53,7 +54,8 @@ def answers(rows: Sequence[ResultRow], probe: str) -> Questions:
             if row.metric == "accuracy":
                 ends = (100 - row.value, 100 - row.hi, 100 - row.lo)
             found.setdefault(asked, {})[row.backbone] = ends
-    return {asked: by for asked, by in found.items() if set(by) - {CONSTANT}}
+    order = sorted(found, key=lambda asked: (asked[:4], " to " in asked, asked))  # own patients first
+    return {asked: found[asked] for asked in order if set(found[asked]) - {CONSTANT}}
 
 
 def encoders(questions: Questions) -> list[str]:

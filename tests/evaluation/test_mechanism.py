@@ -8,6 +8,7 @@ import torch
 
 from echojepa.evaluation.features.tokens import Features, Tokens
 from echojepa.evaluation.mechanism import Moved, Series, displacements, mechanism_rows
+from echojepa.evaluation.probes.fitting import OverTimeProbe
 from echojepa.evaluation.probes.ridge import RidgeProbe
 from echojepa.evaluation.results import RowFacts
 from echojepa.evaluation.statistics.intervals import ratio_of_means
@@ -52,6 +53,16 @@ def test_displacements_are_those_that_were_put_in() -> None:
     np.testing.assert_allclose(gain.features, 2.0 / np.sqrt(6), rtol=1e-4)
     np.testing.assert_allclose(ef.predictions, 10.0, rtol=1e-3)
     np.testing.assert_allclose(gain.predictions, 4 * 0.05 * 2.0, rtol=1e-3)
+
+
+def test_of_a_probe_over_time_the_moments_that_it_reads_are_displaced() -> None:
+    """One instant: means move as the tokens did, and deviations, half of what is read, are all 0."""
+    series, features, probe = recorded(per_point=0.2, per_decibel=0.5)
+    weights = torch.cat([probe.weights, torch.zeros(1, 4, 6, 1)], dim=1)
+    still = OverTimeProbe(RidgeProbe(Standardiser.identity(8, 6), weights, torch.zeros(1), False))
+    ef, _ = displacements(series, features, still)
+    np.testing.assert_allclose(ef.features, 2.0 / np.sqrt(12), rtol=1e-3)
+    np.testing.assert_allclose(ef.predictions, 10.0, rtol=1e-2)
 
 
 def test_a_step_is_measured_in_five_points_of_lvef() -> None:

@@ -566,11 +566,12 @@ def test_counterfactual_sets_are_measured_by_every_probe(dataset: Path, tmp_path
             {"study_id": study, "label": f"varied {factor}", "value": 10.0 * (number // 4), "unit": ""}
         )
     store.add_labels(pa.Table.from_pylist(labels, schema=store.labels().schema))
-    plan = Plan("small", (PlanBlock((LVEF,), ("ridge",)),), mechanism=True)
+    plan = Plan("small", (PlanBlock((LVEF,), ("ridge", "ridge, over time")),), mechanism=True)
     config = settings(dataset, tmp_path / "out", counterfactuals=(store.root,))
     PlanRun(plan, config).run(quiet)
     rows = [row for row in read_results(tmp_path / "out") if row.metric.startswith("prediction moved, in")]
     assert {row.group for row in rows} == {"a step of ef", "a step of gain"}
+    assert {row.probe for row in rows} == {"ridge", "ridge, over time"}
     assert all(row.lo <= row.value <= row.hi and row.patients == 4 for row in rows)
     with pytest.raises(ConfigError, match="--counterfactuals"):
         PlanRun(plan, settings(dataset, tmp_path / "out"))

@@ -49,21 +49,26 @@ Curve = Sequence[tuple[float, float, float, float]]
 
 
 def perturbation_panels(data: Mapping[str, Mapping[str, Curve]], ylabel: str) -> str:
-    """Curves of error: a panel a perturbation, a line a model over severities, with its interval."""
+    """Curves of error: a panel a perturbation, a line a model over severities, with its interval.
+
+    Panels share one scale, but for those that need half as much again as the median panel: one that destroys
+    what is read would flatten all others.
+    """
     columns = min(5, len(data))
     rows = -(-len(data) // columns)
     names = list(dict.fromkeys(name for curves in data.values() for name in curves))
 
     def paint(axes: Sequence[Axes]) -> None:
-        top = max(point[3] for curves in data.values() for curve in curves.values() for point in curve)
+        tops = [max(end for curve in curves.values() for *_, end in curve) for curves in data.values()]
+        shared = max(top for top in tops if top <= 1.5 * np.median(tops))
         panels = list(axes)
-        for axis, (title, curves) in zip(panels, data.items(), strict=False):
+        for axis, (title, curves), top in zip(panels, data.items(), tops, strict=False):
             for colour, name in zip(PALETTE * 2, names, strict=False):
                 x, y, low, high = np.array(curves[name]).T
                 axis.plot(x, y, color=colour, lw=1.6, marker="o", ms=3, label=name)
                 axis.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
             severities = [point[0] for point in next(iter(curves.values()))]
-            axis.set(title=title, ylim=(0, 1.05 * top), xticks=severities)
+            axis.set(title=title, ylim=(0, 1.05 * max(top, shared)), xticks=severities)
         for axis in panels[len(data) :]:
             axis.axis("off")
         panels[0].set_ylabel(ylabel)
