@@ -41,6 +41,7 @@ from echojepa.evaluation.runs import (
     lines_of,
     read_errors,
     stacked,
+    weighted,
 )
 from echojepa.evaluation.tables.curves import draw
 from echojepa.evaluation.tables.over_runs import COLOURS, TITLES, ranged
@@ -59,14 +60,12 @@ def lead(kinds: dict[str, dict[str, Errors]]) -> Numbers:
     return stacked(kinds[PIXELS]) - stacked(kinds[LATENT])
 
 
-def at_ten_times(errors: Sequence[Numbers], minutes: Sequence[float]) -> Numbers:
-    """Errors (seeds, items) at ten times the largest size, of those at each: by the least-squares line over
-    the logarithm of minutes, of which nothing says that it goes on."""
+def at_ten_times(minutes: Sequence[float]) -> list[float]:
+    """What the errors of each size count for at ten times the largest: by the least-squares line over the
+    logarithm of minutes, of which nothing says that it goes on."""
     along = np.log10(minutes)
     away = along - along.mean()
-    weights = 1 / len(along) + (along.max() + 1 - along.mean()) * away / (away**2).sum()
-    seeds = min(map(len, errors))
-    return np.tensordot(weights, np.stack([one[:seeds] for one in errors]), axes=1)
+    return [*(1 / len(along) + (along.max() + 1 - along.mean()) * away / (away**2).sum())]
 
 
 def compared(kinds: dict[str, dict[str, Errors]]) -> dict[str, dict[str, Errors]]:
@@ -113,14 +112,21 @@ def table(sizes: Sizes) -> str:
             seeds = min(map(len, leads))
             gained = ranged(crossed(leads[-1][:seeds] - leads[0][:seeds], patients), signed=True)
             rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
-            ends = [
-                at_ten_times([stacked(questions[asked][kind]) for questions in sizes.values()], [*sizes])
-                for kind in (LATENT, PIXELS)
-            ]
-            cells = [ranged(crossed(end, patients)) for end in ends]
-            cells.append(ranged(crossed(ends[1] - ends[0], patients), signed=True))
-            rows.append(f"{words} {10 * max(sizes):g}, by trend | {seeds} | | " + " | ".join(cells) + " |")
+            each = {minutes: compared(questions[asked]) for minutes, questions in sizes.items()}
+            rows.append(f"{words} {by_trend(each, patients)}")
     return "\n".join(rows) + "\n"
+
+
+def by_trend(kinds: dict[float, dict[str, dict[str, Errors]]], patients: NDArray[np.str_]) -> str:
+    """Last cells of a line: both objectives and the lead at ten times the largest size, by the trend; the
+    seeds of each size are drawn by themselves."""
+    share = at_ten_times([*kinds])
+    errors = [[stacked(one[kind]) for one in kinds.values()] for kind in (LATENT, PIXELS)]
+    errors.append([lead(one) for one in kinds.values()])
+    latent, pixels, ahead = (weighted([*zip(share, one, strict=True)], patients) for one in errors)
+    seeds = ", ".join(str(len(one)) for one in errors[0])
+    cells = [ranged(latent), ranged(pixels), ranged(ahead, signed=True)]
+    return f"{10 * max(kinds):g}, by trend | {seeds} | | " + " | ".join(cells) + " |"
 
 
 def sets_table(sets: dict[str, dict[Asked, dict[str, dict[str, Errors]]]]) -> str:

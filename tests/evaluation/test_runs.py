@@ -13,7 +13,15 @@ from echojepa.config import EvaluateConfig, save_config
 from echojepa.errors import UserError
 from echojepa.evaluation.protocol.plans import Plan, PlanBlock
 from echojepa.evaluation.results import read_settings, write_fingerprints
-from echojepa.evaluation.runs import Errors, RunsLine, averaged, compare_runs, crossed, lines_of
+from echojepa.evaluation.runs import (
+    Errors,
+    RunsLine,
+    averaged,
+    compare_runs,
+    crossed,
+    lines_of,
+    weighted,
+)
 from echojepa.evaluation.tables.over_runs import ranged, runs_markdown, runs_panels
 from echojepa.tasks import LVEF, VIEW
 
@@ -121,3 +129,13 @@ def test_the_table_and_the_figure_have_every_line(lines: list[RunsLine]) -> None
     )
     assert ranged(None) == "" and ranged((1.0, 0.5, 2.0), signed=True) == "+1.00 (+0.50, +2.00)"
     assert runs_panels(lines).startswith("<svg")
+
+
+def test_of_a_weighted_sum_the_runs_of_each_part_are_drawn_by_themselves() -> None:
+    """Runs off by 0 and 2, and by 2 and 0: their sum is 2 run by run, and 0 to 4 where runs have no order."""
+    patients = np.array(["a", "a", "b"])
+    one = np.array([[0.0] * 3, [2.0] * 3])
+    assert crossed(one + one[::-1], patients, 200) == (2, 2, 2)
+    assert weighted([(1.0, one), (1.0, one[::-1])], patients, 200) == (2, 0, 4)
+    assert weighted([(-1.0, one), (2.0, one + 3)], patients, 200)[0] == pytest.approx(7)
+    assert weighted([(1.0, one)], patients, 200) == crossed(one, patients, 200)

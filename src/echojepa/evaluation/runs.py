@@ -91,17 +91,27 @@ def stacked(runs: Mapping[str, Errors]) -> Numbers:
 
 def crossed(errors: Numbers, patients: NDArray[np.str_], resamples: int = RESAMPLES) -> Range:
     """Mean of errors (runs, items) and its interval over runs and patients."""
+    return weighted([(1.0, errors)], patients, resamples)
+
+
+def weighted(
+    parts: Sequence[tuple[float, Numbers]], patients: NDArray[np.str_], resamples: int = RESAMPLES
+) -> Range:
+    """Weighted sum of the parts' mean errors (runs, items), and its interval over patients and each part's
+    runs."""
     unique, place = np.unique(patients, return_inverse=True)
-    sums = np.stack([np.bincount(place, row) for row in errors])
+    sums = [(weight, np.stack([np.bincount(place, row) for row in errors])) for weight, errors in parts]
     counts = np.bincount(place)
     rng = np.random.default_rng(0)
     means = []
     for _ in range(resamples):
-        runs = rng.integers(len(errors), size=len(errors))
+        runs = [rng.integers(len(one), size=len(one)) for _, one in sums]
         drawn = rng.integers(len(unique), size=len(unique))
-        means.append(sums[np.ix_(runs, drawn)].sum() / (len(runs) * counts[drawn].sum()))
+        picked = zip(sums, runs, strict=True)
+        total = sum(weight * one[np.ix_(some, drawn)].sum() / len(some) for (weight, one), some in picked)
+        means.append(total / counts[drawn].sum())
     low, high = np.quantile(means, [0.025, 0.975])
-    return float(errors.mean()), float(low), float(high)
+    return float(sum(weight * errors.mean() for weight, errors in parts)), float(low), float(high)
 
 
 def read_errors(results: Sequence[Path]) -> dict[Asked, dict[str, dict[str, Errors]]]:
