@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, ResultRow, read_results
+from echojepa.evaluation.results import ALL_SITES, CONSTANT, ResultRow, read_results
 from echojepa.evaluation.runs import START, Range
 from echojepa.evaluation.tables.curves import draw
 from echojepa.evaluation.tables.grids import markdown_table
 from echojepa.evaluation.tables.over_runs import COLOURS
-from echojepa.evaluation.tables.page import LEADS
+from echojepa.evaluation.tables.page import unperturbed
 
 ACROSS = 5
 """Panels in a row of the figure."""
@@ -33,7 +33,7 @@ Questions = dict[str, dict[str, Range]]
 
 def question(row: ResultRow) -> str:
     """What a row answers, in words; empty for what is no question of everybody's plain clips."""
-    if row.perturbation or row.group != EVERYBODY or LEADS.get(row.task) != row.metric:
+    if not unperturbed(row):
         return ""
     if row.task == "view":
         return f"view, {100 * row.label_fraction:g} % of labels: % wrong" if row.seed is None else ""
