@@ -109,7 +109,7 @@ def table(sizes: Sizes) -> str:
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
         if len(sizes) > 1:
             leads = [lead(questions[asked]) for questions in sizes.values()]
-            seeds = min(map(len, leads))
+            seeds = min(len(leads[0]), len(leads[-1]))
             gained = ranged(crossed(leads[-1][:seeds] - leads[0][:seeds], patients), signed=True)
             rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
             each = {minutes: compared(questions[asked]) for minutes, questions in sizes.items()}
