@@ -103,16 +103,15 @@ def table(sizes: Sizes) -> str:
     for asked, first in next(iter(sizes.values())).items():
         words = f"| {asked[0]} | {asked[1]} | {100 * asked[2]:g} % |"
         patients = next(iter(first[LATENT].values())).patients
-        for minutes, questions in sizes.items():
-            kinds = compared(questions[asked])
+        each = {minutes: compared(questions[asked]) for minutes, questions in sizes.items()}
+        for minutes, kinds in each.items():
             cells = errors_and_lead(kinds, patients)
             rows.append(f"{words} {minutes:g} | {len(kinds[LATENT])} | " + " | ".join(cells) + " |")
         if len(sizes) > 1:
-            leads = [lead(questions[asked]) for questions in sizes.values()]
-            seeds = min(len(leads[0]), len(leads[-1]))
-            gained = ranged(crossed(leads[-1][:seeds] - leads[0][:seeds], patients), signed=True)
+            first_lead, *_, last_lead = map(lead, each.values())
+            seeds = min(len(first_lead), len(last_lead))
+            gained = ranged(crossed(last_lead[:seeds] - first_lead[:seeds], patients), signed=True)
             rows.append(f"{words} {min(sizes):g} to {max(sizes):g} | {seeds} | | | | {gained} |")
-            each = {minutes: compared(questions[asked]) for minutes, questions in sizes.items()}
             rows.append(f"{words} {by_trend(each, patients)}")
     return "\n".join(rows) + "\n"
 

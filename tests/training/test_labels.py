@@ -134,14 +134,14 @@ def test_reports_ride_with_their_clips_and_reach_no_other_objective(
 
 
 def test_microbatches_are_the_run_of_whole_batches(supervised: PretrainConfig, tmp_path: Path) -> None:
-    few = replace(supervised, out=tmp_path / "whole", steps=2)
+    # AdamW makes much of what rounding leaves of a gradient near 0: at this rate that is no part of a loss
+    slow = replace(supervised.optim, lr=1e-8)
+    few = replace(supervised, out=tmp_path / "whole", steps=2, optim=slow)
     pretrain(few, quiet)
     pretrain(replace(few, out=tmp_path / "parts", microbatch=3), quiet)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
     whole, parts = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
-    assert parts[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-5)
-    for name in ("loss", "gradient"):  # AdamW's first steps make much of rounding, which differs by CPU
-        made, expected = ([line[name] for line in lines] for lines in (parts, whole))
-        assert made == pytest.approx(expected, rel=1e-3)
+    assert [one["gradient"] for one in parts] == pytest.approx([one["gradient"] for one in whole], rel=1e-3)
 
 
 def test_a_report_is_told_from_all_others_of_its_step_in_one_process(contrastive: PretrainConfig) -> None:

@@ -16,7 +16,7 @@ from echojepa.answer.model import Model, ValuePart
 from echojepa.answer.values import Abstention, Interval, LeftOut, LoopFinding, LoopShare, TaskAnswer
 from echojepa.data.clips.studies import ViewSlot, choose_slots
 from echojepa.evaluation.features.samples import SlotFeatures, with_features
-from echojepa.evaluation.features.tokens import Features, over_time
+from echojepa.evaluation.features.tokens import Features
 from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
 from echojepa.evaluation.probes.heads import HeadProbe
 from echojepa.evaluation.probes.own import VectorProbe
@@ -161,7 +161,7 @@ def shares(
 def slot_weights(readout: Readout, data: SlotFeatures) -> NDArray[np.float64]:
     """Weight (S,) of each slot of one study, 0 where absent; they sum to 1."""
     if isinstance(readout, OverTimeProbe):
-        return slot_weights(readout.inner, replace(data, features=over_time(data.features)))
+        return slot_weights(readout.inner, replace(data, features=readout.given(data.features)))
     tokens, present = data.tokens(torch.arange(1))
     if isinstance(readout, VectorProbe):
         weights = present[0].double().numpy()

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from echojepa.errors import ConfigError
 from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.features.samples import SlotFeatures
-from echojepa.evaluation.features.tokens import Features, over_time
-from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
+from echojepa.evaluation.features.tokens import Features
+from echojepa.evaluation.probes.fitting import Readout, innermost
 from echojepa.evaluation.protocol.cells import Presentation
 from echojepa.evaluation.protocol.cohort import Cohort, read_cohort
 from echojepa.evaluation.protocol.samples import Address
@@ -104,24 +104,24 @@ class Moved:
     step: float
     """Median step, in the factor's unit."""
     features: NDArray[np.float64]
-    """Root mean square displacement of what the probe reads (tokens, or moments over time), standardised."""
+    """Root mean square displacement of what the probe reads (tokens, or made of them), standardised."""
     predictions: NDArray[np.float64]
     """Absolute displacement of the prediction, in the task's unit."""
 
 
 def displacements(series: Sequence[Series], features: Features, readout: Readout) -> list[Moved]:
     """What a step of each factor moves, by factor; features are of each loop's first clip."""
-    fitted = Standardiser(*(readout.tensors()[name] for name in ("input_mean", "input_std")))
-    places = features.places()
-    every = SlotFeatures(features=features, places=np.arange(len(places))[:, None])
-    predicted = readout.outputs(every)[:, 0].double().numpy()
-    read = (over_time(features) if isinstance(readout, OverTimeProbe) else features).tokens
+    probe, read = innermost(readout, features)
+    fitted = Standardiser(*(probe.tensors()[name] for name in ("input_mean", "input_std")))
+    places = read.places()
+    every = SlotFeatures(features=read, places=np.arange(len(places))[:, None])
+    predicted = probe.outputs(every)[:, 0].double().numpy()
     tokens: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     steps: dict[str, list[float]] = defaultdict(list)
     for one in series:
         index = torch.tensor([places[clip] for clip in one.clips])
-        grids = fitted(read[index])
+        grids = fitted(read.tokens[index])
         moved = (grids[1:] - grids[:-1]).square().mean(dim=(1, 2)).sqrt()
         tokens[one.factor][one.patient] += moved.tolist()
         values[one.factor][one.patient] += np.abs(np.diff(predicted[index.numpy()])).tolist()

@@ -31,8 +31,8 @@ from echojepa.evaluation.results import (
     read_settings,
 )
 from echojepa.evaluation.runs import compare_runs, named
-from echojepa.evaluation.tables.chosen import TaskPredictions, drawn_predictions, perturbed_probe
-from echojepa.evaluation.tables.curves import perturbation_curves, perturbation_panels
+from echojepa.evaluation.tables.chosen import TaskPredictions, drawn_predictions
+from echojepa.evaluation.tables.output import perturbation_figure
 from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
@@ -261,8 +261,7 @@ def write_report(config: ReportConfig) -> Path:
     together = {"loops": islands_of(loops), "studies": islands_of(studies)}
     known = together["loops"].get(VIEW, {})
     assert drawn["curves"] is not None
-    perturbed_by, about = perturbed_probe(config.results, rows), model_card(records)
-    damage = perturbation_curves(rows, perturbed_by)
+    (damage, damaged_probe), about = perturbation_figure(config.results, rows), model_card(records)
     units = {row.task: row.unit for row in rows if row.metric == "MAE"}
     page = write_page(
         config.out,
@@ -290,8 +289,8 @@ def write_report(config: ReportConfig) -> Path:
         page=page_parts(records, known),
         several=several,
         further=further_tables(config.results, rows, records.children),
-        perturbed_by=perturbed_by,
-        perturbed=Markup(perturbation_panels(damage, "LVEF MAE, points")) if damage else None,
+        perturbed=Markup(damage),
+        perturbed_by=damaged_probe,
         checklists=SOURCES,
         warnings=list(dict.fromkeys(w for line in steps for w in line.get("warnings", ()))),
         run_config=(config.run / "config.json").read_text(encoding="utf-8"),

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from echojepa.config import FrozenConfig
 from echojepa.evaluation.features.samples import FeatureSamples, SlotFeatures, targets
-from echojepa.evaluation.features.tokens import fit_standardiser, over_time, principal_axes, projected
+from echojepa.evaluation.features.tokens import (
+    Features,
+    fit_standardiser,
+    over_time,
+    principal_axes,
+    projected,
+)
 from echojepa.evaluation.probes.heads import Choice, fit_heads
 from echojepa.evaluation.probes.ridge import fit_ridge
 from echojepa.evaluation.protocol.plans import ProbeKind
@@ -49,10 +55,13 @@ class ReducedProbe:
     axes: Tensor
     """(D, width)."""
 
+    def given(self, features: Features) -> Features:
+        """What the inner probe is given."""
+        return projected(features, self.standardiser, self.axes)
+
     def outputs(self, data: SlotFeatures) -> Tensor:
         """(n, outputs)."""
-        features = projected(data.features, self.standardiser, self.axes)
-        return self.inner.outputs(replace(data, features=features))
+        return self.inner.outputs(replace(data, features=self.given(data.features)))
 
     def tensors(self) -> dict[str, Tensor]:
         """The axes, what they were found on, and the probe."""
@@ -66,13 +75,24 @@ class OverTimeProbe:
 
     inner: Readout
 
+    def given(self, features: Features) -> Features:
+        """What the inner probe is given."""
+        return over_time(features)
+
     def outputs(self, data: SlotFeatures) -> Tensor:
         """(n, outputs)."""
-        return self.inner.outputs(replace(data, features=over_time(data.features)))
+        return self.inner.outputs(replace(data, features=self.given(data.features)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Those of the probe."""
         return self.inner.tensors()
+
+
+def innermost(readout: Readout, features: Features) -> tuple[Readout, Features]:
+    """The probe inside a reduced one or one over time, or the probe itself, and the features it is given."""
+    while isinstance(readout, ReducedProbe | OverTimeProbe):
+        readout, features = readout.inner, readout.given(features)
+    return readout, features
 
 
 def fit_probe(

@@ -20,6 +20,13 @@ def write_tables(
     """Write the tables, and the figure where there are curves; `children` is the paediatric site's name."""
     tables = [*page_tables(rows, children), difference_table(pairs)]
     write_text(out / "tables.md", as_markdown([table for table in tables if table], synthetic))
-    curves = perturbation_curves(rows, perturbed_probe(out, rows))
-    if curves:
-        write_text(out / "perturbations.svg", perturbation_panels(curves, "LVEF MAE, points"))
+    figure, _ = perturbation_figure(out, rows)
+    if figure:
+        write_text(out / "perturbations.svg", figure)
+
+
+def perturbation_figure(results: Path, rows: Sequence[ResultRow]) -> tuple[str, str]:
+    """Error of LVEF by severity as SVG, and the kind of probe it is of; empty if nothing was perturbed."""
+    probe = perturbed_probe(results, rows)
+    curves = perturbation_curves(rows, probe)
+    return (perturbation_panels(curves, "LVEF MAE, points") if curves else ""), probe
