@@ -117,7 +117,7 @@ def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
     loop = one_loop(View.A4C, 0.2).loop
-    secret = replace(loop, patient_id="MRN-4711-SECRET")
+    secret = replace(loop, patient_id="MRN-4711081547-SECRET")  # so many digits that no random id holds them
     source = tmp_path / "Doe_Jane_SECRET"
     source.mkdir()
     write_cine(source / "SECRETfile.dcm", secret, patient_name="SECRET^Jane", study_date="19991231")
@@ -131,7 +131,7 @@ def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            for word in (b"SECRET", b"4711", b"19991231", loop.study_id.encode(), loop.loop_id.encode()):
+            for word in (b"SECRET", b"4711081547", b"19991231", loop.study_id.encode(), loop.loop_id.encode()):
                 assert word not in content, f"{word} in {path.name}"
     assert "SECRETfile" in (tmp_path / "key.files.csv").read_text()
 
