@@ -131,7 +131,13 @@ def test_no_identifier_is_in_any_byte_of_the_data_set_nor_said(
     for path in (tmp_path / "data").rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            for word in (b"SECRET", b"4711081547", b"19991231", loop.study_id.encode(), loop.loop_id.encode()):
+            for word in (
+                b"SECRET",
+                b"4711081547",
+                b"19991231",
+                loop.study_id.encode(),
+                loop.loop_id.encode(),
+            ):
                 assert word not in content, f"{word} in {path.name}"
     assert "SECRETfile" in (tmp_path / "key.files.csv").read_text()
 

@@ -34,16 +34,20 @@ from echojepa.data.clips.clips import letterbox, places
 from echojepa.data.identity.splits import LeakageError
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
+from echojepa.evaluation import cells
 from echojepa.evaluation.finetune import finetune, finetuned_cell
 from echojepa.evaluation.finetuning.clips import EVEN, SampleClips, encoded
 from echojepa.evaluation.finetuning.rates import layer_of, parameter_groups
 from echojepa.evaluation.finetuning.training import STAYED, FineTuning, load_finetuned, starting_weights
+from echojepa.evaluation.probes.fitting import OverTimeProbe
+from echojepa.evaluation.probes.heads import HeadProbe
 from echojepa.evaluation.probes.stored import StoredProbe, read_predictions
 from echojepa.evaluation.protocol.cohort import read_cohort
-from echojepa.evaluation.protocol.plans import Plan, PlanBlock
+from echojepa.evaluation.protocol.plans import HEAD_STARTS, Plan, PlanBlock
 from echojepa.evaluation.results import EVERYBODY, read_results
 from echojepa.evaluation.run import PlanRun
 from echojepa.explain.films import as_colour, loop_map, overlay
+from echojepa.explain.heads import ClipReader, clip_reader
 from echojepa.explain.loops import by_ids
 from echojepa.explain.sources import head_attention, source_of
 from echojepa.files.records import encode
@@ -82,7 +86,7 @@ def stop_after(epochs: int):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_probes() -> Iterator[None]:
-    """Frozen encoders' probes are small ones."""
+    """Frozen encoders' probes are small ones, and of one kind unless a test says otherwise."""
 
     def frozen(config: FinetuneConfig) -> FrozenConfig:
         assert AS_USERS_HAVE_IT.fget
@@ -90,6 +94,7 @@ def small_probes() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(FinetuneConfig, "frozen", property(frozen))
+        patched.setattr(cells, "HEAD_STARTS", ("attentive",))
         yield
 
 
@@ -135,15 +140,16 @@ def assert_equal_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> No
         assert torch.equal(tensor, other[name]), name
 
 
-def small_head() -> Probes:
-    shape = ProbeShape((2, 2, 2), WIDTH, 1)
+def small_head(grid: tuple[int, int, int] = (2, 2, 2)) -> Probes:
+    shape = ProbeShape(grid, WIDTH, 1)
     return Probes(1, shape, Standardiser.identity(8, WIDTH), Scale(), torch.Generator())
 
 
 def tuning_of(config: FinetuneConfig, out: Path) -> FineTuning:
     """A fine-tuning before its first epoch; its head starts from nothing."""
     cohort, weights = read_cohort(config.data), read_weights(Path(config.backbone))
-    return FineTuning(out, weights, small_head(), finetuned_cell(cohort, config), cohort, config, 0)
+    head = HeadProbe(small_head(), 4)
+    return FineTuning(out, weights, head, finetuned_cell(cohort, config), cohort, config, 0)
 
 
 def moved_by_an_epoch(config: FinetuneConfig, out: Path) -> dict[str, float]:
@@ -298,6 +304,52 @@ def test_it_starts_as_the_frozen_encoder_s_probe(dataset: Path, start: Path, tun
     assert curve[0] == pytest.approx(error, abs=0.02) and len(curve) == 4
 
 
+def test_its_head_starts_as_the_kind_of_probe_that_validation_patients_choose(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By token or over time, whichever frozen probe errs less; with these seeds each does once."""
+    monkeypatch.setattr(cells, "HEAD_STARTS", HEAD_STARTS)
+    chosen = set()
+    for seed in (0, 2):
+        out = tmp_path / str(seed)
+        (out / "frozen").mkdir(parents=True)
+        finetune(settings(dataset, start, out, epochs=1, seed=seed), quiet)
+        cards = [json.loads(file.read_text()) for file in (out / "frozen").rglob("probe.json")]
+        errors = [c["history"]["validation"][int(c["chosen"]["epoch"]) - 1] for c in cards]
+        kinds = [card["probe"] for card in cards]
+        curve = json.loads((out / "probe.json").read_text())["history"]["validation"]
+        assert curve[0] == pytest.approx(min(errors), abs=0.001) and abs(errors[0] - errors[1]) > 0.02
+        kind = kinds[int(np.argmin(errors))]
+        assert isinstance(StoredProbe(out).readout(), OverTimeProbe) == (kind == "attentive, over time")
+        chosen.add(kind)
+    assert chosen == set(HEAD_STARTS)
+
+
+def test_a_head_over_time_is_trained_with_its_encoder_and_predicts_as_it_was_chosen(
+    dataset: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "HEAD_STARTS", ("attentive, over time",))
+    errors, validate = [], FineTuning.validate
+
+    def later_is_better(tuning: FineTuning) -> float:
+        errors.append(validate(tuning))
+        return -float(len(errors))
+
+    monkeypatch.setattr(FineTuning, "validate", later_is_better)
+    out = tmp_path / "out"
+    finetune(settings(dataset, start, out, epochs=2, lr=1e-4), quiet)
+    encoder, readout = load_finetuned(out)
+    assert isinstance(readout, OverTimeProbe)
+    made, _ = read_predictions(next(out.glob("predictions-*.parquet")))
+    val = made.splits == "val"
+    assert np.abs(made.values[val] - made.truth[val]).mean() == pytest.approx(errors[2], abs=1e-4)
+    assert len(errors) == 3 and errors[2] != pytest.approx(errors[0], abs=1e-3)
+    before = read_weights(start).encoder
+    assert all(not torch.equal(encoder.encoder.state_dict()[name], value) for name, value in before.items())
+    clips = torch.randint(0, 255, (2, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    assert head_attention(encoder, clip_reader(readout, "fine-tuned"), clips).shape == (2, 2, 2, 2)
+
+
 def test_the_frozen_encoder_s_probe_is_trained_as_the_command_trains_one(dataset: Path, start: Path) -> None:
     assert AS_USERS_HAVE_IT.fget
     mine = AS_USERS_HAVE_IT.fget(settings(dataset, start, start))
@@ -436,10 +488,11 @@ def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start
     """A head made to look at one token colours that token's place and no other."""
     encoder, readout = load_finetuned(tuned)
     clips = torch.randint(0, 255, (3, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator())
-    maps = head_attention(encoder, readout.model, clips)
+    reader = ClipReader(readout.model)
+    maps = head_attention(encoder, reader, clips)
     assert maps.shape == (3, 2, 2, 2)
     torch.testing.assert_close(maps.mean(dim=(1, 2, 3)), torch.ones(3))
-    head = readout.model
+    head = reader.head
     assert head.pooler is not None
     for name, value in head.pooler.named_parameters():
         value.data.zero_() if name.startswith(("q.", "norm1")) else None
@@ -451,11 +504,11 @@ def test_the_figure_shows_what_the_fine_tuned_head_looks_at(dataset: Path, start
         folded = head.pooler.position[5] @ head.pooler.k.weight[0].T
         assert head.pooler.q.bias is not None
         head.pooler.q.bias[0] = 50 * folded
-    maps = head_attention(encoder, head, clips)
+    maps = head_attention(encoder, reader, clips)
     assert (maps.flatten(1)[:, 5] > 7.9).all() and maps.flatten(1).argmax(1).tolist() == [5, 5, 5]
     names = LoopStore.open(dataset).metadata(["loop_id"])["loop_id"].to_pylist()
     loop = by_ids(dataset, names[:1])[0]
-    shown = loop_map(loop, encoder, "tuned", source_of("probe", encoder, head))
+    shown = loop_map(loop, encoder, "tuned", source_of("probe", encoder, reader))
     plain = as_colour(loop.frames)
     painted = (overlay(plain, loop, shown, 3.0) != plain).any(-1)
     _, slot = loop.slots(SPEC, shown.starts, 2)
@@ -516,7 +569,7 @@ def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
         values.append(readout.model.predict(tokens, present).item())
     assert values[0] == values[1]
     with pytest.raises(UserError, match="several clips at once"):
-        head_attention(encoder, readout.model, clips[0])
+        clip_reader(readout, "fine-tuned")
 
 
 def test_clips_of_a_loop_train_once_an_epoch_and_are_averaged(

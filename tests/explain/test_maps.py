@@ -11,6 +11,7 @@ from echojepa.backbones.controls import Constant
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import Architecture, InputSpec
 from echojepa.errors import ConfigError, UserError
+from echojepa.explain.heads import ClipReader
 from echojepa.explain.occlusion import filling, groups, hidden, occlusion
 from echojepa.explain.sources import ClipBatch, check_source, received, source_of
 from echojepa.models.probe import Probes, ProbeShape, Scale, Standardiser
@@ -146,7 +147,7 @@ def test_hiding_what_a_probe_reads_moves_it_and_hiding_anything_else_does_not(pl
     pixels[:, :, :2, 24:, 16:24] //= 2
     weights = torch.zeros(GRID)
     weights[0, 3, 2] = 1.0
-    maps = occlusion(plain, Reader(weights.flatten()), pixels, clips.sector, (1, 1, 1))[0]
+    maps = occlusion(plain, ClipReader(Reader(weights.flatten())), pixels, clips.sector, (1, 1, 1))[0]
     assert maps[0, 3, 2] > 0.01
     maps[0, 3, 2] = 0
     assert (maps == 0).all()
@@ -175,18 +176,41 @@ def test_a_probe_s_pooling_is_shown_and_asked_for_where_there_is_one(encoder: Vi
     shape = ProbeShape(GRID, WIDTH, 1, attention_heads=2)
     head = Probes(1, shape, Standardiser.identity(TOKENS, WIDTH), Scale(50.0, 10.0), generator(1))
     clips = clips_of(10)
-    maps = source_of("probe", encoder, head).of(clips)
+    maps = source_of("probe", encoder, ClipReader(head)).of(clips)
     torch.testing.assert_close(maps.mean(dim=(1, 2, 3)), torch.ones(2))
     by_hand = head.attention(encoder(clips.pixels).tokens)[0].mean(1) * TOKENS
     torch.testing.assert_close(maps.flatten(1), by_hand.detach())
-    assert "%" in source_of("occlusion", encoder, head, unit="%").said
+    assert "%" in source_of("occlusion", encoder, ClipReader(head), unit="%").said
     with pytest.raises(ConfigError, match="--results"):
         source_of("probe", encoder)
     linear = Probes(
         1, ProbeShape(GRID, WIDTH, 1, 0), Standardiser.identity(TOKENS, WIDTH), Scale(), generator(1)
     )
     with pytest.raises(UserError, match="attentive"):
-        source_of("probe", encoder, linear).of(clips)
+        source_of("probe", encoder, ClipReader(linear)).of(clips)
+
+
+def test_a_probe_over_time_is_shown_place_by_place_and_asked_of_mean_and_spread(
+    encoder: VideoTransformer,
+) -> None:
+    shape = ProbeShape((2, *GRID[1:]), WIDTH, 1, attention_heads=2)
+    head = Probes(1, shape, Standardiser.identity(TOKENS, WIDTH), Scale(50.0, 10.0), generator(1))
+    clips, reader = clips_of(10, 1), ClipReader(head, over_time=True)
+    slots = encoder(clips.pixels).tokens.unflatten(1, (GRID[0], -1))
+    read = torch.cat([slots.mean(1), slots.std(1, correction=0)], dim=1)
+    mean, spread = head.attention(read)[0].mean(1).unflatten(1, (2, *GRID[1:])).detach().unbind(1)
+    maps = source_of("probe", encoder, reader).of(clips)
+    torch.testing.assert_close(maps[:, 0], (mean + spread) * TOKENS / GRID[0])
+    assert torch.equal(maps[:, 0], maps[:, 1]) and maps.std() > 0.01
+    assert maps.mean().item() == pytest.approx(1, abs=1e-5)
+    cell = (slice(0, 1), slice(3, 4), slice(0, 1))
+    fill = filling(clips.pixels[0], clips.sector[0], 8)
+    without = hidden(clips.pixels[0], fill, clips.sector[0], GRID, cell)
+    slots = encoder(without[None]).tokens.unflatten(1, (GRID[0], -1))
+    other = torch.cat([slots.mean(1), slots.std(1, correction=0)], dim=1)
+    moved = (head.predict(other) - head.predict(read)).abs().item()
+    effect = occlusion(encoder, reader, clips.pixels, clips.sector, (1, 1, 1))
+    assert effect[0, 0, 3, 0].item() == pytest.approx(moved, rel=1e-3) and moved > 1e-4
 
 
 def test_what_a_backbone_lacks_is_said(encoder: VideoTransformer) -> None:

@@ -19,7 +19,7 @@ from echojepa.evaluation.features.extraction import Extraction, Needs
 from echojepa.evaluation.finetuning.training import finetune_encoder, note_of, starting_weights
 from echojepa.evaluation.probes.fitting import Readout
 from echojepa.evaluation.probes.own import own_head
-from echojepa.evaluation.probes.predictions import Predictions, average
+from echojepa.evaluation.probes.predictions import Predictions, average, error_of
 from echojepa.evaluation.probes.stored import (
     PROBES_FOLDER,
     StoredProbe,
@@ -29,9 +29,10 @@ from echojepa.evaluation.probes.stored import (
 )
 from echojepa.evaluation.probes.training import ProbeJob, train
 from echojepa.evaluation.protocol.cells import CellSamples
-from echojepa.evaluation.protocol.plans import OWN_HEAD, PROBES, Cell, Condition
+from echojepa.evaluation.protocol.plans import HEAD_STARTS, OWN_HEAD, PROBES, Cell, Condition
 from echojepa.files.tables import write_parquet
 from echojepa.progress import Progress
+from echojepa.vocabulary import Split
 
 DECIDE = (
     "learning_rates", "weight_decays", "epochs", "min_steps", "batch_size", "seed", "clips_per_loop",
@@ -68,9 +69,10 @@ def takes_part(backbone: ComparedBackbone, cell: Cell) -> bool:
     return backbone.trainable or not cell.probe.finetuned
 
 
-def frozen_start(cell: CellSamples) -> CellSamples:
-    """For a cell that is fine-tuned: the attentive probe of the frozen encoder that its head starts as."""
-    return replace(cell, cell=replace(cell.cell, probe=PROBES["attentive"], conditions=()))
+def frozen_starts(cell: CellSamples) -> list[CellSamples]:
+    """For a cell that is fine-tuned: the frozen encoder's probes of which one is what its head starts as."""
+    kinds = (PROBES[name] for name in HEAD_STARTS)
+    return [replace(cell, cell=replace(cell.cell, probe=kind, conditions=())) for kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,13 @@ class BackboneCells:
 
     @property
     def frozen(self) -> list[CellSamples]:
-        """Cells that read this backbone's own features: those of frozen probes, and what fine-tuning starts
-        from."""
-        return [frozen_start(cell) if cell.cell.probe.finetuned else cell for cell in self.cells]
+        """Cells that read this backbone's own features: those of frozen probes, and what fine-tuning may
+        start from."""
+        return [
+            frozen
+            for cell in self.cells
+            for frozen in (frozen_starts(cell) if cell.cell.probe.finetuned else [cell])
+        ]
 
     def bytes_needed(self) -> int:
         """Size of all features that are missing; of encoders yet to be fine-tuned, of all that they see."""
@@ -158,19 +164,26 @@ class BackboneCells:
     def finetune(self, cell: CellSamples, folder: Path, progress: Progress) -> Extraction:
         """The features, in the cache, of the encoder that is trained for a cell; its head is beside it."""
 
-        def head() -> Readout:
-            start = frozen_start(cell)
-            self.extraction.fill(start.needs(), progress)
-            train(self.job(start))
-            return self.stored(start).readout()
-
         weights, seed = starting_weights(self.backbone.source), cell.cell.seed + self.config.seed
         cohort, config = self.extraction.cohort, self.finetuned.config
+        head = partial(self.best_start, cell, progress)
         finetune_encoder(folder, weights, head, cell, cohort, config, seed, progress)
         make = partial(load_backbone, folder, precision=self.config.precision, engine=self.config.engine)
         made = self.extraction_of(replace(measured(make, str(folder)), name=self.backbone.name))
         made.fill(cell.needs(), progress)
         return made
+
+    def best_start(self, cell: CellSamples, progress: Progress) -> Readout:
+        """Of the frozen probes that a cell's head may start as, the one that errs least on validation
+        patients."""
+        starts = frozen_starts(cell)
+        self.extraction.fill(needs_of(starts), progress)
+        for start in starts:
+            train(self.job(start))
+        judges = cell.trained & (cell.samples.splits == Split.VAL)
+        data, kind = self.extraction.samples(cell, judges, cell.presentation), cell.cell.task.kind
+        readouts = [self.stored(start).readout() for start in starts]
+        return min(readouts, key=lambda one: error_of(average(one.outputs(data), data), kind))
 
     def stored(self, cell: CellSamples) -> StoredProbe:
         """Where a trained probe stands: named by what it is, and by a checksum of all that it depends on."""
@@ -186,7 +199,7 @@ class BackboneCells:
             str(self.backbone.spec),
         ]
         if asked.probe.finetuned:
-            depends.append(asdict(self.finetuned.config))
+            depends += [asdict(self.finetuned.config), HEAD_STARTS]
         digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:10]
         where = f"{asked.trained_on}-" if asked.trained_on else ""
         name = f"{asked.probe.name}-{where}{asked.fraction:g}-{asked.seed}"

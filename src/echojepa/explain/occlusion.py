@@ -17,9 +17,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from echojepa.backbones.contract import Backbone
-from echojepa.errors import UserError
+from echojepa.explain.heads import ClipReader
 from echojepa.models.contract import TokenGrid
-from echojepa.models.probe import Probes
 
 Group = tuple[int, int, int]
 """Tokens hidden together: in time, rows and columns."""
@@ -27,28 +26,22 @@ AT_ONCE = 32
 """Clips with something hidden that go through a backbone together."""
 
 
-def occlusion(backbone: Backbone, head: Probes | None, clips: Tensor, sector: Tensor, group: Group) -> Tensor:
+def occlusion(
+    backbone: Backbone, head: ClipReader | None, clips: Tensor, sector: Tensor, group: Group
+) -> Tensor:
     """How far hiding the group that a token is in moves what is read, (B, T', H', W') >= 0.
 
     Of uint8 clips (B, 3, T, H, W) and their sectors (B, H, W). What is read is the prediction of a head, in
     its unit, or the sum of changes of probabilities for classes; without a head the pooled feature, whose
-    move is its Euclidean length. UserError for a head that reads several clips at once.
+    move is its Euclidean length.
     """
-    if head is not None:
-        check_single(head)
     return torch.stack([one_clip(backbone, head, *one, group) for one in zip(clips, sector, strict=True)])
 
 
-def check_single(head: Probes) -> None:
-    """UserError for a head that reads several clips at once: no map of one clip is its."""
-    if head.shape.slots > 1:
-        raise UserError(
-            "this head reads several clips at once; give the head of a task that reads single clips"
-        )
-
-
 @torch.inference_mode()
-def one_clip(backbone: Backbone, head: Probes | None, clip: Tensor, sector: Tensor, group: Group) -> Tensor:
+def one_clip(
+    backbone: Backbone, head: ClipReader | None, clip: Tensor, sector: Tensor, group: Group
+) -> Tensor:
     """`occlusion` of a clip (3, T, H, W), (T', H', W')."""
     whole = backbone(clip[None])
     grid, plain = whole.grid, read(head, whole)
@@ -64,11 +57,11 @@ def one_clip(backbone: Backbone, head: Probes | None, clip: Tensor, sector: Tens
     return effect
 
 
-def read(head: Probes | None, tokens: TokenGrid) -> Tensor:
+def read(head: ClipReader | None, tokens: TokenGrid) -> Tensor:
     """What is read of clips, (B, D): a prediction, probabilities of classes, or the pooled feature."""
     if head is None:
         return tokens.pooled.float().cpu()
-    outputs = head.predict(tokens.tokens.to(head.target.device))[0]
+    outputs = head.predict(tokens)
     return (outputs if outputs.shape[1] == 1 else outputs.softmax(1)).cpu()
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from echojepa.backbones.contract import Backbone
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.errors import ConfigError, UserError, unknown
-from echojepa.explain.occlusion import Group, check_single, occlusion
-from echojepa.models.probe import Probes
+from echojepa.explain.heads import ClipReader
+from echojepa.explain.occlusion import Group, occlusion
 from echojepa.models.vit import Block
 
 LAYER = re.compile(r"layer:(-?\d{1,4})(?::(\d{1,4}))?")
@@ -57,7 +57,7 @@ def check_source(name: str) -> None:
 
 
 def source_of(
-    name: str, backbone: Backbone, head: Probes | None = None, group: Group = (1, 1, 1), unit: str = ""
+    name: str, backbone: Backbone, head: ClipReader | None = None, group: Group = (1, 1, 1), unit: str = ""
 ) -> MapSource:
     """A source by its name: `layer:N` (the mean of its heads), `layer:N:HEAD`, `rollout`, `probe`,
     `occlusion`.
@@ -153,15 +153,13 @@ def of_each(
 
 
 @torch.inference_mode()
-def head_attention(backbone: Backbone, head: Probes, clips: Tensor) -> Tensor:
+def head_attention(backbone: Backbone, head: ClipReader, clips: Tensor) -> Tensor:
     """Attention received by tokens of uint8 clips from the query of a head's pooler, mean over its heads:
     maps like those of `MapOf`.
 
-    UserError for a head that reads several clips at once, or that has no pooler.
+    UserError for a head that has no pooler.
     """
-    check_single(head)
-    if head.pooler is None:
+    if not head.attentive:
         raise UserError("a linear probe weights all tokens equally; name an attentive probe with --probe")
-    tokens = backbone(clips).tokens.to(head.target.device)
-    attention = head.attention(tokens)[0].mean(dim=1) * tokens.shape[1]
-    return attention.unflatten(1, head.shape.grid).cpu()
+    weights = head.attention(backbone(clips))
+    return (weights * weights[0].numel()).cpu()

@@ -36,6 +36,7 @@ from echojepa.evaluation.tables.output import perturbation_figure
 from echojepa.evaluation.tables.over_runs import ranged, runs_panels
 from echojepa.evaluation.tables.page import of_all_sites
 from echojepa.explain.films import RULE, film, loop_map, top_of
+from echojepa.explain.heads import clip_reader
 from echojepa.explain.loops import FACTS, of_rows
 from echojepa.explain.maps import embedding_map
 from echojepa.explain.sources import source_of
@@ -110,7 +111,8 @@ def attention_player(
                 f"the input of {finetuned} is {encoder.spec}, that of the run {backbone.spec}; give a "
                 "fine-tuning of this run"
             )
-        maps.append(loop_map(loop, encoder, encoder.name, source_of("probe", encoder, readout.model)))
+        source = source_of("probe", encoder, clip_reader(readout, "fine-tuned"))
+        maps.append(loop_map(loop, encoder, encoder.name, source))
         name = encoder.name
     frames = film(loop, maps, {one.source: top_of([one]) for one in maps})
     pictures = [jpeg_uri(picture, PLAYER_QUALITY) for picture in frames]

@@ -1,9 +1,9 @@
 """An encoder and a head trained together, and the folder that comes of it.
 
-The head starts as the probe of the frozen encoder that validation patients chose: one that started from
-nothing would distort the encoder while it is still wrong (Kumar et al., arXiv 2202.10054). Learning
-rates: `rates`. A clip is a function of (seed, epoch, sample), the order of an epoch of
-(seed, epoch): a run that was stopped goes on as if it had not been.
+The head starts as the probe of the frozen encoder that validation patients chose, on its tokens or on their
+mean and spread over time: one that started from nothing would distort the encoder while it is still wrong
+(Kumar et al., arXiv 2202.10054). Learning rates: `rates`. A clip is a function of (seed, epoch, sample), the
+order of an epoch of (seed, epoch): a run that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from echojepa.evaluation.features.cache import weights_digest
 from echojepa.evaluation.features.samples import targets
 from echojepa.evaluation.finetuning.clips import SampleClips, encoded, outputs_of
 from echojepa.evaluation.finetuning.rates import parameter_groups
-from echojepa.evaluation.probes.fitting import Readout
+from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
 from echojepa.evaluation.probes.heads import Choice, HeadProbe, has_converged, loss_of, schedule
 from echojepa.evaluation.probes.predictions import average, error_of
 from echojepa.evaluation.probes.stored import StoredProbe, describe_cell
 from echojepa.evaluation.protocol.cells import CellSamples
 from echojepa.evaluation.protocol.cohort import Cohort
+from echojepa.evaluation.protocol.plans import HEAD_STARTS
 from echojepa.files.records import keep_record, plain, read_plain
 from echojepa.models.building import generator_for
+from echojepa.models.clip_head import moments
 from echojepa.models.contract import prepare
-from echojepa.models.probe import Probes, Scale, drop_views
+from echojepa.models.probe import Scale, drop_views
 from echojepa.progress import Progress
 from echojepa.training import rotation
 from echojepa.training.building import training_tensors, working_dtype
@@ -57,13 +59,17 @@ class FineTuning:
         self,
         folder: Path,
         weights: Weights,
-        head: Probes,
+        start: Readout,
         cell: CellSamples,
         cohort: Cohort,
         config: TuningConfig,
         seed: int,
     ) -> None:
         self.folder, self.weights, self.cell, self.config = folder, weights, cell, config
+        self.over_time = isinstance(start, OverTimeProbe)
+        inner = start.inner if isinstance(start, OverTimeProbe) else start
+        assert isinstance(inner, HeadProbe)
+        head = inner.model
         self.task, self.seed = cell.cell.task, seed
         self.targets = targets(cell.samples)
         self.dataset = SampleClips(cohort, cell, weights.spec, config.crop, seed)
@@ -86,10 +92,11 @@ class FineTuning:
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def encode(self, clips: Tensor) -> Tensor:
-        """Tokens of uint8 clips (m, 3, T, H, W), with gradient where it is on."""
+        """What the head is given of uint8 clips (m, 3, T, H, W), with gradient where it is on."""
         prepared = prepare(self.weights.spec, clips.to(self.world.device, non_blocking=True))
         with torch.autocast(self.world.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            return self.encoder(prepared).float()
+            tokens = self.encoder(prepared).float()
+        return moments(tokens, self.encoder.grid) if self.over_time else tokens
 
     def order(self, epoch: int) -> Tensor:
         """Training samples as an epoch takes them."""
@@ -173,9 +180,10 @@ class FineTuning:
         chosen = {"learning rate": self.config.lr, "layer decay": self.config.layer_decay, "epoch": epoch}
         history = {"train loss": self.losses.tolist(), "validation": [abs(error) for error in errors]}
         choice = Choice(chosen, history, has_converged(errors, self.task))
+        readout = HeadProbe(probe, self.config.batch_size)
         StoredProbe(self.folder).save(
-            HeadProbe(probe, self.config.batch_size), choice,
-            self.cell.cell, self.cell.samples.classes, self.encoder.grid, self.describe(), record,
+            OverTimeProbe(readout) if self.over_time else readout, choice, self.cell.cell,
+            self.cell.samples.classes, self.encoder.grid, self.describe(), record,
         )  # fmt: skip
 
     def describe(self) -> BackboneFacts:
@@ -202,7 +210,7 @@ def starting_weights(name: str) -> Weights:
 def finetune_encoder(
     folder: Path,
     weights: Weights,
-    head: Callable[[], Readout],
+    start: Callable[[], Readout],
     cell: CellSamples,
     cohort: Cohort,
     config: TuningConfig,
@@ -211,7 +219,7 @@ def finetune_encoder(
 ) -> None:
     """Fine-tune `weights` for a cell into a folder, or go on with what is there; nothing where it is done.
 
-    `head` makes or finds the attentive probe of these weights, frozen, for the same cell: the head's start.
+    `start` makes or finds the probe of these weights, frozen, for the same cell, that the head starts as.
     The folder is one of our weights', read by `load_backbone`, and one of a probe's, a `StoredProbe`.
     Raises ConfigError where it holds another fine-tuning, CheckpointError where weights do not fit.
     """
@@ -219,6 +227,7 @@ def finetune_encoder(
         "settings": {name: value for name, value in asdict(config).items() if name in DECIDE},
         "cell": describe_cell(cell.cell, cell.samples.classes) | {"key": cell.cell.key},
         "start": asdict(weights.origin) | {"name": name_of(weights), "sha256": weights.sha256},
+        "head": HEAD_STARTS,
         "spec": plain(weights.spec),
         "data": [store.fingerprint() for store in cohort.stores],
         "labels": cell.samples.select(cell.trained).digest(),
@@ -227,20 +236,16 @@ def finetune_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     keep_record(folder / RECORD, record, "fine-tuning")
     if not StoredProbe(folder).finished:
-        probe = head()
-        assert isinstance(probe, HeadProbe)
-        FineTuning(folder, weights, probe.model, cell, cohort, config, seed).run(progress)
+        FineTuning(folder, weights, start(), cell, cohort, config, seed).run(progress)
     shutil.rmtree(folder / rotation.FOLDER, ignore_errors=True)
 
 
-def load_finetuned(folder: Path) -> tuple[VideoTransformer, HeadProbe]:
+def load_finetuned(folder: Path) -> tuple[VideoTransformer, Readout]:
     """Encoder and head of a finished fine-tuning, strictly; UserError for a folder of anything else."""
     stored = StoredProbe(folder)
     if not (stored.finished and (folder / RECORD).is_file()):
         raise UserError(f"{folder} has no finished fine-tuning; run `echojepa finetune` first")
-    readout = stored.readout()
-    assert isinstance(readout, HeadProbe)
-    return VideoTransformer.from_pretrained(folder), readout
+    return VideoTransformer.from_pretrained(folder), stored.readout()
 
 
 DECIDE = {"epochs", "batch_size", "lr", "layer_decay", "weight_decay", "crop", "clips_per_loop", "precision"}

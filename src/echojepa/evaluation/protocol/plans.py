@@ -263,6 +263,8 @@ BY_TOKEN = ("attentive", "ridge")
 OVER_TIME = ("attentive, over time", "ridge, over time")
 READ_OUTS = ("linear", *BY_TOKEN, *OVER_TIME)
 FINETUNED = ("fine-tuned",)
+HEAD_STARTS = ("attentive", "attentive, over time")
+"""Frozen probes of which the head of a fine-tuned row starts as one: validation patients choose it."""
 CONTROLS = ("attentive, no position", "attentive, equal width", "ridge, equal width", "attentive, depth 4")
 FUSIONS = ("attentive, late fusion", "attentive, no embeddings", "attentive, no view dropout")
 _TABLES: Sequence[Plan] = (
