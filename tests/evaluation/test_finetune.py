@@ -60,6 +60,7 @@ from echojepa.recipes import smoke
 from echojepa.report.html import attention_player
 from echojepa.tasks import LVEF
 from echojepa.training import rotation
+from echojepa.training.hardware import computed_on
 from echojepa.weights.folder import Origin, save_weights
 from echojepa.weights.layouts import read_weights
 from echojepa.weights.tensors import CheckpointError, load_safetensors, save_tensors
@@ -599,8 +600,15 @@ def test_training_from_scratch_starts_from_what_a_run_started_from(dataset: Path
 def test_bf16_is_the_arithmetic_of_the_encoder_and_not_of_its_weights(
     dataset: Path, start: Path, tmp_path: Path
 ) -> None:
+    """Epochs are judged in float32 all the same, as the head then reads features."""
     finetune(settings(dataset, start, tmp_path, epochs=1, precision="bf16"), quiet)
     assert {value.dtype for value in tensors_of(tmp_path).values()} == {torch.float32}
+    assert read_weights(tmp_path).origin.computed_on == (computed_on(torch.device("cpu"), torch.bfloat16),)
+    card = json.loads((tmp_path / "probe.json").read_text())
+    made, _ = read_predictions(next(tmp_path.glob("predictions-*.parquet")))
+    val = made.splits == "val"
+    error = np.abs(made.values[val] - made.truth[val]).mean()
+    assert error == pytest.approx(card["history"]["validation"][int(card["chosen"]["epoch"])], abs=1e-4)
 
 
 def test_a_plan_s_cell_is_fine_tuned_and_tested_under_perturbations(

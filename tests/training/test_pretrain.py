@@ -27,6 +27,8 @@ from echojepa.models.building import build_encoder
 from echojepa.progress import quiet
 from echojepa.recipes import RECIPES, smoke
 from echojepa.training import loader, rotation
+from echojepa.training import pretrain as run_of
+from echojepa.training.hardware import computed_on, working_dtype
 from echojepa.training.journal import read_lines
 from echojepa.training.loader import OWN_PICTURES
 from echojepa.training.pretrain import pretrain, training_loops
@@ -85,6 +87,30 @@ def test_resumed_equals_uninterrupted_bitwise(finished: PretrainConfig, tmp_path
     pretrain(config, quiet)
     assert_same_run(finished.out, tmp_path)
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == list(range(6))
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_in_its_card(
+    finished: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = computed_on(torch.device("cpu"), working_dtype("auto", torch.device("cpu")))
+    assert load_weights(finished.out).origin.computed_on == (here,)
+    config = replace(finished, out=tmp_path)
+    with pytest.raises(Stop):
+        pretrain(config, stop_at(3))
+    monkeypatch.setattr(run_of, "computed_on", lambda device, dtype: "another machine")
+    pretrain(config, quiet)
+    assert load_weights(tmp_path).origin.computed_on == (here, "another machine")
+    monkeypatch.setattr(run_of, "computed_on", lambda device, dtype: "a third one")
+    pretrain(config, quiet)
+    assert load_weights(tmp_path).origin.computed_on == (here, "another machine"), "no step was made there"
+
+
+def test_precision_and_instructions_are_in_the_words_for_a_machine() -> None:
+    said = [computed_on(torch.device("cpu"), dtype) for dtype in (torch.float32, torch.bfloat16)]
+    assert said[0].endswith(", float32") and said[1].endswith(", bf16") and said[0][:-9] == said[1][:-6]
+    capable = torch.cpu.get_capabilities().get("avx512_bf16")
+    assert ("with bf16" in said[0] or "AMX" in said[0]) == bool(capable)
+    assert working_dtype("auto", torch.device("cpu")) == (torch.bfloat16 if capable else torch.float32)
 
 
 def test_options_beside_the_paper_resume_bitwise_and_kept_pictures_change_nothing(

@@ -6,9 +6,9 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from echojepa.evaluation.results import ResultRow
+from echojepa.training.hardware import cpu_name
 from echojepa.version import __version__
 from echojepa.weights.folder import WeightsCard
 
@@ -28,18 +28,9 @@ def provenance(
         ("encoder", f"sha256 {card.sha256}"),
         ("predictor", f"sha256 {card.predictor_sha256}" if card.predictor_sha256 else "none"),
         ("trained on", f"fingerprint {card.origin.data_fingerprint or 'not known'}"),
+        ("computed on", "; then ".join(card.origin.computed_on) or "not known"),
         ("evaluated on", f"fingerprint {', '.join(evaluated) or 'not known'}"),
         ("compared", ", ".join(f"{name} {digest}" for name, digest in weights.items())),
         ("versions", ", ".join(versions)),
         ("page made on", f"{cpu_name()}, {os.cpu_count()} CPUs; {system}"),
     ]
-
-
-def cpu_name() -> str:
-    """The CPU's name where the system tells it, or its kind."""
-    told = Path("/proc/cpuinfo")
-    if told.is_file():
-        for line in told.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()

@@ -18,19 +18,6 @@ def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.optim.lr, betas=(0.9, config.optim.beta2), fused=True)
 
 
-def working_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """What matrix products compute in: bf16 where asked for, or where the device has instructions for it
-    and precision is auto; float32 otherwise."""
-    if precision == "auto":
-        capable = (
-            torch.cuda.is_bf16_supported()
-            if device.type == "cuda"
-            else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-        )
-        precision = "bf16" if capable else "float32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """All that a step changes, by name: weights, what a model remembers beside them (its buffers), and
     AdamW's two moments and count of each trained weight.

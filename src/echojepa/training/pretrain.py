@@ -24,9 +24,10 @@ from echojepa.processes.allocator import keep_pages
 from echojepa.progress import Progress, quiet
 from echojepa.randomness import derive_seed
 from echojepa.training import rotation
-from echojepa.training.building import build_optimizer, training_tensors, working_dtype
+from echojepa.training.building import build_optimizer, training_tensors
 from echojepa.training.distributed import World, distribute, joined, whole_state
 from echojepa.training.guard import CollapseError, FaultError, check_counts, sudden_drop
+from echojepa.training.hardware import computed_on, went_on, working_dtype
 from echojepa.training.journal import Journal, open_run
 from echojepa.training.labels import read_row_labels
 from echojepa.training.loader import OWN_PICTURES, Batch, Steps, check_share, load_steps, run_pictures
@@ -96,6 +97,7 @@ class Run:
         self.model = build_objective(config).to(world.device)
         self.steps = planned_steps(self.model, config)
         self.dtype = working_dtype(config.precision, world.device)
+        self.here = computed_on(world.device, self.dtype)
         self.journal = Journal(config.out, world.first)
         self.facts = Facts(0)
         self.reader = make_validation(store, config, world.device)
@@ -166,7 +168,8 @@ class Run:
     def weights(self, steps: int) -> Weights:
         """The encoder after so many steps, and where it comes from; a collective where it is sharded."""
         config, clips = self.config, steps * self.config.batch_size
-        origin = Origin(config.objective, steps, clips, self.store.fingerprint(), self.facts.flops)
+        data, facts = self.store.fingerprint(), self.facts
+        origin = Origin(config.objective, steps, clips, data, facts.flops, facts.computed_on)
         return Weights(config.architecture, config.spec, whole_state(self.model.result), origin)
 
     def damage(self, batch: Batch) -> dict[str, str]:
@@ -196,7 +199,8 @@ class Run:
         line |= self.train_step(batch.to(self.world.device), step)
         seconds = {"seconds": round(time.perf_counter() - began, 4), "waited": round(waited, 4)}
         self.journal.step(line | seconds)
-        self.facts = replace(self.facts, step=step + 1, flops=self.facts.flops + line["flops"])
+        flops, where = self.facts.flops + line["flops"], went_on(self.facts.computed_on, self.here)
+        self.facts = replace(self.facts, step=step + 1, flops=flops, computed_on=where)
 
     def bear_faults(self) -> None:
         """FaultError, said in `events.jsonl` first, once more was lost than the settings bear."""

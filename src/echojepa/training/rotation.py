@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
 from echojepa.files.durable import replace_folder
-from echojepa.files.records import read_record, write_record
+from echojepa.files.records import LATER, read_record, write_record
 from echojepa.training.distributed import World
 from echojepa.weights.tensors import CheckpointError, file_sha256
 
@@ -42,6 +42,8 @@ class Facts:
     """Arithmetic spent so far."""
     branch: int = 0
     """Rollbacks so far: each draws clips, crops and masks anew."""
+    computed_on: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Device and precision of the steps so far; several where the run went on elsewhere."""
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file of tensors."""
 
@@ -107,7 +109,7 @@ def save(run: Path, facts: Facts, tensors: dict[str, Tensor], world: World) -> N
         parts = world.gather({file.name: file_sha256(file) for file in mine})
         files = {name: value for part in parts for name, value in part.items()}
         if world.first:
-            complete(temporary, path, Facts(facts.step, facts.flops, facts.branch, files))
+            complete(temporary, path, replace(facts, files=files))
     finally:
         if world.first:
             shutil.rmtree(temporary, ignore_errors=True)

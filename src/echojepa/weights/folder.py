@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from echojepa.config import SIZES, Architecture, ConfigError, InputSpec, PositionKind, Size
-from echojepa.files.records import read_record, write_record
+from echojepa.files.records import LATER, read_record, write_record
 from echojepa.models.predictor import Predictor, PredictorShape
 from echojepa.models.vit import VisionTransformer
 from echojepa.version import __version__
@@ -43,6 +43,8 @@ class Origin:
     """Fingerprint of the data set, where we ran them."""
     flops: float | None = None
     """Arithmetic of those steps, forward and backward, where we ran them."""
+    computed_on: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Device and precision of those steps, where we ran them; several where the run went on elsewhere."""
 
 
 @dataclass(frozen=True)

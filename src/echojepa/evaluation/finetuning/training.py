@@ -12,6 +12,7 @@ import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,9 @@ from echojepa.models.contract import prepare
 from echojepa.models.probe import Scale, drop_views
 from echojepa.progress import Progress
 from echojepa.training import rotation
-from echojepa.training.building import training_tensors, working_dtype
+from echojepa.training.building import training_tensors
 from echojepa.training.distributed import World
+from echojepa.training.hardware import computed_on, went_on, working_dtype
 from echojepa.vocabulary import Split
 from echojepa.weights.folder import Origin, Weights, save_weights
 from echojepa.weights.layouts import read_weights
@@ -91,10 +93,13 @@ class FineTuning:
         """Of the start, and after each epoch."""
         self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
-    def encode(self, clips: Tensor) -> Tensor:
-        """What the head is given of uint8 clips (m, 3, T, H, W), with gradient where it is on."""
+    def encode(self, clips: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """What the head is given of uint8 clips (m, 3, T, H, W), with gradient where it is on.
+
+        Epochs are judged in float32, as features are made in which the head then reads.
+        """
         prepared = prepare(self.weights.spec, clips.to(self.world.device, non_blocking=True))
-        with torch.autocast(self.world.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+        with torch.autocast(self.world.device.type, torch.bfloat16, dtype == torch.bfloat16):
             tokens = self.encoder(prepared).float()
         return moments(tokens, self.encoder.grid) if self.over_time else tokens
 
@@ -119,17 +124,19 @@ class FineTuning:
             rotation.load(found.path, self.tensors())
         else:
             self.errors[0] = self.validate()
+        facts, here = found.facts, computed_on(self.world.device, self.dtype)
         for epoch in range(found.facts.step, self.config.epochs):
             self.losses[epoch] = self.train_epoch(epoch)
             self.errors[epoch + 1] = self.validate()
             if int(self.errors.argmin()) == epoch + 1:
                 for name, value in self.model.state_dict().items():
                     self.best[name].copy_(value)
-            rotation.save(self.folder, rotation.Facts(epoch + 1), self.tensors(), self.world)
+            facts = rotation.Facts(epoch + 1, computed_on=went_on(facts.computed_on, here))
+            rotation.save(self.folder, facts, self.tensors(), self.world)
             first, last = abs(self.errors[0]), abs(self.errors[epoch + 1])
             note = f"loss {self.losses[epoch]:.3f}, validation {last:.3f}, before tuning {first:.3f}"
             progress(epoch + 1, self.config.epochs, note)
-        self.finish()
+        self.finish(facts.computed_on)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the training samples; the mean loss. UserError where that is not finite."""
@@ -144,7 +151,7 @@ class FineTuning:
                 rate = self.cell.cell.probe.view_dropout
                 present = drop_views(present, self.head.shape, rate, draws)
             truth = self.targets[samples].to(self.world.device)
-            tokens = encoded(self.encode, clips, present)
+            tokens = encoded(partial(self.encode, dtype=self.dtype), clips, present)
             outputs = self.head(tokens, None if present.all() else present.to(tokens.device))
             loss = loss_of(outputs, truth, self.scale, self.task).sum()
             loss.backward()
@@ -165,15 +172,19 @@ class FineTuning:
         made = outputs_of(self.encode, self.head, self.dataset, self.val, self.config)
         return error_of(average(made, self.cell.samples.select(self.val.numpy())), self.task.kind)
 
-    def finish(self) -> None:
-        """Write the best epoch's encoder and head; the head's card, last, says that all is there."""
+    def finish(self, where: tuple[str, ...]) -> None:
+        """Write the best epoch's encoder and head; the head's card, last, says that all is there.
+
+        `where`: what the epochs were computed on.
+        """
         weights, errors = self.weights, self.errors.tolist()
         best = {name: value.cpu() for name, value in self.best.items()}
         encoder, head = below("encoder.", best), below("head.", best)
         epoch = int(self.errors.argmin())
         steps = math.ceil(len(self.train) / self.config.batch_size) * epoch
         record = read_plain(self.folder / RECORD)
-        origin = Origin(said(weights, self.cell), steps, len(self.train) * epoch, "+".join(record["data"]))
+        clips, data = len(self.train) * epoch, "+".join(record["data"])
+        origin = Origin(said(weights, self.cell), steps, clips, data, computed_on=where)
         save_weights(self.folder, Weights(weights.architecture, weights.spec, encoder, origin))
         probe = self.head.cpu()
         probe.load_state_dict(head)
