@@ -15,6 +15,7 @@ from torch import Tensor
 from echojepa.backbones.transformer import VideoTransformer
 from echojepa.config import ConfigError, SurpriseConfig
 from echojepa.data.clips.times import even_start
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.attend import Work
 from echojepa.explain.films import LoopMap, film
@@ -146,15 +147,10 @@ def unlike_table(rows: Sequence[UnlikeRow]) -> str:
     for kind in dict.fromkeys(row.kind for row in rows):
         mine = {row.score: row for row in rows if row.kind == kind}
         first = mine[SURPRISE]
-        cells = [f"{row.auroc:.2f}{interval(row)}" for row in mine.values()]
+        cells = [f"{row.auroc:.2f}{in_brackets(row.lo, row.hi, 2)}" for row in mine.values()]
         against = f"{first.other_loops} {first.against}"
         lines.append(f"| {kind} | {first.loops} | {first.patients} | {against} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"- {name}: {said}." for name, said in SCORES.items())]) + "\n"
-
-
-def interval(row: UnlikeRow) -> str:
-    """Its interval in brackets; nothing where there is none."""
-    return "" if np.isnan(row.lo) else f" [{row.lo:.2f}, {row.hi:.2f}]"
 
 
 def write(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.explain.loops import ListedLoop, synthetic_words
 from echojepa.explain.shares import AttentionRow
 
@@ -28,9 +28,7 @@ HIDDEN = ("share", "area", "enrichment, others' regions")
 def cell(row: AttentionRow) -> str:
     """A number with its interval, where several patients give it one."""
     digits = 1 if row.unit == "%" else 2
-    if math.isnan(row.lo):
-        return f"{row.value:.{digits}f}"
-    return f"{row.value:.{digits}f} [{row.lo:.{digits}f}, {row.hi:.{digits}f}]"
+    return f"{row.value:.{digits}f}{in_brackets(row.lo, row.hi, digits)}"
 
 
 def line_of(row: AttentionRow) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.errors import UserError
 from echojepa.evaluation.results import CONSTANT, ResultRow
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.evaluation.tables.chosen import TaskPredictions
 from echojepa.evaluation.tables.curves import PALETTE, draw
 from echojepa.explain.maps import Islands
@@ -115,7 +115,7 @@ def reads(rows: Sequence[ResultRow], predicted: Mapping[str, TaskPredictions]) -
 def value_of(row: ResultRow) -> str:
     """A number with its interval, where it has one."""
     unit = f" {row.unit}" if row.unit else ""
-    return f"{row.value:.1f}{unit}" + ("" if np.isnan(row.lo) else f" [{row.lo:.1f}, {row.hi:.1f}]")
+    return f"{row.value:.1f}{unit}{in_brackets(row.lo, row.hi, 1)}"
 
 
 def forest(rows: Sequence[ResultRow]) -> str:

@@ -36,6 +36,12 @@ class Estimate:
     items: int
 
 
+def in_brackets(low: float, high: float, digits: int, *, signed: bool = False) -> str:
+    """An interval as text behind its number, " [low, high]"; nothing where there is none (nan)."""
+    form = f"{'+' if signed else ''}.{digits}f"
+    return "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]"
+
+
 def patient_counts(patients: Values, resamples: int, seed: int) -> Iterator[Counts]:
     """How often each item is in each resample, (some, n) at a time: patients drawn with replacement.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from echojepa.evaluation.results import ALL_SITES
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.evaluation.tables.grids import Place, Table, grid
 
 Pair = dict[str, Any]
@@ -33,4 +34,4 @@ def difference_table(pairs: Sequence[Pair]) -> Table | None:
 def cell(pair: Pair) -> str:
     """A difference with its interval and corrected p-value."""
     p = "p < 0.001" if pair["p_holm"] < 0.001 else f"p {pair['p_holm']:.3f}"
-    return f"{pair['difference']:+.2f} [{pair['low']:+.2f}, {pair['high']:+.2f}], {p}"
+    return f"{pair['difference']:+.2f}{in_brackets(pair['low'], pair['high'], 2, signed=True)}, {p}"

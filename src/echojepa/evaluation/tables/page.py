@@ -19,6 +19,7 @@ from echojepa.evaluation.mechanism import IN_POINTS
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, ResultRow
 from echojepa.evaluation.scoring import COVERAGE, WIDTH
 from echojepa.evaluation.statistics.comparison import relative_degradation
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.evaluation.tables.grids import Grid, Place, Table, grid
 
 TheirRow = dict[str, str]
@@ -167,8 +168,7 @@ SKETCHES: dict[str, Sketch] = {
 def cell(values: Sequence[ResultRow]) -> str:
     """One number with its interval: of several seeds their mean."""
     row = next((row for row in values if row.seed is None), values[0])
-    ends = "" if math.isnan(row.lo) else f" [{row.lo:.1f}, {row.hi:.1f}]"
-    return f"{row.value:.2f}{ends}"
+    return f"{row.value:.2f}{in_brackets(row.lo, row.hi, 1)}"
 
 
 def page_tables(rows: Sequence[ResultRow], children: str = "") -> list[Table]:

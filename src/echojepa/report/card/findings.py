@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from echojepa.evaluation.results import ALL_SITES, CONSTANT, EVERYBODY, ResultRow, leading, said
+from echojepa.evaluation.statistics.intervals import in_brackets
 from echojepa.evaluation.statistics.metrics import METRICS
 from echojepa.report.card.records import Records
 from echojepa.report.card.sections import CardTable, Missing, Section
@@ -19,8 +18,7 @@ BETTER = {metric.name: metric.better for group in METRICS.values() for metric in
 
 def number(row: ResultRow) -> str:
     """Value, interval and patients."""
-    ends = "" if np.isnan(row.lo) else f" [{row.lo:.2f}, {row.hi:.2f}]"
-    return f"{row.value:.2f} {row.unit}".strip() + ends
+    return f"{row.value:.2f} {row.unit}".strip() + in_brackets(row.lo, row.hi, 2)
 
 
 def performance(records: Records) -> Section:
