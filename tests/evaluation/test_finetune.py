@@ -570,7 +570,7 @@ def test_several_views_are_fine_tuned_together_and_absent_ones_do_not_matter(
         values.append(readout.model.predict(tokens, present).item())
     assert values[0] == values[1]
     with pytest.raises(UserError, match="several clips at once"):
-        clip_reader(readout, "fine-tuned")
+        head_attention(encoder, clip_reader(readout, "fine-tuned"), clips[0])
 
 
 def test_clips_of_a_loop_train_once_an_epoch_and_are_averaged(

@@ -28,7 +28,14 @@ class ClipReader:
     """Whether that is each place's mean and spread over time in place of the tokens."""
 
     def given(self, clips: TokenGrid) -> Tensor:
-        """What the head is given of clips, (B, M, D)."""
+        """What the head is given of clips, (B, M, D).
+
+        UserError for a head that reads several clips at once: no map of one clip is its.
+        """
+        if self.head.shape.slots > 1:
+            raise UserError(
+                "this head reads several clips at once; give the head of a task that reads single clips"
+            )
         tokens = clips.tokens.to(self.head.target.device)
         return moments(tokens.float(), clips.grid) if self.over_time else tokens
 
@@ -80,14 +87,9 @@ def reader_of(config: AttendConfig, one: ComparedBackbone) -> tuple[ClipReader, 
 
 
 def clip_reader(readout: Readout, name: str) -> ClipReader:
-    """A probe's head as it reads single clips; UserError for a probe that is no head, is given less than the
-    tokens, or reads several clips at once: no map of one clip is its."""
+    """A probe's head as it reads clips; UserError for one that is no head, or reads principal components."""
     over_time = isinstance(readout, OverTimeProbe)
     inner = readout.inner if isinstance(readout, OverTimeProbe) else readout
     if not isinstance(inner, HeadProbe):
         raise UserError(f"the probe '{name}' does not read tokens; name another --probe, such as attentive")
-    if inner.model.shape.slots > 1:
-        raise UserError(
-            "this head reads several clips at once; give the head of a task that reads single clips"
-        )
     return ClipReader(inner.model, over_time)
