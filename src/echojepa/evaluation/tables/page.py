@@ -100,10 +100,9 @@ def perturbed(kind: str, severity: int | str) -> str:
 
 
 def intervals(row: ResultRow) -> str | None:
-    """Columns: which loops, and coverage or width."""
-    group = "study" if row.task == "lvef" else "each loop"
-    of, what = group if row.group == EVERYBODY else row.group, row.metric.split()[0]
-    return f"{of}: {what}" if row.metric in (COVERAGE, WIDTH) else None
+    """Columns: studies or loops, and coverage or width; views and ranges of predictions would be thirty."""
+    of, what = "study" if row.task == "lvef" else "each loop", row.metric.split()[0]
+    return f"{of}: {what}" if row.group == EVERYBODY and row.metric in (COVERAGE, WIDTH) else None
 
 
 def mechanism(row: ResultRow) -> str | None:
@@ -153,7 +152,9 @@ SKETCHES: dict[str, Sketch] = {
     "intervals": Sketch(
         "Prediction intervals of LVEF",
         "Share of test patients inside 90 % intervals, %, and the intervals' median width, points. 90 % "
-        "is expected on average; the rows' notes give the range over draws of calibration patients.",
+        "is expected on average; the rows' notes give the range over draws of calibration patients. Those of "
+        "each view and range of predicted LVEF are in `results.parquet`; many there are infinitely wide, for "
+        "too few patients calibrate them.",
         intervals,
     ),
     "mechanism": Sketch(
