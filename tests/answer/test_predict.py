@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +22,7 @@ import pydicom
 import pytest
 
 import echojepa
+from echojepa.answer import study as study_of
 from echojepa.answer.assemble import assemble
 from echojepa.answer.gathering import gathered
 from echojepa.answer.model import Model, load_model
@@ -272,6 +274,30 @@ def test_a_study_s_loops_are_in_memory_while_its_turn_lasts(archive: Path, model
         seen += len(study.loops)
         del study
     assert seen == sum(len(list(folder.rglob("*.dcm"))) for folder in folders)
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_a_file_that_goes_while_its_study_is_read_is_unused_and_the_others_answer(
+    made: Made, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A scanner's folder may be cleared meanwhile."""
+    folder = tmp_path / "study"
+    shutil.copytree(made.tested, folder)
+    first = min(folder.iterdir())
+
+    def header_of(path: Path) -> Any:
+        if path == first:
+            first.unlink()
+            first.touch() if how == "emptied" else None
+        return real(path)
+
+    real = study_of.header_of
+    monkeypatch.setattr(study_of, "header_of", header_of)
+    (answer,) = ask(folder)
+    (unused,) = answer.unused
+    assert (unused.file, unused.reason) == (1, Reason.UNREADABLE)
+    assert "removed or emptied" in unused.detail
+    assert len(answer.loops) == 2 and {loop.file for loop in answer.loops} == {2, 3}
 
 
 def test_no_room_for_loops_that_wait_is_told(

@@ -25,6 +25,7 @@ from echojepa.data.clips.scale import NO_SCALE
 from echojepa.data.ingest.convert import ConvertedLoop, Job, Refused
 from echojepa.data.ingest.ingest import convert_here
 from echojepa.data.reading.dicom.reader import header_of
+from echojepa.data.reading.rejection import Rejected
 from echojepa.data.store.loop_store import LoopStore
 from echojepa.data.store.rows import StoredLoop
 from echojepa.errors import UserError
@@ -182,9 +183,13 @@ def converted(jobs: Sequence[Job], shelf: Shelf, progress: Progress, workers: in
     return results
 
 
-def shelved(shelf: Shelf, job: Job, loop: ConvertedLoop) -> Shelved:
-    """A file that came in, put on the shelf."""
-    header = header_of(job.path) if loop.kind == Kind.CINE else None
+def shelved(shelf: Shelf, job: Job, loop: ConvertedLoop) -> Shelved | Refused:
+    """A file that came in, put on the shelf; Refused where it is gone by now, and its header with it."""
+    try:
+        header = header_of(job.path) if loop.kind == Kind.CINE else None
+    except (OSError, ValueError):  # ValueError: it is empty by now
+        why = Rejected(Reason.UNREADABLE, "it was removed or emptied while the study was read")
+        return Refused(job.file_id, why, ids=(loop.patient_id, loop.study_id))
     return Shelved(loop.study_id, loop.kind, loop.loop_id, loop.pixel_sha256, shelf.put((loop, header)))
 
 
