@@ -11,7 +11,7 @@ from echojepa.config import AttendConfig
 from echojepa.errors import UserError
 from echojepa.evaluation.features.backbones import ComparedBackbone
 from echojepa.evaluation.finetuning.training import RECORD, load_finetuned
-from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
+from echojepa.evaluation.probes.fitting import Readout, unwrapped
 from echojepa.evaluation.probes.heads import HeadProbe
 from echojepa.evaluation.probes.stored import StoredProbe, find_probes
 from echojepa.models.clip_head import moments
@@ -88,8 +88,7 @@ def reader_of(config: AttendConfig, one: ComparedBackbone) -> tuple[ClipReader, 
 
 def clip_reader(readout: Readout, name: str) -> ClipReader:
     """A probe's head as it reads clips; UserError for one that is no head, or reads principal components."""
-    over_time = isinstance(readout, OverTimeProbe)
-    inner = readout.inner if isinstance(readout, OverTimeProbe) else readout
+    inner, over_time = unwrapped(readout)
     if not isinstance(inner, HeadProbe):
         raise UserError(f"the probe '{name}' does not read tokens; name another --probe, such as attentive")
     return ClipReader(inner.model, over_time)

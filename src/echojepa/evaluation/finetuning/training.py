@@ -28,7 +28,7 @@ from echojepa.evaluation.features.cache import weights_digest
 from echojepa.evaluation.features.samples import targets
 from echojepa.evaluation.finetuning.clips import SampleClips, encoded, outputs_of
 from echojepa.evaluation.finetuning.rates import parameter_groups
-from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout
+from echojepa.evaluation.probes.fitting import OverTimeProbe, Readout, unwrapped
 from echojepa.evaluation.probes.heads import Choice, HeadProbe, has_converged, loss_of, schedule
 from echojepa.evaluation.probes.predictions import average, error_of
 from echojepa.evaluation.probes.stored import StoredProbe, describe_cell
@@ -68,8 +68,7 @@ class FineTuning:
         seed: int,
     ) -> None:
         self.folder, self.weights, self.cell, self.config = folder, weights, cell, config
-        self.over_time = isinstance(start, OverTimeProbe)
-        inner = start.inner if isinstance(start, OverTimeProbe) else start
+        inner, self.over_time = unwrapped(start)
         assert isinstance(inner, HeadProbe)
         head = inner.model
         self.task, self.seed = cell.cell.task, seed

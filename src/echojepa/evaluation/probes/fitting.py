@@ -88,6 +88,11 @@ class OverTimeProbe:
         return self.inner.tensors()
 
 
+def unwrapped(readout: Readout) -> tuple[Readout, bool]:
+    """The probe inside one over time, or the probe itself, and whether it was the former."""
+    return (readout.inner, True) if isinstance(readout, OverTimeProbe) else (readout, False)
+
+
 def innermost(readout: Readout, features: Features) -> tuple[Readout, Features]:
     """The probe inside a reduced one or one over time, or the probe itself, and the features it is given."""
     while isinstance(readout, ReducedProbe | OverTimeProbe):
