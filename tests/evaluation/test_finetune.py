@@ -141,8 +141,8 @@ def assert_equal_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> No
         assert torch.equal(tensor, other[name]), name
 
 
-def small_head(grid: tuple[int, int, int] = (2, 2, 2)) -> Probes:
-    shape = ProbeShape(grid, WIDTH, 1)
+def small_head() -> Probes:
+    shape = ProbeShape((2, 2, 2), WIDTH, 1)
     return Probes(1, shape, Standardiser.identity(8, WIDTH), Scale(), torch.Generator())
 
 

@@ -78,10 +78,10 @@ def learned(islands: Mapping[str, Islands], maps: Markup | None, curves: Markup)
     """The map of embeddings and how pure its neighbourhoods are; without embeddings the loss."""
     if maps is None:
         return Told("The loss over time; the results have no embeddings of test loops.", curves, "Loss")
+    shares = {name: found.purity for name, found in islands.items()}
     parts = [
-        f"{100 * found.purity.value:.0f} % [{100 * found.purity.low:.0f}, {100 * found.purity.high:.0f}] by "
-        f"{name}"
-        for name, found in islands.items()
+        f"{100 * share.value:.0f} %{in_brackets(100 * share.low, 100 * share.high, 0)} by {name}"
+        for name, share in shares.items()
     ]
     if not parts:
         return Told("Features of test loops.", maps, "Map of test embeddings")
